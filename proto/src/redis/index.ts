@@ -1,0 +1,3 @@
+export * from './header.ts';
+export * from './layout.ts';
+export * from './scripts.ts';

@@ -1,0 +1,39 @@
+import { hash32 } from '../hash.ts';
+
+/**
+ * Names of the keys of one bucket of a source. All of them share the hash tag `{source:bucket}`, so that a script
+ * touches one slot of a cluster. The leading number is the version of this layout.
+ *
+ *   L        header of the fence log (header.ts), no TTL
+ *   K, T     sorted sets: key and tag fences, member -> position, with one sentinel member of score +inf each
+ *   N:pair   state of a namespace under particular rules: `adoption from fence`
+ *   E:...    entries (envelope.ts), with a TTL
+ */
+export interface BucketKeys {
+  readonly log: string;
+  readonly keyFences: string;
+  readonly tagFences: string;
+  pair(hashHex: string): string;
+  entry(generation: string, hashHex: string, key: string): string;
+}
+
+export function bucketKeys(source: string, bucket: number): BucketKeys {
+  const prefix = `tidemark1:{${source}:${bucket}}:`;
+  return {
+    log: `${prefix}L`,
+    keyFences: `${prefix}K`,
+    tagFences: `${prefix}T`,
+    pair: (hashHex) => `${prefix}N:${hashHex}`,
+    entry: (generation, hashHex, key) => `${prefix}E:${generation}:${hashHex}:${key}`,
+  };
+}
+
+/** The bucket of a key; every process must agree, so it depends on names only. */
+export function bucketOf(buckets: number, hashHex: string, key: string): number {
+  return buckets === 1 ? 0 : hash32(0, `${hashHex}:${key}`) % buckets;
+}
+
+/** Member of the fence sets for a key or tag of a namespace. */
+export function fenceMember(hashHex: string, name: string): string {
+  return `${hashHex}:${name}`;
+}

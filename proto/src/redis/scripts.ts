@@ -1,0 +1,191 @@
+/**
+ * The Lua side of the L2 rule (SPEC I7). Every write to Redis is one of these scripts, so each step is atomic and a
+ * snapshot or a replica always holds a prefix of them. They run on Redis 6.2 and later and on Valkey.
+ *
+ * Numbers are written with %.0f: doubles are exact up to 2^53, and tostring() would round to 14 digits.
+ */
+
+/** Shared by the scripts: the header as a table, and its text form. */
+const HEADER = `
+local function read_header(key)
+  local text = redis.call('GET', key)
+  if not text then return nil end
+  local f = {}
+  for part in string.gmatch(text, '%S+') do f[#f + 1] = part end
+  if #f ~= 10 or f[1] ~= '1' then return nil end
+  return { generation = f[2], adoption = f[3], epoch = f[4], from = tonumber(f[5]), tagFrom = tonumber(f[6]),
+           to = tonumber(f[7]), visible = tonumber(f[8]), offset = f[9], digest = f[10] }
+end
+local function num(n) return string.format('%.0f', n) end
+local function write_header(key, h)
+  redis.call('SET', key, table.concat({ '1', h.generation, h.adoption, h.epoch, num(h.from), num(h.tagFrom), num(h.to),
+    num(h.visible), h.offset, h.digest }, ' '))
+end
+local SENTINEL = ''
+local function intact(key) return redis.call('ZSCORE', key, SENTINEL) ~= false end
+local function as_of(entry) return (struct.unpack('>d', entry, 5)) end
+`;
+
+/** A namespace's state; nil where it is missing or belongs to an earlier adoption. */
+const PAIR = `
+local function read_pair(key, adoption)
+  local text = redis.call('GET', key)
+  if not text then return nil end
+  local a, from, fence = string.match(text, '^(%S+) (%S+) (%S+)$')
+  if a ~= adoption then return nil end
+  return { from = tonumber(from), fence = tonumber(fence) }
+end
+local function write_pair(key, adoption, p)
+  redis.call('SET', key, adoption .. ' ' .. num(p.from) .. ' ' .. num(p.fence))
+end
+`;
+
+/**
+ * Starts a new generation of a log at a position. Nothing of the old one can be reached afterwards.
+ *
+ * KEYS log, K, T, then a pair key a namespace.
+ * ARGV expected generation ('' when the log is missing), new generation, epoch, position, visible, next offset, digest.
+ * Returns 'ok', or 'changed' when another applier was faster.
+ */
+export const BEGIN_SCRIPT = `${HEADER}${PAIR}
+local h = read_header(KEYS[1])
+if (h and h.generation or '') ~= ARGV[1] then return 'changed' end
+redis.call('UNLINK', KEYS[2], KEYS[3])
+redis.call('ZADD', KEYS[2], '+inf', SENTINEL)
+redis.call('ZADD', KEYS[3], '+inf', SENTINEL)
+local at = tonumber(ARGV[4])
+write_header(KEYS[1], { generation = ARGV[2], adoption = '1', epoch = ARGV[3], from = at, tagFrom = at, to = at,
+  visible = tonumber(ARGV[5]), offset = ARGV[6], digest = ARGV[7] })
+for i = 4, #KEYS do write_pair(KEYS[i], '1', { from = at, fence = 0 }) end
+return 'ok'
+`;
+
+/**
+ * Takes over a log with another set of namespaces: those that were applied before keep their history, new ones begin
+ * here, and those that are not named any more become unknown (their state is of an older adoption).
+ *
+ * KEYS log, then a pair key a namespace. ARGV generation, adoption that was seen, digest.
+ * Returns the new adoption, or 'changed'.
+ */
+export const ADOPT_SCRIPT = `${HEADER}${PAIR}
+local h = read_header(KEYS[1])
+if not h or h.generation ~= ARGV[1] or h.adoption ~= ARGV[2] then return 'changed' end
+local old = h.adoption
+h.adoption = num(tonumber(old) + 1)
+h.digest = ARGV[3]
+for i = 2, #KEYS do
+  write_pair(KEYS[i], h.adoption, read_pair(KEYS[i], old) or { from = h.to, fence = 0 })
+end
+write_header(KEYS[1], h)
+return h.adoption
+`;
+
+/**
+ * Applies one batch to a log (protocol R6).
+ *
+ * KEYS log, K, T, then P pair keys, then an entry key a key fence.
+ * ARGV generation, adoption, epoch, from, to, visible, next offset, most fences, P, number of key fences,
+ *      then P namespace fences (0 for none), then (member, position) a key fence, then (member, position) a tag fence.
+ * Returns {status, to, offset}: 'ok'; 'duplicate'; 'hole' (Redis is behind: read Kafka again from `offset`);
+ * 'changed' (other generation, adoption or epoch: read the header again); 'missing' (no log, or its fences were evicted:
+ * begin a new generation).
+ */
+export const APPLY_SCRIPT = `${HEADER}${PAIR}
+local h = read_header(KEYS[1])
+if not h or not intact(KEYS[2]) or not intact(KEYS[3]) then return { 'missing', '0', '0' } end
+if h.generation ~= ARGV[1] or h.adoption ~= ARGV[2] or h.epoch ~= ARGV[3] then return { 'changed', num(h.to), h.offset } end
+local from, to, visible = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+if from > h.to then return { 'hole', num(h.to), h.offset } end
+if to <= h.to then
+  if visible > h.visible then h.visible = visible end
+  if tonumber(ARGV[7]) > tonumber(h.offset) then h.offset = ARGV[7] end
+  write_header(KEYS[1], h)
+  return { 'duplicate', num(h.to), h.offset }
+end
+local most, pairs_, fences = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+for i = 1, pairs_ do
+  local key, fence = KEYS[3 + i], tonumber(ARGV[10 + i])
+  local p = read_pair(key, h.adoption)
+  if not p then
+    -- Its state was evicted: what the log held for it before this batch is not known to be complete any more.
+    write_pair(key, h.adoption, { from = h.to, fence = fence })
+  elseif fence > p.fence then
+    p.fence = fence
+    write_pair(key, h.adoption, p)
+  end
+end
+local at = 10 + pairs_
+for i = 1, fences do
+  local member, lsn, entry = ARGV[at + 2 * i - 1], ARGV[at + 2 * i], KEYS[3 + pairs_ + i]
+  redis.call('ZADD', KEYS[2], 'GT', lsn, member)
+  local head = redis.call('GETRANGE', entry, 0, 11)
+  if head ~= '' and (#head < 12 or as_of(head) < tonumber(lsn)) then redis.call('UNLINK', entry) end
+end
+at = at + 2 * fences
+for i = at + 1, #ARGV, 2 do redis.call('ZADD', KEYS[3], 'GT', ARGV[i + 1], ARGV[i]) end
+local function trim(key, from)
+  local surplus = redis.call('ZCARD', key) - 1 - most
+  if surplus <= 0 then return from end
+  local popped = redis.call('ZPOPMIN', key, surplus)
+  return math.max(from, tonumber(popped[#popped]))
+end
+h.from = trim(KEYS[2], h.from)
+h.tagFrom = trim(KEYS[3], h.tagFrom)
+h.to, h.visible, h.offset = to, math.max(visible, h.visible), ARGV[7]
+write_header(KEYS[1], h)
+return { 'ok', num(h.to), h.offset }
+`;
+
+/**
+ * Stores an entry if no fence forbids it (protocol R6).
+ *
+ * KEYS log, K, T, pair, entry. ARGV generation, epoch, asOf, TTL in ms, fence member, envelope, then tag members.
+ * Returns 'ok', or why not: 'missing', 'changed', 'unknown' (the namespace is not applied), 'old' (before the log),
+ * 'fenced', 'newer' (a newer entry is there).
+ */
+export const FILL_SCRIPT = `${HEADER}${PAIR}
+local h = read_header(KEYS[1])
+if not h or not intact(KEYS[2]) or not intact(KEYS[3]) then return 'missing' end
+if h.generation ~= ARGV[1] or h.epoch ~= ARGV[2] then return 'changed' end
+local p = read_pair(KEYS[4], h.adoption)
+if not p then return 'unknown' end
+local asof = tonumber(ARGV[3])
+local tagged = #ARGV > 6
+if asof < h.from or asof < p.from or (tagged and asof < h.tagFrom) then return 'old' end
+if p.fence > asof then return 'fenced' end
+local fence = redis.call('ZSCORE', KEYS[2], ARGV[5])
+if fence and tonumber(fence) > asof then return 'fenced' end
+for i = 7, #ARGV do
+  local tag = redis.call('ZSCORE', KEYS[3], ARGV[i])
+  if tag and tonumber(tag) > asof then return 'fenced' end
+end
+local head = redis.call('GETRANGE', KEYS[5], 0, 11)
+if #head == 12 and as_of(head) > asof then return 'newer' end
+redis.call('SET', KEYS[5], ARGV[6], 'PX', ARGV[4])
+return 'ok'
+`;
+
+/**
+ * Reads a tagged entry together with the fences of its tags. An untagged one needs only an MGET of the same keys.
+ *
+ * KEYS log, pair, entry, T. ARGV prefix of the tag members (`<rules hash>:`).
+ * Returns {log, pair, entry}, each nil where missing; the entry is nil also when a fence on one of its tags is newer, or
+ * when the log no longer knows.
+ */
+export const GET_TAGGED_SCRIPT = `${HEADER}
+local log, pair, entry = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), redis.call('GET', KEYS[3])
+local nothing = { log, pair, false }
+local h = read_header(KEYS[1])
+if not h or not entry or #entry < 46 or not intact(KEYS[4]) then return nothing end
+local asof = as_of(entry)
+if asof < h.tagFrom then return nothing end
+local content, etag, tags = struct.unpack('>HHH', entry, 41)
+local at = 47 + content + etag
+for i = 1, tags do
+  local tag
+  tag, at = struct.unpack('>Hc0', entry, at)
+  local fence = redis.call('ZSCORE', KEYS[4], ARGV[1] .. tag)
+  if fence and tonumber(fence) > asof then return nothing end
+end
+return { log, pair, entry }
+`;

@@ -1,0 +1,171 @@
+import type { Batch } from './batch.ts';
+import { hash64 } from './hash.ts';
+import type { Lsn } from './lsn.ts';
+import { Op, readTableChanges } from './table-changes.ts';
+import { bindTemplate, parseTemplate, renderTemplate, type BoundTemplate, type Row, type Template } from './template.ts';
+
+/** One invalidation rule as it is configured. */
+export interface RuleConfig {
+  /** `schema.table`. */
+  readonly table: string;
+  readonly keys: readonly string[];
+  readonly tags: readonly string[];
+}
+
+/** A namespace as the compiler needs it. */
+export interface RulesInput {
+  readonly name: string;
+  readonly source: string;
+  readonly rules: readonly RuleConfig[];
+}
+
+/** A namespace under particular rules: the pair that fences and entries are named by (SPEC I8). */
+export interface NamespaceRules {
+  /** Place in {@link CompiledRules.namespaces}; seeds its fences. */
+  readonly index: number;
+  readonly name: string;
+  /** Identity of name, source and rules together. */
+  readonly hash: bigint;
+  /** The same as 16 hex digits: names Redis keys and shows in the status. */
+  readonly hashHex: string;
+}
+
+/** Receives what a batch invalidates, in stream order. */
+export interface InvalidationSink {
+  key(namespace: NamespaceRules, key: string, lsn: Lsn): void;
+  tag(namespace: NamespaceRules, tag: string, lsn: Lsn): void;
+  namespace(namespace: NamespaceRules, lsn: Lsn): void;
+}
+
+interface TableRule {
+  readonly namespace: NamespaceRules;
+  readonly keys: readonly Template[];
+  readonly tags: readonly Template[];
+}
+
+/** The rules of one source, by table. Immutable. */
+export interface CompiledRules {
+  readonly namespaces: readonly NamespaceRules[];
+  readonly byName: ReadonlyMap<string, NamespaceRules>;
+  /** Columns that rules use, by `schema.table`, in a stable order: all that ever leaves Postgres. */
+  readonly columns: ReadonlyMap<string, readonly string[]>;
+  readonly tables: ReadonlyMap<string, readonly TableRule[]>;
+}
+
+/** Compiles the rules of one source's namespaces. Throws {@link TemplateError} on a malformed template. */
+export function compileRules(namespaces: readonly RulesInput[]): CompiledRules {
+  const compiled: NamespaceRules[] = [];
+  const byName = new Map<string, NamespaceRules>();
+  const tables = new Map<string, TableRule[]>();
+  const columns = new Map<string, string[]>();
+  for (const input of namespaces) {
+    const hash = rulesHash(input);
+    const namespace = { index: compiled.length, name: input.name, hash, hashHex: hash.toString(16).padStart(16, '0') };
+    compiled.push(namespace);
+    byName.set(input.name, namespace);
+    for (const rule of input.rules) {
+      const parsed = { namespace, keys: rule.keys.map(parseTemplate), tags: rule.tags.map(parseTemplate) };
+      entryOf(tables, rule.table, () => []).push(parsed);
+      const used = entryOf(columns, rule.table, () => []);
+      for (const template of [...parsed.keys, ...parsed.tags]) {
+        for (const column of template.columns) if (!used.includes(column)) used.push(column);
+      }
+    }
+  }
+  for (const used of columns.values()) used.sort();
+  return { namespaces: compiled, byName, columns, tables };
+}
+
+/** What decides which row changes invalidate what: two namespaces with the same hash can share entries' fate. */
+export function rulesHash(input: RulesInput): bigint {
+  const rules = input.rules.map(({ table, keys, tags }) => [table, keys, tags]);
+  return hash64(JSON.stringify(['tidemark-rules-1', input.name, input.source, rules]));
+}
+
+/**
+ * Tells the sink everything that a batch invalidates. Blocks of tables without a rule are skipped undecoded.
+ * A block that cannot be read flushes every namespace that has a rule on its table: coarser, never silent.
+ * O(changes x templates).
+ */
+export function invalidate(rules: CompiledRules, batch: Batch, sink: InvalidationSink): { unreadable: number } {
+  let unreadable = 0;
+  for (const block of batch.tables) {
+    const tableRules = rules.tables.get(`${block.schema}.${block.table}`);
+    if (tableRules === undefined) continue;
+    try {
+      invalidateTable(tableRules, block.changes, batch, sink);
+    } catch {
+      unreadable += 1;
+      for (const { namespace } of tableRules) sink.namespace(namespace, batch.to);
+    }
+  }
+  for (const purge of batch.purges) {
+    const lsn = commitAt(batch, purge.commit);
+    const targets = purge.namespace === '' ? rules.namespaces : [rules.byName.get(purge.namespace)];
+    for (const namespace of targets) {
+      if (namespace === undefined) continue;
+      if (purge.all) sink.namespace(namespace, lsn);
+      for (const key of purge.keys) sink.key(namespace, key, lsn);
+      for (const tag of purge.tags) sink.tag(namespace, tag, lsn);
+    }
+  }
+  return { unreadable };
+}
+
+type Emit = (name: string, lsn: Lsn) => void;
+
+function invalidateTable(rules: readonly TableRule[], changes: Uint8Array, batch: Batch, sink: InvalidationSink): void {
+  const reader = readTableChanges(changes);
+  const outputs = rules.flatMap(({ namespace, keys, tags }) => [
+    ...keys.map((template) => output(template, reader.columns, namespace, (name, lsn) => sink.key(namespace, name, lsn))),
+    ...tags.map((template) => output(template, reader.columns, namespace, (name, lsn) => sink.tag(namespace, name, lsn))),
+  ]);
+  reader.forEach((op, commit, before, after) => {
+    const lsn = commitAt(batch, commit);
+    for (const out of outputs) {
+      const one = op === Op.wholeTable ? whole(out) : before && render(out, before);
+      const two = after && render(out, after);
+      if (one === UNKNOWN || two === UNKNOWN) {
+        sink.namespace(out.namespace, lsn);
+        continue;
+      }
+      if (one !== undefined) out.emit(one, lsn);
+      if (two !== undefined && two !== one) out.emit(two, lsn);
+    }
+  });
+}
+
+interface Output {
+  readonly template: BoundTemplate;
+  readonly namespace: NamespaceRules;
+  readonly emit: Emit;
+}
+
+function output(template: Template, columns: readonly string[], namespace: NamespaceRules, emit: Emit): Output {
+  return { template: bindTemplate(template, columns), namespace, emit };
+}
+
+/** Stands for a name that depends on a value nobody sent. */
+const UNKNOWN = Symbol('unknown');
+
+function render(out: Output, row: Row): string | typeof UNKNOWN {
+  return renderTemplate(out.template, row) ?? UNKNOWN;
+}
+
+/** Every row of the table: only a template without columns still names one thing. */
+function whole(out: Output): string | typeof UNKNOWN {
+  return out.template.places.length === 0 ? (out.template.literals[0] as string) : UNKNOWN;
+}
+
+/** A commit index that points nowhere is answered with the newest position the record can hold. */
+function commitAt(batch: Batch, index: number): Lsn {
+  return batch.commits[index] ?? batch.to;
+}
+
+function entryOf<V>(map: Map<string, V>, key: string, make: () => V): V {
+  const present = map.get(key);
+  if (present !== undefined) return present;
+  const made = make();
+  map.set(key, made);
+  return made;
+}
