@@ -1,0 +1,57 @@
+import { parseHeader, parsePair } from '@tidemark/proto/redis';
+import type { Entry, Lsn, NamespaceRules } from '@tidemark/proto';
+import type { Lease } from './leases.ts';
+import type { SourceReplica } from './replica.ts';
+
+/** `fenced`: the value may be older than a change that was applied; `wrong-key`: the lease is for another key. */
+export type FillVerdict = { readonly ok: true; readonly asOf: Lsn } | { readonly ok: false; readonly why: 'fenced' | 'wrong-key' };
+
+/**
+ * Whether a fill may be stored (SPEC I5). `sourceLsn` is the replay position of the replica that was read, if it was
+ * not the primary. Must be followed by the store in the same tick, or a change could slip between.
+ */
+export function decideFill(
+  replica: SourceReplica,
+  fill: { lease: Lease; namespace: NamespaceRules; key: string; tags: readonly string[]; sourceLsn?: Lsn },
+): FillVerdict {
+  const { lease, namespace, key, tags, sourceLsn } = fill;
+  if (lease.namespace !== namespace || lease.key !== key) return { ok: false, why: 'wrong-key' };
+  const asOf = sourceLsn === undefined ? lease.asOf : Math.min(lease.asOf, sourceLsn);
+  const fenced =
+    lease.epoch !== replica.epoch ||
+    asOf < replica.horizon ||
+    !replica.covers(namespace) ||
+    replica.newestFence(namespace, key, tags) > asOf;
+  return fenced ? { ok: false, why: 'fenced' } : { ok: true, asOf };
+}
+
+/** What Redis answered for a key, undecoded: header of the fence log, state of the namespace. */
+export interface L2Context {
+  readonly log: string | undefined;
+  readonly pair: string | undefined;
+}
+
+/** Why an entry from Redis may not be served; for metrics. */
+export type L2Refusal = 'no-log' | 'generation' | 'epoch' | 'behind' | 'namespace' | 'fenced' | 'expired';
+
+/**
+ * Whether an entry that was read from Redis may be served now (SPEC I6, I7). Redis has checked it against everything up
+ * to the log's `to` (fences on keys delete, fences on tags are compared by the script); our own memory knows (H, W]. So
+ * `to` must reach our horizon, and our fences above `to` must agree. Must be used in the same tick.
+ */
+export function decideL2(
+  replica: SourceReplica,
+  found: { entry: Entry; context: L2Context; generation: string; namespace: NamespaceRules; key: string; wallMs: number },
+): L2Refusal | undefined {
+  const { entry, context, generation, namespace, key, wallMs } = found;
+  const log = context.log === undefined ? undefined : parseHeader(context.log);
+  if (log === undefined) return 'no-log';
+  if (log.generation !== generation) return 'generation';
+  if (log.epoch !== replica.epoch || entry.epoch !== replica.epoch) return 'epoch';
+  if (log.to < replica.horizon) return 'behind';
+  const pair = context.pair === undefined ? undefined : parsePair(context.pair);
+  if (pair === undefined || pair.adoption !== log.adoption || entry.asOf < pair.from || !replica.covers(namespace)) return 'namespace';
+  if (pair.fence > entry.asOf) return 'fenced';
+  if (replica.newestFence(namespace, key, entry.tags) > Math.max(entry.asOf, log.to)) return 'fenced';
+  return entry.expiresAtMs <= wallMs ? 'expired' : undefined;
+}

@@ -1,0 +1,197 @@
+import {
+  classify,
+  decodeBatch,
+  Fences,
+  invalidate,
+  type Batch,
+  type CompiledRules,
+  type DecodedBatch,
+  type InvalidationSink,
+  type Lsn,
+  type NamespaceRules,
+  type Span,
+  type Step,
+} from '@tidemark/proto';
+
+/** Where evictions go: the sidecar's own memory. Every call is synchronous; nothing is servable between two of them. */
+export interface EvictionTarget {
+  key(namespace: NamespaceRules, key: string, lsn: Lsn): void;
+  tag(namespace: NamespaceRules, tag: string, lsn: Lsn): void;
+  namespace(namespace: NamespaceRules, lsn: Lsn): void;
+}
+
+/** `starting`: no record seen yet. `stalled`: nothing heard for longer than the allowed staleness. */
+export type ReplicaState = 'starting' | 'live' | 'stalled';
+
+/** What came of one record, for metrics and logs. */
+export type Observed = Step | 'started' | 'too-new' | 'unreadable';
+
+/**
+ * One source as this sidecar knows it: the chain position W, the visible clock V, the fences above the horizon H, and
+ * which namespaces the publisher serves. It applies records (SPEC I1, I3, I4, I8, I9, I10) and answers the questions on
+ * which every read and fill hangs. Synchronous and pure but for the eviction target; all clocks are passed in.
+ */
+export class SourceReplica {
+  readonly #rules: CompiledRules;
+  readonly #evict: EvictionTarget;
+  readonly #maxStalenessMs: number;
+  readonly #fences: Fences;
+  readonly #sink: InvalidationSink;
+  #started = false;
+  #epoch = 0;
+  #applied: Lsn = 0;
+  #visible: Lsn = 0;
+  #covers: readonly bigint[] = [];
+  readonly #covered: boolean[];
+  #heardAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: { rules: CompiledRules; evict: EvictionTarget; maxStalenessMs: number }) {
+    this.#rules = options.rules;
+    this.#evict = options.evict;
+    this.#maxStalenessMs = options.maxStalenessMs;
+    this.#fences = new Fences({ namespaces: options.rules.namespaces.length });
+    this.#covered = options.rules.namespaces.map(() => false);
+    this.#sink = {
+      key: (namespace, key, lsn) => {
+        this.#fences.raiseKey(namespace.index, key, lsn);
+        this.#evict.key(namespace, key, lsn);
+      },
+      tag: (namespace, tag, lsn) => {
+        this.#fences.raiseTag(namespace.index, tag, lsn);
+        this.#evict.tag(namespace, tag, lsn);
+      },
+      namespace: (namespace, lsn) => this.#fenceNamespace(namespace, lsn),
+    };
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** W: everything up to here was applied. */
+  get applied(): Lsn {
+    return this.#applied;
+  }
+
+  /** V: every commit up to here is seen by new snapshots; what a lease carries as `asOf`. */
+  get visible(): Lsn {
+    return this.#visible;
+  }
+
+  /** H: the fence memory knows nothing at or below this. */
+  get horizon(): Lsn {
+    return this.#fences.horizon;
+  }
+
+  /** @param nowMs the monotonic clock that {@link heard} is told of. */
+  state(nowMs: number): ReplicaState {
+    if (!this.#started) return 'starting';
+    return nowMs - this.#heardAtMs > this.#maxStalenessMs ? 'stalled' : 'live';
+  }
+
+  /**
+   * The feed was read to its end, and a record was among what it brought, by a request that was sent at this time. The
+   * time of sending, not of receiving: a process that slept finds an old answer in its socket's buffer.
+   */
+  heard(requestedAtMs: number): void {
+    if (requestedAtMs > this.#heardAtMs) this.#heardAtMs = requestedAtMs;
+  }
+
+  /** Whether the publisher sends this namespace's invalidations; where it does not, nothing may be cached. */
+  covers(namespace: NamespaceRules): boolean {
+    return this.#covered[namespace.index] as boolean;
+  }
+
+  /** A position at or above every invalidation above the horizon that concerns an entry. */
+  newestFence(namespace: NamespaceRules, key: string, tags: readonly string[]): Lsn {
+    return this.#fences.newest(namespace.index, key, tags);
+  }
+
+  /** Applies one record of the feed. Never throws: what cannot be read is a gap. */
+  observe(record: Uint8Array): Observed {
+    let decoded: DecodedBatch;
+    try {
+      decoded = decodeBatch(record);
+    } catch {
+      this.lost();
+      return 'unreadable';
+    }
+    if (decoded.kind === 'too-new') return this.#observeTooNew(decoded.span, decoded.visible);
+    const { batch } = decoded;
+    if (!this.#started) {
+      this.#begin(batch, batch.visible);
+      this.#learnCovers(batch);
+      return 'started';
+    }
+    const step = classify({ epoch: this.#epoch, applied: this.#applied }, batch);
+    if (step === 'next') this.#apply(batch);
+    else if (step === 'duplicate') this.#see(batch.visible);
+    else if (step === 'gap' || step === 'new-epoch') {
+      this.#begin(batch, batch.visible);
+      this.#learnCovers(batch);
+    }
+    return step;
+  }
+
+  /** Continuity is gone and the next position is unknown: flush, and answer misses until a record starts us again. */
+  lost(): void {
+    this.#started = false;
+    this.#flush();
+  }
+
+  #observeTooNew(span: Span, visible: Lsn): Observed {
+    if (this.#started) {
+      const step = classify({ epoch: this.#epoch, applied: this.#applied }, span);
+      if (step === 'duplicate' || step === 'stale-epoch') return step;
+    }
+    this.#begin(span, visible);
+    return 'too-new';
+  }
+
+  /** SPEC I9: nothing below `to` is known, so nothing cached before it can be checked. */
+  #begin(span: Span, visible: Lsn): void {
+    this.#started = true;
+    this.#epoch = span.epoch;
+    this.#applied = span.to;
+    this.#visible = visible;
+    this.#fences.restart(span.to);
+    this.#flush();
+  }
+
+  #apply(batch: Batch): void {
+    this.#learnCovers(batch);
+    if (batch.tables.length > 0 || batch.purges.length > 0) invalidate(this.#rules, batch, this.#sink);
+    this.#applied = batch.to;
+    this.#see(batch.visible);
+  }
+
+  #see(visible: Lsn): void {
+    if (visible > this.#visible) this.#visible = Math.min(visible, this.#applied);
+  }
+
+  /** A namespace that gains or loses its coverage is fenced: what was loaded meanwhile might have missed a change. */
+  #learnCovers(batch: Batch): void {
+    if (sameCovers(batch.covers, this.#covers)) return;
+    this.#covers = batch.covers;
+    const covers = new Set(batch.covers);
+    for (const namespace of this.#rules.namespaces) {
+      const covered = covers.has(namespace.hash);
+      if (covered === this.#covered[namespace.index]) continue;
+      this.#covered[namespace.index] = covered;
+      this.#fenceNamespace(namespace, batch.to);
+    }
+  }
+
+  #fenceNamespace(namespace: NamespaceRules, lsn: Lsn): void {
+    this.#fences.raiseNamespace(namespace.index, lsn);
+    this.#evict.namespace(namespace, lsn);
+  }
+
+  #flush(): void {
+    for (const namespace of this.#rules.namespaces) this.#evict.namespace(namespace, this.#applied);
+  }
+}
+
+function sameCovers(a: readonly bigint[], b: readonly bigint[]): boolean {
+  return a.length === b.length && a.every((hash, i) => hash === b[i]);
+}
