@@ -1,0 +1,79 @@
+import { attached } from './attached.ts';
+import { KitError, type Progress, silent } from './error.ts';
+import { type KafkaOptions, type KafkaServer, startKafka } from './kafka.ts';
+import type { ProcessEvent, ProcessHandle } from './managed.ts';
+import { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts';
+import { type RedisOptions, type RedisServer, startRedis } from './redis.ts';
+
+/** The three servers that a Tidemark needs, ours or somebody else's. */
+export interface Servers {
+  readonly postgres: ProcessHandle & Pick<PostgresServer, 'url'>;
+  readonly kafka: ProcessHandle & Pick<KafkaServer, 'brokers'>;
+  readonly redis: ProcessHandle & Pick<RedisServer, 'url'>;
+  /** Ends those of them that are ours. */
+  stop(): Promise<void>;
+}
+
+/** Where the servers are: all that another process needs to use them (`attachServers`). */
+export interface ServerAddresses {
+  readonly postgres: string;
+  readonly kafka: readonly string[];
+  readonly redis: string;
+}
+
+export interface ServersOptions {
+  readonly supervise?: boolean;
+  readonly progress?: Progress;
+  readonly onEvent?: (event: ProcessEvent) => void;
+  readonly postgres?: PostgresOptions;
+  readonly kafka?: KafkaOptions;
+  readonly redis?: RedisOptions;
+  /** Servers to use instead of starting them; what is not named here is taken from TIDEMARK_TEST_*, else started. */
+  readonly use?: Partial<ServerAddresses>;
+}
+
+/** The servers that the environment names: TIDEMARK_TEST_POSTGRES_URL, _KAFKA_BROKERS and _REDIS_URL. */
+function namedInEnvironment(): Partial<ServerAddresses> {
+  const named = (name: string): string | undefined => process.env[name] || undefined;
+  const postgres = named('TIDEMARK_TEST_POSTGRES_URL');
+  const kafka = named('TIDEMARK_TEST_KAFKA_BROKERS')?.split(',');
+  const redis = named('TIDEMARK_TEST_REDIS_URL');
+  return { ...(postgres && { postgres }), ...(kafka && { kafka }), ...(redis && { redis }) };
+}
+
+/** Starts Postgres, Kafka and Redis at once (or attaches to those that are named); settles when all three are ready. */
+export async function startServers(options: ServersOptions = {}): Promise<Servers> {
+  const { supervise = false, progress = silent, onEvent } = options;
+  const use = { ...namedInEnvironment(), ...options.use };
+  const common = { supervise, progress, ...(onEvent && { onEvent }) };
+  const started = await Promise.allSettled([
+    use.postgres === undefined ? startPostgres({ ...common, ...options.postgres }) : attached('postgres', { url: use.postgres }),
+    use.kafka === undefined ? startKafka({ ...common, ...options.kafka }) : attached('kafka', { brokers: use.kafka }),
+    use.redis === undefined ? startRedis({ ...common, ...options.redis }) : attached('redis', { url: use.redis }),
+  ]);
+  const stopAll = async (): Promise<void> => {
+    await Promise.all(started.map((result) => (result.status === 'fulfilled' ? result.value.stop() : undefined)));
+  };
+  const [postgres, kafka, redis] = started;
+  if (postgres.status === 'rejected' || kafka.status === 'rejected' || redis.status === 'rejected') {
+    await stopAll();
+    const reasons = started.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
+    if (reasons.length === 1) throw reasons[0];
+    throw new KitError(reasons.map((reason) => reason.message).join('\n'));
+  }
+  return { postgres: postgres.value, kafka: kafka.value, redis: redis.value, stop: stopAll };
+}
+
+/** Uses servers that another process has started (a vitest worker uses those of the run). */
+export function attachServers(addresses: ServerAddresses): Servers {
+  return {
+    postgres: attached('postgres', { url: addresses.postgres }),
+    kafka: attached('kafka', { brokers: addresses.kafka }),
+    redis: attached('redis', { url: addresses.redis }),
+    stop: async () => undefined,
+  };
+}
+
+export function addressesOf(servers: Servers): ServerAddresses {
+  return { postgres: servers.postgres.url, kafka: servers.kafka.brokers, redis: servers.redis.url };
+}
