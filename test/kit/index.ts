@@ -7,3 +7,4 @@ export { type PostgresOptions, type PostgresServer, startPostgres } from './post
 export { type RedisOptions, type RedisServer, type RedisSnapshot, startRedis } from './redis.ts';
 export { type Scratch, scratchFolder } from './scratch.ts';
 export { type ServerAddresses, type Servers, type ServersOptions, addressesOf, attachServers, startServers } from './servers.ts';
+export { type ServiceHandle, type SidecarHandle, type Stack, type StackConfig, type StackOptions, createStack, startStack } from './stack.ts';

@@ -17,8 +17,10 @@ export interface ManagedSpec {
   readonly stopSignal: NodeJS.Signals;
   /** How long a stop waits before SIGKILL, in ms. */
   readonly graceMs: number;
-  /** How long a start may take, in ms. */
+  /** How long the first start may take, in ms. */
   readonly startTimeoutMs: number;
+  /** How long a later start may take, in ms (like the first, unless told): it may have to wait for a server that is away. */
+  readonly restartTimeoutMs?: number;
   /** Whether it is started again when it dies (as Kubernetes would), until `hold` or `stop`. */
   readonly supervise: boolean;
   /** Whether SIGSTOP must also reach its descendants (Postgres works in child processes). */
@@ -138,14 +140,15 @@ export class ManagedProcess implements ProcessHandle {
       },
     );
     const timeout = new AbortController();
+    const timeoutMs = this.#starts === 0 ? this.#spec.startTimeoutMs : (this.#spec.restartTimeoutMs ?? this.#spec.startTimeoutMs);
     try {
       await Promise.race([
         ready,
         child.exited.then((exit) => {
           throw new KitError(`${this.name} ended before it was ready (${describeExit(exit)}). Its last lines:\n${this.#tail()}`);
         }),
-        wait(this.#spec.startTimeoutMs, undefined, { signal: timeout.signal }).then(() => {
-          throw new KitError(`${this.name} was not ready within ${this.#spec.startTimeoutMs / 1000} s. Its last lines:\n${this.#tail()}`);
+        wait(timeoutMs, undefined, { signal: timeout.signal }).then(() => {
+          throw new KitError(`${this.name} was not ready within ${timeoutMs / 1000} s. Its last lines:\n${this.#tail()}`);
         }),
       ]);
     } catch (error) {

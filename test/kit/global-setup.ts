@@ -1,0 +1,18 @@
+import type { TestProject } from 'vitest/node';
+import { toStderr } from './error.ts';
+import { type ServerAddresses, addressesOf, startServers } from './servers.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** The servers of this run; see `sharedServers`. */
+    readonly servers: ServerAddresses;
+  }
+}
+
+/** Starts the servers of a test run once; what it answers ends them. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  // Nothing that the tests keep must survive the machine: no waiting for the disk.
+  const servers = await startServers({ progress: toStderr, supervise: true, postgres: { fsync: false } });
+  project.provide('servers', addressesOf(servers));
+  return () => servers.stop();
+}
