@@ -7,4 +7,6 @@ export { type PostgresOptions, type PostgresServer, startPostgres } from './post
 export { type RedisOptions, type RedisServer, type RedisSnapshot, startRedis } from './redis.ts';
 export { type Scratch, scratchFolder } from './scratch.ts';
 export { type ServerAddresses, type Servers, type ServersOptions, addressesOf, attachServers, startServers } from './servers.ts';
-export { type ServiceHandle, type SidecarHandle, type Stack, type StackConfig, type StackOptions, createStack, startStack } from './stack.ts';
+export type { StackConfig } from './place.ts';
+export { type Environment, type ServiceHandle, type SidecarHandle, type Stack, type StackOptions, createStack, startStack } from './stack.ts';
+export type { Role, TidemarkProcess } from './tidemark.ts';

@@ -63,11 +63,26 @@ export async function withKafkaAdmin<T>(brokers: readonly string[], work: (admin
   }
 }
 
+const topicTimeoutMs = 15_000;
+
 /** Makes a topic of one partition, unless it is there. */
 export async function createTopic(servers: Servers, topic: string, settings: Readonly<Record<string, string>>): Promise<void> {
   const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }));
   const wanted: ITopicConfig = { topic, numPartitions: 1, replicationFactor: 1, configEntries };
-  await withKafkaAdmin(servers.kafka.brokers, (admin) => admin.createTopics({ topics: [wanted], waitForLeaders: true }));
+  await withKafkaAdmin(servers.kafka.brokers, async (admin) => {
+    await admin.createTopics({ topics: [wanted], waitForLeaders: false });
+    // kafkajs gives up waiting for leaders when the broker has not heard of the new topic yet.
+    const deadline = Date.now() + topicTimeoutMs;
+    for (;;) {
+      try {
+        await admin.fetchTopicOffsets(topic);
+        return;
+      } catch (error) {
+        if (Date.now() > deadline) throw error;
+        await wait(20);
+      }
+    }
+  });
 }
 
 export async function deleteTopic(servers: Servers, topic: string): Promise<void> {
