@@ -1,6 +1,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { BatchSchema } from './gen/tidemark/v1/batch_pb.js';
 import { lsnFromBigInt, type Lsn } from './lsn.ts';
+import { checkSeal, seal } from './seal.ts';
 import type { Span } from './stream.ts';
 
 /** Version of the wire contract that this code writes and reads; see the reader's rule in batch.proto. */
@@ -34,7 +35,7 @@ export interface Batch extends Span {
   readonly heartbeat: boolean;
   /** Rules hashes that the publisher serves. */
   readonly covers: readonly bigint[];
-  /** Absolute commit positions, ascending. */
+  /** Absolute commit positions, ascending, each above `from`: a fence at `from` would not stop a lease of that position. */
   readonly commits: readonly Lsn[];
   readonly tables: readonly TableBlock[];
   readonly purges: readonly Purge[];
@@ -49,12 +50,8 @@ export type DecodedBatch =
 /** Encodes a batch. Throws a RangeError if it breaks the contract (from > to, visible > to, commits out of range). */
 export function encodeBatch(batch: Batch): Uint8Array {
   checkSpan(batch, batch.visible);
-  let last = batch.from;
-  for (const commit of batch.commits) {
-    if (commit < last || commit > batch.to) throw new RangeError(`commit ${commit} is outside (${batch.from}, ${batch.to}] or out of order`);
-    last = commit;
-  }
-  return toBinary(
+  checkCommits(batch, batch.commits);
+  const body = toBinary(
     BatchSchema,
     create(BatchSchema, {
       version: WIRE_VERSION,
@@ -75,10 +72,12 @@ export function encodeBatch(batch: Batch): Uint8Array {
       purges: batch.purges.map(({ commit, namespace, keys, tags, all }) => ({ commit, namespace, keys: [...keys], tags: [...tags], all })),
     }),
   );
+  return seal(body);
 }
 
-/** Decodes a record. Throws when it is no batch at all, which a consumer treats as a gap. */
+/** Decodes a record. Throws when it is no batch, or not a whole and undamaged one, which a consumer treats as a gap. */
 export function decodeBatch(bytes: Uint8Array): DecodedBatch {
+  checkSeal(bytes);
   const message = fromBinary(BatchSchema, bytes);
   if (message.version === 0) throw new RangeError('no batch: the version field is missing');
   const from = lsnFromBigInt(message.from);
@@ -86,6 +85,8 @@ export function decodeBatch(bytes: Uint8Array): DecodedBatch {
   const visible = lsnFromBigInt(message.visible);
   checkSpan(span, visible);
   if (message.minReader > WIRE_VERSION) return { kind: 'too-new', span, visible, minReader: message.minReader };
+  const commits = message.commits.map((delta) => lsnFromBigInt(delta + message.from));
+  checkCommits(span, commits);
   return {
     kind: 'batch',
     batch: {
@@ -98,7 +99,7 @@ export function decodeBatch(bytes: Uint8Array): DecodedBatch {
       timeline: message.timeline,
       heartbeat: message.heartbeat,
       covers: message.covers,
-      commits: message.commits.map((delta) => lsnFromBigInt(delta + message.from)),
+      commits,
       tables: message.tables,
       purges: message.purges,
     },
@@ -108,4 +109,12 @@ export function decodeBatch(bytes: Uint8Array): DecodedBatch {
 function checkSpan(span: Span, visible: Lsn): void {
   if (span.from > span.to) throw new RangeError(`no batch: from ${span.from} is after to ${span.to}`);
   if (visible > span.to) throw new RangeError(`no batch: visible ${visible} is after to ${span.to}`);
+}
+
+function checkCommits(span: Span, commits: readonly Lsn[]): void {
+  let last = span.from + 1;
+  for (const commit of commits) {
+    if (commit < last || commit > span.to) throw new RangeError(`commit ${commit} is outside (${span.from}, ${span.to}] or out of order`);
+    last = commit;
+  }
 }

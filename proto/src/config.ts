@@ -1,34 +1,52 @@
 import { z } from 'zod';
-import { parseTemplate } from './template.ts';
-import { parseDurationMs, parsePercent, parseSizeBytes } from './units.ts';
+import { parseTemplate, TEMPLATE } from './template.ts';
+import { DURATION, parseDurationMs, parsePercent, parseSizeBytes, PERCENT, SIZE } from './units.ts';
 
 /** A quantity written as text with its unit, parsed to a number of base units. */
-function quantity(parse: (text: string) => number | undefined, expected: string, limits?: { min: number; max: number }) {
-  return z.string().transform((text, context) => {
-    const value = parse(text);
-    if (value === undefined || (limits && (value < limits.min || value > limits.max))) {
-      context.addIssue({ code: 'custom', message: `found ${JSON.stringify(text)}, expected ${expected}` });
+function quantity(options: {
+  form: RegExp;
+  parse: (text: string) => number | undefined;
+  expected: string;
+  min: number;
+  max: number;
+}) {
+  const { form, parse, expected, min, max } = options;
+  return z
+    .string()
+    .regex(form, `expected ${expected}`)
+    .transform((text, context) => {
+      const value = parse(text);
+      if (value !== undefined && value >= min && value <= max) return value;
+      context.addIssue({ code: 'custom', message: `found ${show(text)}, expected ${expected}` });
       return z.NEVER;
-    }
-    return value;
-  });
+    });
 }
 
-const duration = (expected: string, limits?: { min: number; max: number }) => quantity(parseDurationMs, expected, limits);
+const SECOND_MS = 1000;
+const YEAR_MS = 365 * 86_400 * SECOND_MS;
+const ttlDuration = quantity({ form: DURATION, parse: parseDurationMs, expected: 'a duration from 1s to 365d', min: SECOND_MS, max: YEAR_MS });
+const percentage = quantity({ form: PERCENT, parse: parsePercent, expected: 'a percentage from 0% to 100%', min: 0, max: 1 });
+const size = (expected: string, limits: { min: number; max: number }) =>
+  quantity({ form: SIZE, parse: parseSizeBytes, expected: `a size from ${expected}`, ...limits });
 const KIB = 1024;
+const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 
 /** Namespace and source names stand in URLs, Kafka topics, Redis keys and metric labels. */
 const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const name = z.string().regex(NAME, 'expected 1 to 63 of a-z, 0-9, ".", "_", "-", beginning with a letter or digit');
 
-const template = z.string().min(1).superRefine((text, context) => {
-  try {
-    parseTemplate(text);
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: `in template ${JSON.stringify(text)}: ${(error as Error).message}` });
-  }
-});
+const template = z
+  .string()
+  .superRefine((text, context) => {
+    try {
+      if (text === '') throw new Error('it is empty');
+      parseTemplate(text);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: `found ${show(text)}, expected a template such as user:{id}: ${(error as Error).message}` });
+    }
+  })
+  .meta({ pattern: TEMPLATE.source });
 
 const rule = z
   .strictObject({
@@ -39,16 +57,16 @@ const rule = z
     keys: z.array(template).max(64).default([]).describe('Keys to evict, with {column} filled from the old and the new row.'),
     tags: z.array(template).max(64).default([]).describe('Tags to evict, likewise.'),
   })
-  .refine((value) => value.keys.length + value.tags.length > 0, 'a rule needs at least one key or tag');
+  .refine((value) => value.keys.length + value.tags.length > 0, 'found neither keys nor tags, expected at least one of them');
 
 const ttl = z.strictObject({
-  hard: duration('a duration from 1s to 365d', { min: 1000, max: 365 * 86_400_000 })
+  hard: ttlDuration
     .prefault('30m')
     .describe('An entry is never served longer than this after it was stored.'),
-  negative: duration('a duration from 1s to 365d', { min: 1000, max: 365 * 86_400_000 })
+  negative: ttlDuration
     .prefault('30s')
     .describe('The same for entries that say that the row does not exist.'),
-  jitter: quantity(parsePercent, 'a percentage from 0% to 100%')
+  jitter: percentage
     .prefault('10%')
     .describe('Shortens each TTL by a random part up to this, so that entries stored together do not end together.'),
 });
@@ -63,7 +81,7 @@ const namespace = z
     ttl: ttl.prefault({}),
     l1: z
       .strictObject({
-        maxBytes: quantity(parseSizeBytes, 'a size from 64KiB to 16GiB', { min: 64 * KIB, max: 16 * GIB })
+        maxBytes: size('64KiB to 16GiB', { min: 64 * KIB, max: 16 * GIB })
           .prefault('64MiB')
           .describe('Memory for this namespace in the sidecar, the overhead of each entry included.'),
       })
@@ -71,7 +89,7 @@ const namespace = z
     l2: z
       .strictObject({ enabled: z.boolean().default(true).describe('Share entries between sidecars through Redis.') })
       .prefault({}),
-    maxItemBytes: quantity(parseSizeBytes, 'a size from 1B to 16MiB', { min: 1, max: 16 * 1024 * KIB })
+    maxItemBytes: size('1B to 16MiB', { min: 1, max: 16 * MIB })
       .prefault('1MiB')
       .describe('Largest value that may be stored.'),
     invalidate: z.array(rule).max(256).default([]).describe('Which row changes evict what.'),
@@ -102,16 +120,17 @@ const source = z.strictObject({
 /** Schema of the YAML document that invalidator and sidecars share. */
 export const configSchema = z
   .strictObject({
-    sources: z.record(name, source).refine((value) => Object.keys(value).length > 0, 'expected at least one source'),
+    sources: z.record(name, source).refine((value) => Object.keys(value).length > 0, 'found none, expected at least one source'),
     namespaces: z.record(name, namespace).default({}),
   })
   .superRefine((value, context) => {
     for (const [namespaceName, { source: sourceName }] of Object.entries(value.namespaces)) {
-      if (value.sources[sourceName] === undefined) {
+      // hasOwn: every object inherits a "constructor".
+      if (!Object.hasOwn(value.sources, sourceName)) {
         context.addIssue({
           code: 'custom',
           path: ['namespaces', namespaceName, 'source'],
-          message: `found ${JSON.stringify(sourceName)}, expected one of the sources: ${Object.keys(value.sources).join(', ')}`,
+          message: `found ${show(sourceName)}, expected one of the sources: ${Object.keys(value.sources).join(', ')}`,
         });
       }
     }
@@ -124,18 +143,23 @@ export type SourceConfig = TidemarkConfig['sources'][string];
 
 /** One thing wrong with a document. */
 export interface ConfigIssue {
-  /** Place in the document, such as `namespaces.user-profile.ttl.hard`. */
+  /** Place in the document, such as `namespaces.user-profile.ttl.hard`; '' for the document itself. */
   readonly path: string;
+  /** What was found there and what was expected. */
   readonly message: string;
 }
 
 export type ConfigResult = { readonly ok: true; readonly config: TidemarkConfig } | { readonly ok: false; readonly issues: readonly ConfigIssue[] };
 
-/** Checks a parsed YAML or JSON document; reports every issue at once, unknown keys included. */
+/** Checks a parsed YAML or JSON document; reports every issue, and those between parts once each part is right by itself. */
 export function parseConfig(document: unknown): ConfigResult {
   const result = configSchema.safeParse(document);
   if (result.success) return { ok: true, config: result.data };
-  return { ok: false, issues: result.error.issues.map((issue) => ({ path: issue.path.map(String).join('.'), message: explain(issue, document) })) };
+  const issues = result.error.issues.map((issue) => ({
+    path: issue.path.map(String).join('.'),
+    message: explain(issue, valueAt(document, issue.path)),
+  }));
+  return { ok: false, issues };
 }
 
 /** JSON Schema (draft 2020-12) of the document as it is written, for editors and for the chart. */
@@ -143,20 +167,22 @@ export function configJsonSchema(): object {
   return z.toJSONSchema(configSchema, { io: 'input' });
 }
 
-function explain(issue: z.core.$ZodIssue, document: unknown): string {
-  const found = valueAt(document, issue.path);
-  const shown = found === undefined ? 'nothing' : truncate(JSON.stringify(found) ?? String(found));
+function explain(issue: z.core.$ZodIssue, found: unknown): string {
   switch (issue.code) {
     case 'unrecognized_keys':
       return `found unknown ${issue.keys.length > 1 ? 'keys' : 'key'} ${issue.keys.join(', ')}, expected only documented ones`;
     case 'invalid_type':
-      return `found ${shown}, expected ${issue.expected}`;
+      return `found ${show(found)}, expected ${issue.expected}`;
     case 'invalid_value':
-      return `found ${shown}, expected ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}`;
+      return `found ${show(found)}, expected ${issue.values.map(show).join(' or ')}`;
     case 'invalid_key':
       return `found a name of a form that is not allowed, ${issue.issues[0]?.message ?? 'expected a plain name'}`;
     case 'invalid_format':
-      return `found ${shown}, ${issue.message}`;
+      return `found ${show(found)}, ${issue.message}`;
+    case 'too_small':
+      return `found ${measure(found)}, expected at least ${issue.minimum}`;
+    case 'too_big':
+      return `found ${measure(found)}, expected at most ${issue.maximum}`;
     default:
       return issue.message;
   }
@@ -168,6 +194,13 @@ function valueAt(document: unknown, path: readonly PropertyKey[]): unknown {
   return value;
 }
 
-function truncate(text: string): string {
+/** What a limit was compared with: a number, or how many things a list has. */
+function measure(found: unknown): string {
+  return Array.isArray(found) ? `${found.length} items` : show(found);
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  const text = JSON.stringify(value) ?? String(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }

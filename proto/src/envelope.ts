@@ -31,12 +31,16 @@ export interface Entry {
 export const ENVELOPE = { magic: 0x54, version: 1, flagTagged: 1, flagAbsent: 2, headerBytes: 46 } as const;
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder('utf-8', { fatal: true });
+/** Without `ignoreBOM` a tag that begins with U+FEFF would lose it, and with it its fence. */
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** O(bytes). Throws a RangeError when a text is too long for its length field (65,535 bytes). */
+/** O(bytes). Throws a RangeError for more than 65,535 tags, a text beyond 65,535 bytes, or a position that is no safe integer. */
 export function encodeEntry(entry: Entry): Uint8Array {
+  if (!isSound(entry)) throw new RangeError('an entry needs exact positions and finite times');
   const texts = [entry.contentType, entry.etag, ...entry.tags].map((text) => encoder.encode(text));
-  for (const text of texts) if (text.length > 0xffff) throw new RangeError(`a text of ${text.length} bytes does not fit the envelope (65535)`);
+  for (const length of [entry.tags.length, ...texts.map((text) => text.length)]) {
+    if (length > 0xffff) throw new RangeError(`a length of ${length} does not fit the envelope (65535)`);
+  }
   const head = ENVELOPE.headerBytes + texts.reduce((sum, text) => sum + text.length, 0) + 2 * entry.tags.length;
   const bytes = new Uint8Array(head + entry.body.length);
   const view = new DataView(bytes.buffer);
@@ -66,14 +70,28 @@ export function encodeEntry(entry: Entry): Uint8Array {
 
 /**
  * Undefined for anything that is not a whole, undamaged envelope of a known version: the caller answers a miss.
- * The body is a view into `bytes`, not a copy.
+ * Never throws. The body is a view into `bytes`, not a copy.
  */
 export function decodeEntry(bytes: Uint8Array): Entry | undefined {
   if (bytes.length < ENVELOPE.headerBytes || bytes[0] !== ENVELOPE.magic || bytes[1] !== ENVELOPE.version) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(36) !== checksum(bytes)) return undefined;
+  try {
+    const entry = readEntry(bytes, view);
+    return isSound(entry) && isTagged(bytes) === entry.tags.length > 0 ? entry : undefined;
+  } catch {
+    return undefined; // A writer that computes the right checksum over lengths that do not fit, or over broken UTF-8.
+  }
+}
+
+function readEntry(bytes: Uint8Array, view: DataView): Entry {
   let at: number = ENVELOPE.headerBytes;
-  const text = (length: number): string => decoder.decode(bytes.subarray(at, (at += length)));
+  const text = (length: number): string => {
+    const start = at;
+    at += length;
+    if (at > bytes.length) throw new RangeError('truncated');
+    return decoder.decode(bytes.subarray(start, at));
+  };
   const contentType = text(view.getUint16(40));
   const etag = text(view.getUint16(42));
   const tags = Array.from({ length: view.getUint16(44) }, () => {
@@ -96,6 +114,16 @@ export function decodeEntry(bytes: Uint8Array): Entry | undefined {
 /** Whether an envelope carries tags, read without decoding it. */
 export function isTagged(bytes: Uint8Array): boolean {
   return ((bytes[2] ?? 0) & ENVELOPE.flagTagged) !== 0;
+}
+
+/** NaN would pass every "is there a newer fence" as "no". */
+function isSound(entry: Entry): boolean {
+  return (
+    Number.isSafeInteger(entry.asOf) &&
+    Number.isSafeInteger(entry.epoch) &&
+    Number.isFinite(entry.storedAtMs) &&
+    Number.isFinite(entry.expiresAtMs)
+  );
 }
 
 function checksum(bytes: Uint8Array): number {

@@ -10,9 +10,10 @@ export class FenceTable {
   readonly #slots: Float64Array;
   readonly #mask: number;
 
-  /** @param slots power of two; 8 bytes each. Untouched pages cost no resident memory. */
+  /** @param slots power of two from 2 to 2^30; 8 bytes each. Untouched pages cost no resident memory. */
   constructor(slots: number) {
-    if (slots < 2 || (slots & (slots - 1)) !== 0) throw new RangeError(`slots must be a power of two, found ${slots}`);
+    const power = Number.isInteger(slots) && slots >= 2 && slots <= 2 ** 30 && (slots & (slots - 1)) === 0;
+    if (!power) throw new RangeError(`slots must be a power of two from 2 to 2^30, found ${slots}`);
     this.#slots = new Float64Array(slots);
     this.#mask = slots - 1;
   }
@@ -78,9 +79,12 @@ export class Fences {
     if (lsn > (this.#namespaces[namespace] as number)) this.#namespaces[namespace] = lsn;
   }
 
-  /** The newest fence that concerns an entry, at most O(tags) hashes; at least the horizon of nothing is 0. */
+  /**
+   * A position at or above every one above the horizon that was raised for this key, these tags or their namespace; 0 if
+   * there was none. An index beyond the namespaces that were announced is fenced for ever. O(length of the names).
+   */
   newest(namespace: number, key: string, tags: readonly string[]): Lsn {
-    let newest = Math.max(this.#keys.newest(namespace, key), this.#namespaces[namespace] as number);
+    let newest = Math.max(this.#keys.newest(namespace, key), this.#namespaces[namespace] ?? Number.POSITIVE_INFINITY);
     for (const tag of tags) newest = Math.max(newest, this.#tags.newest(namespace, tag));
     return newest;
   }

@@ -1,14 +1,23 @@
 import { z } from 'zod';
+import { utf8Length } from './utf8.ts';
 
 /** Prefix of `pg_logical_emit_message` for purges (SPEC I11). */
 export const PURGE_PREFIX = 'tidemark';
 /** Prefix of the publisher's own liveness messages. */
 export const HEARTBEAT_PREFIX = 'tidemark.heartbeat';
 
-/** Limits of one purge, so that one message cannot exceed a record. */
+/** Limits of one purge, so that it always fits a record: at most 512 KiB of names. */
 export const PURGE_LIMITS = { targets: 100, names: 1000, nameBytes: 512 } as const;
 
-const names = z.array(z.string().min(1).max(PURGE_LIMITS.nameBytes)).max(PURGE_LIMITS.names).default([]);
+/** A key or tag; a lone surrogate could not be encoded as UTF-8 and would name something else. */
+const name = z
+  .string()
+  .refine(
+    (text) => text !== '' && text.isWellFormed() && utf8Length(text) <= PURGE_LIMITS.nameBytes,
+    `expected 1 to ${PURGE_LIMITS.nameBytes} bytes of UTF-8`,
+  );
+
+const names = z.array(name).max(PURGE_LIMITS.names).default([]);
 
 const target = z
   .strictObject({
@@ -20,7 +29,16 @@ const target = z
   .refine((value) => value.all || value.keys.length + value.tags.length > 0, 'expected keys, tags or all: true');
 
 /** Body of a purge: the content of the WAL message and of POST /v1/purge. */
-export const purgeSchema = z.strictObject({ purge: z.array(target).min(1).max(PURGE_LIMITS.targets) });
+export const purgeSchema = z.strictObject({
+  purge: z
+    .array(target)
+    .min(1)
+    .max(PURGE_LIMITS.targets)
+    .refine(
+      (targets) => targets.reduce((sum, { keys, tags }) => sum + keys.length + tags.length, 0) <= PURGE_LIMITS.names,
+      `expected at most ${PURGE_LIMITS.names} keys and tags in all`,
+    ),
+});
 
 export type PurgeRequest = z.output<typeof purgeSchema>;
 

@@ -30,7 +30,7 @@ export interface NamespaceRules {
   readonly hashHex: string;
 }
 
-/** Receives what a batch invalidates, in stream order. */
+/** Receives what a batch invalidates. One batch may name the same thing twice, and not always by ascending position. */
 export interface InvalidationSink {
   key(namespace: NamespaceRules, key: string, lsn: Lsn): void;
   tag(namespace: NamespaceRules, tag: string, lsn: Lsn): void;
@@ -96,7 +96,7 @@ export function invalidate(rules: CompiledRules, batch: Batch, sink: Invalidatio
       invalidateTable(tableRules, block.changes, batch, sink);
     } catch {
       unreadable += 1;
-      for (const { namespace } of tableRules) sink.namespace(namespace, batch.to);
+      for (const namespace of new Set(tableRules.map((rule) => rule.namespace))) sink.namespace(namespace, batch.to);
     }
   }
   for (const purge of batch.purges) {
@@ -120,19 +120,22 @@ function invalidateTable(rules: readonly TableRule[], changes: Uint8Array, batch
     ...keys.map((template) => output(template, reader.columns, namespace, (name, lsn) => sink.key(namespace, name, lsn))),
     ...tags.map((template) => output(template, reader.columns, namespace, (name, lsn) => sink.tag(namespace, name, lsn))),
   ]);
+  // Whole namespaces are told once a block, at the newest position: to evict one costs far more than to evict a key.
+  const coarse = new Map<NamespaceRules, Lsn>();
   reader.forEach((op, commit, before, after) => {
     const lsn = commitAt(batch, commit);
     for (const out of outputs) {
       const one = op === Op.wholeTable ? whole(out) : before && render(out, before);
       const two = after && render(out, after);
       if (one === UNKNOWN || two === UNKNOWN) {
-        sink.namespace(out.namespace, lsn);
+        coarse.set(out.namespace, Math.max(lsn, coarse.get(out.namespace) ?? 0));
         continue;
       }
       if (one !== undefined) out.emit(one, lsn);
       if (two !== undefined && two !== one) out.emit(two, lsn);
     }
   });
+  for (const [namespace, lsn] of coarse) sink.namespace(namespace, lsn);
 }
 
 interface Output {

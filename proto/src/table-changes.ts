@@ -11,35 +11,43 @@ export const Cell = { absent: 0, null: 1, unchanged: 2, value: 3, same: 4 } as c
 /** A cell as the publisher learned it: text, null, or one of the states that have no value. */
 export type CellValue = string | null | typeof Cell.absent | typeof Cell.unchanged | typeof Cell.same;
 
-/** Collects the changes of one table in wire order. Not safe to use after {@link TableChangesBuilder.encode}. */
+/** Which rows an operation carries. */
+const ROWS: Readonly<Record<Op, { readonly before: boolean; readonly after: boolean }>> = {
+  [Op.insert]: { before: false, after: true },
+  [Op.update]: { before: true, after: true },
+  [Op.delete]: { before: true, after: false },
+  [Op.wholeTable]: { before: false, after: false },
+};
+
+/** Collects the changes of one table in wire order. */
 export class TableChangesBuilder {
   readonly columns: readonly string[];
   #ops: number[] = [];
   #commit: number[] = [];
   #cells: number[] = [];
   #values: string[] = [];
-  #bytes = 0;
 
   constructor(columns: readonly string[]) {
     this.columns = columns;
   }
 
-  /** About how many bytes the encoded block will have; exact for ASCII. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
+  /** Changes so far. */
   get count(): number {
     return this.#ops.length;
   }
 
-  /** Rows hold one cell a column, in the order of `columns`; an update has both, an insert only `after`. */
+  /**
+   * Rows hold one cell a column, in the order of `columns`; an update has both, an insert only `after`, a delete only
+   * `before`. Throws a RangeError for any other shape: cells that slip would be read as those of another row.
+   */
   add(change: { op: Op; commit: number; before?: readonly CellValue[]; after?: readonly CellValue[] }): void {
-    this.#ops.push(change.op);
-    this.#commit.push(change.commit);
-    this.#bytes += 4;
-    if (change.before !== undefined) this.#addRow(change.before);
-    if (change.after !== undefined) this.#addRow(change.after);
+    const { op, commit, before, after } = change;
+    if (before?.length !== (ROWS[op].before ? this.columns.length : undefined)) throw this.#misshapen(op, 'old', before);
+    if (after?.length !== (ROWS[op].after ? this.columns.length : undefined)) throw this.#misshapen(op, 'new', after);
+    this.#ops.push(op);
+    this.#commit.push(commit);
+    if (before !== undefined) this.#addRow(before);
+    if (after !== undefined) this.#addRow(after);
   }
 
   /** Gives up the single rows for "every row of the table" at the given commit: bounded memory for storms (SPEC I13). */
@@ -48,16 +56,16 @@ export class TableChangesBuilder {
     this.#commit = [commit];
     this.#cells = [];
     this.#values = [];
-    this.#bytes = 4;
   }
 
-  /** Appends all changes of another builder with the same columns under one commit. */
+  /** Appends all changes of another builder under one commit. Throws a RangeError if it has other columns. */
   append(other: TableChangesBuilder, commit: number): void {
+    const same = this.columns.length === other.columns.length && this.columns.every((column, i) => column === other.columns[i]);
+    if (!same) throw new RangeError(`cannot append changes of (${other.columns.join(', ')}) to those of (${this.columns.join(', ')})`);
     for (const op of other.#ops) this.#ops.push(op);
     for (let i = 0; i < other.#ops.length; i++) this.#commit.push(commit);
     for (const cell of other.#cells) this.#cells.push(cell);
     for (const value of other.#values) this.#values.push(value);
-    this.#bytes += other.#bytes;
   }
 
   encode(): Uint8Array {
@@ -74,16 +82,18 @@ export class TableChangesBuilder {
   }
 
   #addRow(row: readonly CellValue[]): void {
-    this.#bytes += row.length;
     for (const cell of row) {
       if (typeof cell === 'string') {
         this.#cells.push(Cell.value);
         this.#values.push(cell);
-        this.#bytes += cell.length + 2;
       } else {
         this.#cells.push(cell === null ? Cell.null : cell);
       }
     }
+  }
+
+  #misshapen(op: Op, which: string, row: readonly CellValue[] | undefined): RangeError {
+    return new RangeError(`operation ${op} over ${this.columns.length} columns does not take ${row?.length ?? 'no'} ${which} cells`);
   }
 }
 
@@ -96,7 +106,10 @@ export interface TableChangesReader {
   forEach(visit: ChangeVisitor): void;
 }
 
-/** Decodes a block. Throws a RangeError when it contradicts itself, an Error when it is no protobuf. */
+/**
+ * Decodes a block. Throws an Error when it is no protobuf and a RangeError when it contradicts itself; the latter may come
+ * out of `forEach` after some changes were visited, so a caller must treat the whole block as unread.
+ */
 export function readTableChanges(bytes: Uint8Array): TableChangesReader {
   const message = fromBinary(TableChangesSchema, bytes);
   const { columns, ops, commit, cells, values } = message;
@@ -142,6 +155,7 @@ export function readTableChanges(bytes: Uint8Array): TableChangesReader {
           throw new RangeError(`unknown operation ${String(op)}`);
         }
       }
+      if (cell !== cells.length || value !== values.length) throw new RangeError('more cells or values than the changes need');
     },
   };
 }

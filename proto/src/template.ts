@@ -5,6 +5,9 @@ export interface Template {
   readonly columns: readonly string[];
 }
 
+/** The grammar of {@link parseTemplate} as one expression, for the JSON Schema of the configuration. */
+export const TEMPLATE = /^(?:[^{}]|\{\{|\}\}|\{[^{}]+\})+$/;
+
 /** Says what is wrong with a template and where. */
 export class TemplateError extends Error {
   override name = 'TemplateError';

@@ -1,8 +1,11 @@
-const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/;
+/** How a duration is written; groups: number, unit. */
+export const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/;
 const DURATION_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-const SIZE = /^(\d+(?:\.\d+)?)(B|KiB|MiB|GiB)$/;
+/** How a size is written; groups: number, unit. */
+export const SIZE = /^(\d+(?:\.\d+)?)(B|KiB|MiB|GiB)$/;
 const SIZE_BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
-const PERCENT = /^(\d+(?:\.\d+)?)%$/;
+/** How a percentage is written; group: number. */
+export const PERCENT = /^(\d+(?:\.\d+)?)%$/;
 
 /** Milliseconds of `250ms`, `30s`, `5m`, `1.5h`, `1d`; undefined for anything else, or above a year. */
 export function parseDurationMs(text: string): number | undefined {

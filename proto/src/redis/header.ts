@@ -22,22 +22,10 @@ export interface LogHeader {
 
 /** Undefined for a header that this version does not understand; the caller treats the log as missing. */
 export function parseHeader(text: string): LogHeader | undefined {
-  const parts = text.split(' ');
-  if (parts.length !== 10 || parts[0] !== '1') return undefined;
-  const [, generation, adoption, epoch, from, tagFrom, to, visible, offset, digest] = parts as [
-    string, string, string, string, string, string, string, string, string, string,
-  ];
-  return {
-    generation,
-    adoption,
-    epoch: Number(epoch),
-    from: Number(from),
-    tagFrom: Number(tagFrom),
-    to: Number(to),
-    visible: Number(visible),
-    offset,
-    digest,
-  };
+  const [version, generation, adoption, epoch, from, tagFrom, to, visible, offset, digest, ...rest] = text.split(' ');
+  if (version !== '1' || !generation || !isDigits(adoption) || !isDigits(offset) || !digest || rest.length > 0) return undefined;
+  const numbers = { epoch: exact(epoch), from: exact(from), tagFrom: exact(tagFrom), to: exact(to), visible: exact(visible) };
+  return areExact(numbers) ? { generation, adoption, ...numbers, offset, digest } : undefined;
 }
 
 /** State of a namespace in a log. */
@@ -49,8 +37,23 @@ export interface PairState {
   readonly fence: Lsn;
 }
 
+/** Undefined for anything else than what the scripts write; the caller treats the namespace as unknown. */
 export function parsePair(text: string): PairState | undefined {
   const [adoption, from, fence, ...rest] = text.split(' ');
-  if (adoption === undefined || from === undefined || fence === undefined || rest.length > 0) return undefined;
-  return { adoption, from: Number(from), fence: Number(fence) };
+  if (!isDigits(adoption) || rest.length > 0) return undefined;
+  const numbers = { from: exact(from), fence: exact(fence) };
+  return areExact(numbers) ? { adoption, ...numbers } : undefined;
+}
+
+function isDigits(text: string | undefined): text is string {
+  return text !== undefined && /^\d+$/.test(text);
+}
+
+/** A number that is not plain would compare as "no newer fence", so it becomes NaN here and is refused as a whole. */
+function exact(text: string | undefined): number {
+  return isDigits(text) ? Number(text) : Number.NaN;
+}
+
+function areExact(numbers: Readonly<Record<string, number>>): boolean {
+  return Object.values(numbers).every(Number.isSafeInteger);
 }

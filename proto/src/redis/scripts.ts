@@ -10,11 +10,10 @@ const HEADER = `
 local function read_header(key)
   local text = redis.call('GET', key)
   if not text then return nil end
-  local f = {}
-  for part in string.gmatch(text, '%S+') do f[#f + 1] = part end
-  if #f ~= 10 or f[1] ~= '1' then return nil end
-  return { generation = f[2], adoption = f[3], epoch = f[4], from = tonumber(f[5]), tagFrom = tonumber(f[6]),
-           to = tonumber(f[7]), visible = tonumber(f[8]), offset = f[9], digest = f[10] }
+  local f = { string.match(text, '^1 (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$') }
+  if #f ~= 9 then return nil end
+  return { generation = f[1], adoption = f[2], epoch = f[3], from = tonumber(f[4]), tagFrom = tonumber(f[5]),
+           to = tonumber(f[6]), visible = tonumber(f[7]), offset = f[8], digest = f[9] }
 end
 local function num(n) return string.format('%.0f', n) end
 local function write_header(key, h)
@@ -31,7 +30,7 @@ const PAIR = `
 local function read_pair(key, adoption)
   local text = redis.call('GET', key)
   if not text then return nil end
-  local a, from, fence = string.match(text, '^(%S+) (%S+) (%S+)$')
+  local a, from, fence = string.match(text, '^(%d+) (%d+) (%d+)$')
   if a ~= adoption then return nil end
   return { from = tonumber(from), fence = tonumber(fence) }
 end

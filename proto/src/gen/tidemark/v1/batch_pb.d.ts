@@ -15,7 +15,8 @@ export declare const file_tidemark_v1_batch: GenFile;
  *
  * Reader's rule: fields 1 to 7 keep their number, type and meaning for ever. A reader whose own version is below
  * `min_reader` cannot know what the record says, so it applies it as a flush of everything at `to`. A record that does
- * not parse at all is a gap. Unknown fields are ignored: whatever a reader must not ignore raises `min_reader`.
+ * not parse, or whose `checksum` does not fit, is a gap. Unknown fields are ignored: whatever a reader must not ignore
+ * raises `min_reader`.
  *
  * @generated from message tidemark.v1.Batch
  */
@@ -113,7 +114,8 @@ export declare type Batch = Message<"tidemark.v1.Batch"> & {
   covers: bigint[];
 
   /**
-   * Commit positions of the transactions in the record, ascending, as differences from `from`. Changes point here.
+   * Commit positions of the transactions in the record, ascending, as differences from `from` (at least 1). Changes point
+   * here.
    *
    * @generated from field: repeated uint64 commits = 14;
    */
@@ -132,6 +134,14 @@ export declare type Batch = Message<"tidemark.v1.Batch"> & {
    * @generated from field: repeated tidemark.v1.Purge purges = 16;
    */
   purges: Purge[];
+
+  /**
+   * CRC-32 (ISO 3309) of all bytes before this field. In every version it is there, and is the last field of the record:
+   * a record that was cut between two fields would otherwise read as one that holds less.
+   *
+   * @generated from field: fixed32 checksum = 17;
+   */
+  checksum: number;
 };
 
 /**
