@@ -1,0 +1,56 @@
+import type { ServerResponse } from 'node:http';
+
+/**
+ * Every problem that an HTTP interface of Tidemark answers. The code is stable: it is the last part of the problem's
+ * `type`, and scripts may depend on it.
+ */
+export const PROBLEMS = {
+  'bad-request': { status: 400, title: 'The request is malformed' },
+  'bad-key': { status: 400, title: 'The key is not valid' },
+  'unknown-namespace': { status: 404, title: 'There is no such namespace' },
+  'not-found': { status: 404, title: 'There is nothing at this address' },
+  'method-not-allowed': { status: 405, title: 'The method is not allowed here' },
+  fenced: { status: 409, title: 'The value may be stale: use it, but do not cache it' },
+  'lease-expired': { status: 410, title: 'The lease is not valid any more: read again' },
+  'length-required': { status: 411, title: 'The length of the body is needed' },
+  'too-large': { status: 413, title: 'The body is larger than the namespace allows' },
+  'unsupported-media-type': { status: 415, title: 'The body is of a type that is not understood' },
+  'lease-required': { status: 428, title: 'The namespace takes values only with the lease of a miss' },
+  'headers-too-large': { status: 431, title: 'The headers are too large' },
+  internal: { status: 500, title: 'Something went wrong here' },
+  'upstream-failed': { status: 502, title: 'A service behind this one failed' },
+  unavailable: { status: 503, title: 'This cannot be done at the moment: try again' },
+  timeout: { status: 504, title: 'It was not done in time' },
+} as const;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+
+/** What {@link problem} says beyond what the code says. */
+export interface ProblemOptions {
+  readonly code: ProblemCode;
+  /** What happened this time, for a person. */
+  readonly detail?: string;
+  /** Further members of the document, such as the SQL that mends something. */
+  readonly extra?: Readonly<Record<string, unknown>>;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** The document of RFC 9457 for a problem. */
+export function problemDocument(options: ProblemOptions): { readonly status: number; readonly body: string } {
+  const { status, title } = PROBLEMS[options.code];
+  const document = { type: `urn:tidemark:problem:${options.code}`, title, status, detail: options.detail, ...options.extra };
+  return { status, body: JSON.stringify(document) };
+}
+
+/** Answers a request with a problem. Does nothing when the answer has begun already. */
+export function problem(response: ServerResponse, options: ProblemOptions): void {
+  if (response.headersSent) return;
+  const { status, body } = problemDocument(options);
+  response.writeHead(status, {
+    ...options.headers,
+    'content-type': 'application/problem+json',
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+  });
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}

@@ -1,0 +1,184 @@
+import { createHash } from 'node:crypto';
+import { Cluster, Redis, ReplyError, type RedisOptions } from 'ioredis';
+import { DeadlineError, Deadlines } from './deadline.ts';
+import type { Logger } from './logger.ts';
+import { parseRedisUrl, type RedisTarget } from './redis-url.ts';
+
+/** Redis cannot be asked at the moment; nothing was sent. */
+export class RedisUnavailableError extends Error {
+  override name = 'RedisUnavailableError';
+}
+
+/** A Lua script and the digest that names it on the server. */
+export interface RedisScript {
+  readonly source: string;
+  readonly sha1: string;
+}
+
+export function redisScript(source: string): RedisScript {
+  return { source, sha1: createHash('sha1').update(source).digest('hex') };
+}
+
+export type RedisArgument = string | number | Buffer;
+
+/**
+ * Commands to Redis that never wait longer than the deadline. Nothing is queued while Redis is away: commands reject at
+ * once. An answer may be missing although the command was done.
+ */
+export interface RedisClient {
+  /** Whether commands are sent; false while there is no connection, or while Redis does not answer in time. */
+  readonly isUp: boolean;
+  /** One command; bulk strings are Buffers. Rejects with the server's error, {@link DeadlineError} or {@link RedisUnavailableError}. */
+  command(name: string, ...args: readonly RedisArgument[]): Promise<unknown>;
+  /** A script by its digest, or whole where the server does not know it; keys must share a slot. */
+  script(script: RedisScript, keys: readonly RedisArgument[], args: readonly RedisArgument[]): Promise<unknown>;
+  /** Cuts the connections. */
+  close(): void;
+}
+
+export interface RedisClientOptions {
+  /** For every command of ours. */
+  readonly deadlineMs: number;
+  readonly logger: Logger;
+  /** Commands without an answer at any time, so that a Redis that is silent cannot fill our memory. */
+  readonly maxInFlight?: number;
+  /** Told whenever {@link RedisClient.isUp} changes. */
+  readonly onChange?: (isUp: boolean) => void;
+}
+
+/** So many deadlines in a row mean that Redis is away, whatever the socket says: further commands then reject at once. */
+const MAX_MISSED_DEADLINES = 5;
+/** While Redis is taken for away, one command in this time is let through to see. */
+const PROBE_EVERY_MS = 100;
+
+/** Connects in the background, for ever: a Redis that is away costs nothing but the rejected commands. Throws for a malformed URL. */
+export function createRedis(url: string, options: RedisClientOptions): RedisClient {
+  const { deadlineMs, logger, maxInFlight = 10_000, onChange } = options;
+  const connection = connect(parseRedisUrl(url), deadlineMs);
+  const deadlines = new Deadlines('Redis', deadlineMs);
+  let inFlight = 0;
+  let missed = 0;
+  let probedAt = 0;
+  let wasUp = false;
+  let lastError = '';
+  let isClosed = false;
+
+  const isUp = (): boolean => connection.status === 'ready' && missed < MAX_MISSED_DEADLINES;
+  const noteChange = (): void => {
+    if (isUp() === wasUp || isClosed) return;
+    wasUp = !wasUp;
+    if (wasUp) logger.info('Redis answers');
+    else logger.warn({ reason: missed >= MAX_MISSED_DEADLINES ? 'no answers' : connection.status }, 'Redis is away');
+    onChange?.(wasUp);
+  };
+  // Without a listener an error would end the process. Every attempt fails alike, so the same message is told once.
+  connection.on('error', (error: Error) => {
+    if (error.message !== lastError) logger.warn({ err: error }, 'the connection to Redis failed');
+    lastError = error.message;
+  });
+  connection.on('ready', () => {
+    missed = 0;
+    lastError = '';
+    noteChange();
+  });
+  connection.on('close', noteChange);
+
+  /** Also late answers and errors of the server show that it is there. */
+  const answered = (): void => {
+    inFlight -= 1;
+    if (missed === 0) return;
+    missed = 0;
+    noteChange();
+  };
+  const command = async (name: string, ...args: readonly RedisArgument[]): Promise<unknown> => {
+    if (connection.status !== 'ready') throw new RedisUnavailableError(`there is no connection to Redis (${connection.status})`);
+    if (inFlight >= maxInFlight) throw new RedisUnavailableError(`${inFlight} commands to Redis are not answered yet`);
+    if (missed >= MAX_MISSED_DEADLINES) {
+      const now = performance.now();
+      if (now - probedAt < PROBE_EVERY_MS) throw new RedisUnavailableError('Redis does not answer');
+      probedAt = now;
+    }
+    inFlight += 1;
+    const sent = connection.callBuffer(name, ...args);
+    sent.then(answered, (error: unknown) => {
+      if (error instanceof ReplyError) answered();
+      else inFlight -= 1;
+    });
+    try {
+      return await deadlines.race(sent);
+    } catch (error) {
+      if (error instanceof DeadlineError) {
+        missed += 1;
+        noteChange();
+      }
+      throw error;
+    }
+  };
+
+  return {
+    get isUp() {
+      return isUp();
+    },
+    command,
+    async script(script, keys, args) {
+      try {
+        return await command('EVALSHA', script.sha1, keys.length, ...keys, ...args);
+      } catch (error) {
+        if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
+        return command('EVAL', script.source, keys.length, ...keys, ...args);
+      }
+    },
+    close() {
+      isClosed = true;
+      connection.disconnect();
+    },
+  };
+}
+
+function connect(target: RedisTarget, deadlineMs: number): Redis | Cluster {
+  const retryStrategy = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 6), 2000) * (0.5 + Math.random() / 2);
+  const tls = target.tls ? { tls: {} } : {};
+  const common = {
+    ...(target.username === undefined ? {} : { username: target.username }),
+    ...(target.password === undefined ? {} : { password: target.password }),
+    ...tls,
+    // RESP3 brings nothing here, and some proxies do not speak it.
+    protocol: 2,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 1,
+    connectTimeout: 2000,
+    // A server that stopped answering is left for a fresh connection; commands are rejected much sooner.
+    socketTimeout: Math.max(1000, 4 * deadlineMs),
+    // A master that became a replica answers READONLY: connect again, which finds the new master.
+    reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? 2 : false),
+    retryStrategy,
+  } satisfies RedisOptions;
+  if (target.kind === 'cluster') {
+    return new Cluster([...target.nodes], {
+      enableOfflineQueue: false,
+      redisOptions: common,
+      ...(target.tls ? { dnsLookup: (host, callback) => callback(null, host) } : {}),
+      clusterRetryStrategy: retryStrategy,
+      clusterNodeRetryStrategy: retryStrategy,
+      maxRedirections: 4,
+      retryDelayOnFailover: 50,
+      retryDelayOnClusterDown: 50,
+      retryDelayOnTryAgain: 50,
+      slotsRefreshTimeout: 2000,
+    });
+  }
+  if (target.kind === 'sentinel') {
+    return new Redis({
+      ...common,
+      sentinels: [...target.nodes],
+      name: target.master as string,
+      db: target.db,
+      sentinelRetryStrategy: retryStrategy,
+      failoverDetector: true,
+      ...(target.tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
+    });
+  }
+  const node = target.nodes[0] as { host: string; port: number };
+  return new Redis({ ...common, host: node.host, port: node.port, db: target.db });
+}

@@ -1,0 +1,74 @@
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import { rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import type { ListenAddress } from './address.ts';
+import { problem } from './problem.ts';
+
+/** Begins to listen; resolves with the address that was bound. Rejects with the system's error (EADDRINUSE, EACCES). */
+export function listen(server: Server, address: ListenAddress): Promise<ListenAddress> {
+  // A socket file of a process that was killed is in the way of the next one.
+  if ('path' in address) rmSync(address.path, { force: true });
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen('path' in address ? { path: address.path } : { host: address.host, port: address.port }, () => {
+      server.off('error', reject);
+      const bound = server.address() as AddressInfo | string;
+      resolve(typeof bound === 'string' ? { path: bound } : { host: bound.address, port: bound.port });
+    });
+  });
+}
+
+/** Stops accepting, lets requests in flight end, and cuts what is still open after `graceMs`. */
+export function closeServer(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+    server.close(() => {
+      clearTimeout(cut);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+/** What probes and scrapers are told. */
+export interface Health {
+  /** Why the process cannot do its job, or undefined when it can. Asked on every GET /readyz. */
+  readonly unready: () => string | undefined;
+  /** Prometheus text. Asked on every GET /metrics. */
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
+}
+
+/**
+ * Answers GET /livez, /readyz and /metrics; returns false for any other path, which it leaves alone. Liveness depends on
+ * nothing but this process (real-parts.md: never on Redis, Kafka or Postgres).
+ */
+export function answerHealth(health: Health, path: string, response: ServerResponse): boolean {
+  if (path === '/livez') {
+    plain(response, 200, 'ok\n');
+  } else if (path === '/readyz') {
+    const reason = health.unready();
+    plain(response, reason === undefined ? 200 : 503, reason === undefined ? 'ok\n' : `${reason}\n`);
+  } else if (path === '/metrics') {
+    health.metrics().then(
+      ({ contentType, body }) => plain(response, 200, body, contentType),
+      () => problem(response, { code: 'internal', detail: 'the metrics could not be collected' }),
+    );
+  } else {
+    return false;
+  }
+  return true;
+}
+
+/** A server with nothing but /livez, /readyz and /metrics. */
+export function createHealthServer(health: Health): Server {
+  return createServer((request, response) => {
+    const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
+    if (request.method !== 'GET' && request.method !== 'HEAD') problem(response, { code: 'method-not-allowed', headers: { allow: 'GET, HEAD' } });
+    else if (!answerHealth(health, path, response)) problem(response, { code: 'not-found' });
+  });
+}
+
+function plain(response: ServerResponse, status: number, body: string, contentType = 'text/plain; charset=utf-8'): void {
+  response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body), 'cache-control': 'no-store' });
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}
