@@ -11,7 +11,12 @@ export default defineConfig({
     maxWorkers: 2,
     projects: [
       {
-        test: { ...common, name: 'unit', include: ['{proto,sidecar,invalidator,scripts}/**/*.test.ts'], exclude: ignored },
+        test: {
+          ...common,
+          name: 'unit',
+          include: ['{proto,sidecar,invalidator,scripts}/**/*.test.ts'],
+          exclude: ignored,
+        },
       },
       {
         test: {

@@ -4,7 +4,16 @@
 // What it says goes to stderr, so that the command's stdout stays the command's own.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants as osConstants, homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -43,14 +52,17 @@ function say(text) {
 /** The npm that belongs to this Node: what `npm run` used, else the one beside node, else the one in PATH. */
 function findNpm() {
   const fromRun = process.env.npm_execpath;
-  if (fromRun !== undefined && fromRun.endsWith('npm-cli.js') && existsSync(fromRun)) return [process.execPath, fromRun];
+  if (fromRun !== undefined && fromRun.endsWith('npm-cli.js') && existsSync(fromRun))
+    return [process.execPath, fromRun];
   try {
     const beside = createRequire(join(dirname(process.execPath), '..', 'lib', 'x.js')).resolve('npm/bin/npm-cli.js');
     return [process.execPath, beside];
   } catch {
     if (spawnSync('npm', ['--version'], { stdio: 'ignore' }).status === 0) return ['npm'];
   }
-  throw new Missing('npm is missing: install it (it comes with Node.js from https://nodejs.org) and run the command again.');
+  throw new Missing(
+    'npm is missing: install it (it comes with Node.js from https://nodejs.org) and run the command again.',
+  );
 }
 
 /** An account without a writable home (nobody, a service user) gets one below the temp folder, for npm's and pnpm's caches. */
@@ -74,7 +86,11 @@ function wantedStamp() {
   const hash = createHash('sha256').update(`${process.platform} ${process.arch}\n`);
   const workspace = readFileSync(join(root, 'pnpm-workspace.yaml'), 'utf8');
   const folders = [...workspace.matchAll(/^ {2}- (\S+)$/gm)].map((match) => match[1]);
-  const files = ['pnpm-lock.yaml', 'pnpm-workspace.yaml', ...['.', ...folders].map((folder) => join(folder, 'package.json'))];
+  const files = [
+    'pnpm-lock.yaml',
+    'pnpm-workspace.yaml',
+    ...['.', ...folders].map((folder) => join(folder, 'package.json')),
+  ];
   for (const file of files) hash.update(readFileSync(join(root, file)));
   return hash.digest('hex');
 }
@@ -85,13 +101,15 @@ function isInstalled(stamp) {
 
 /** Two commands that start together in a fresh clone must not install into the same folder at once. */
 async function withInstallLock(work) {
-  for (let told = false; ; ) {
+  for (let told = false; ;) {
     try {
       writeFileSync(lockFile, `${process.pid}`, { flag: 'wx' });
       break;
     } catch (error) {
       if (error.code === 'EACCES' || error.code === 'EROFS') {
-        throw new Missing(`packages must be installed, but ${root} is not writable for this user: use a checkout of your own.`);
+        throw new Missing(
+          `packages must be installed, but ${root} is not writable for this user: use a checkout of your own.`,
+        );
       }
       if (error.code !== 'EEXIST') throw error;
     }
@@ -127,7 +145,14 @@ async function install(env) {
   const [command, ...first] = findNpm();
   const pnpm = ['exec', '--yes', '--loglevel=error', '--', packageManager];
   // pm-on-fail=ignore: npm has already fetched exactly the pinned pnpm, so it need not look itself up in the registry.
-  const options = ['install', '--frozen-lockfile', '--prefer-offline', '--pm-on-fail=ignore', '--reporter=append-only', '--config.confirmModulesPurge=false'];
+  const options = [
+    'install',
+    '--frozen-lockfile',
+    '--prefer-offline',
+    '--pm-on-fail=ignore',
+    '--reporter=append-only',
+    '--config.confirmModulesPurge=false',
+  ];
   const child = spawn(command, [...first, ...pnpm, ...options], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let shownAt = 0;
@@ -151,11 +176,23 @@ async function install(env) {
 function explain(output, packageManager) {
   const tail = output.trim().split('\n').slice(-15).join('\n');
   const causes = [
-    [/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|fetch failed|error sending request/i, "the npm registry cannot be reached: check the network, or set npm's registry or proxy (npm config set registry URL)."],
-    [/CERT|certificate/i, "the npm registry's certificate is not trusted: set npm's cafile (npm config set cafile FILE)."],
+    [
+      /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|fetch failed|error sending request/i,
+      "the npm registry cannot be reached: check the network, or set npm's registry or proxy (npm config set registry URL).",
+    ],
+    [
+      /CERT|certificate/i,
+      "the npm registry's certificate is not trusted: set npm's cafile (npm config set cafile FILE).",
+    ],
     [/ENOSPC/i, 'the disk is full: the packages need about 700 MB.'],
-    [/EACCES|EPERM/i, `a folder is not writable for this user: check ${root}, ${homedir()}/.npm and ${homedir()}/.local/share/pnpm.`],
-    [/OUTDATED_LOCKFILE/i, `pnpm-lock.yaml does not match the package.json files: run "npx ${packageManager} install" and commit the lockfile.`],
+    [
+      /EACCES|EPERM/i,
+      `a folder is not writable for this user: check ${root}, ${homedir()}/.npm and ${homedir()}/.local/share/pnpm.`,
+    ],
+    [
+      /OUTDATED_LOCKFILE/i,
+      `pnpm-lock.yaml does not match the package.json files: run "npx ${packageManager} install" and commit the lockfile.`,
+    ],
   ];
   const cause = causes.find(([pattern]) => pattern.test(output))?.[1] ?? 'the packages could not be installed.';
   return tail === '' ? cause : `${cause}\nThe installer said:\n${tail}`;
@@ -163,9 +200,17 @@ function explain(output, packageManager) {
 
 function run(script, args, env) {
   // The channel tells the command when this process is gone, also by kill -9: the command then ends what it started.
-  const child = spawn(nodeBinary, [script, ...args], { cwd: process.cwd(), env, stdio: ['inherit', 'inherit', 'inherit', 'ipc'] });
+  const child = spawn(nodeBinary, [script, ...args], {
+    cwd: process.cwd(),
+    env,
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+  });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) process.on(signal, () => child.kill(signal));
-  child.once('error', (error) => fail(new Missing(`${nodeBinary} does not start (${error.message}): delete node_modules and run the command again.`)));
+  child.once('error', (error) =>
+    fail(
+      new Missing(`${nodeBinary} does not start (${error.message}): delete node_modules and run the command again.`),
+    ),
+  );
   child.once('exit', (code, signal) => {
     process.exit(code ?? 128 + (signal === null ? 0 : osConstants.signals[signal]));
   });
@@ -188,12 +233,17 @@ async function main() {
     process.exit(2);
   }
   if (Number(process.versions.node.split('.')[0]) < minimumNodeMajor) {
-    throw new Missing(`Node.js ${minimumNodeMajor} or newer is needed and this is ${process.version}: get it from https://nodejs.org or with your package manager.`);
+    throw new Missing(
+      `Node.js ${minimumNodeMajor} or newer is needed and this is ${process.version}: get it from https://nodejs.org or with your package manager.`,
+    );
   }
-  if (process.platform === 'win32') throw new Missing('Windows is not supported: run this in WSL or on Linux or macOS.');
+  if (process.platform === 'win32')
+    throw new Missing('Windows is not supported: run this in WSL or on Linux or macOS.');
   const script = join(root, 'scripts', `${command}.ts`);
   if (!existsSync(script)) {
-    const there = readdirSync(join(root, 'scripts')).filter((file) => file.endsWith('.ts')).map((file) => file.slice(0, -3));
+    const there = readdirSync(join(root, 'scripts'))
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => file.slice(0, -3));
     throw new Missing(`scripts/${command}.ts is not in this checkout (there are: ${there.join(', ') || 'none'}).`);
   }
   const env = environment();

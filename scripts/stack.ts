@@ -2,7 +2,15 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { KitError, type ProcessEvent, type Stack, describeExit, onParentGone, startStack, toStderr } from '../test/kit/index.ts';
+import {
+  KitError,
+  type ProcessEvent,
+  type Stack,
+  describeExit,
+  onParentGone,
+  startStack,
+  toStderr,
+} from '../test/kit/index.ts';
 
 const help = `Usage: npm run stack -- --config FILE [OPTIONS]
 
@@ -34,7 +42,8 @@ interface Options {
 function parse(args: string[]): Options | 'help' {
   const values = readFlags(args);
   if (values.help) return 'help';
-  if (values.config === undefined) throw new KitError('--config FILE is missing: the sources and namespaces (npm run stack -- --help tells more).');
+  if (values.config === undefined)
+    throw new KitError('--config FILE is missing: the sources and namespaces (npm run stack -- --help tells more).');
   const sidecars = Number(values.sidecars ?? 1);
   if (!Number.isInteger(sidecars) || sidecars < 1 || sidecars > maxSidecars) {
     throw new KitError(`--sidecars is "${values.sidecars}", but must be a whole number from 1 to ${maxSidecars}.`);
@@ -58,7 +67,17 @@ function readFlags(args: string[]) {
   try {
     const text = { type: 'string' } as const;
     const flag = { type: 'boolean', default: false } as const;
-    const options = { config: text, sidecars: text, init: text, json: flag, logs: flag, postgres: text, kafka: text, redis: text, help: { ...flag, short: 'h' } } as const;
+    const options = {
+      config: text,
+      sidecars: text,
+      init: text,
+      json: flag,
+      logs: flag,
+      postgres: text,
+      kafka: text,
+      redis: text,
+      help: { ...flag, short: 'h' },
+    } as const;
     return parseArgs({ args, options, allowPositionals: false }).values;
   } catch (error) {
     throw new KitError(`${(error as Error).message} (npm run stack -- --help lists what there is)`);
@@ -106,12 +125,15 @@ function asTable(stack: Stack): string {
       ['  admin', admin, undefined],
     ]),
   ];
-  const lines = rows.map(([name, address, pid]) => `  ${name.padEnd(12)} ${address}${pid === undefined ? '' : `  (pid ${pid})`}`);
+  const lines = rows.map(
+    ([name, address, pid]) => `  ${name.padEnd(12)} ${address}${pid === undefined ? '' : `  (pid ${pid})`}`,
+  );
   return ['Everything is ready; Ctrl-C ends it.', '', ...lines].join('\n');
 }
 
 function tell(event: ProcessEvent): void {
-  if (event.kind === 'exit' && event.willRestart) toStderr(`${event.name} (pid ${event.pid}) ended with ${describeExit(event.exit)}; it is started again`);
+  if (event.kind === 'exit' && event.willRestart)
+    toStderr(`${event.name} (pid ${event.pid}) ended with ${describeExit(event.exit)}; it is started again`);
   if (event.kind === 'ready' && event.starts > 1) toStderr(`${event.name} is ready again (pid ${event.pid})`);
 }
 

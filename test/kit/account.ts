@@ -19,7 +19,9 @@ export function unprivilegedAccount(): Account | undefined {
   if (!isRoot) return undefined;
   found ??= ['postgres', 'nobody'].map(lookUp).find((account) => account !== undefined);
   if (found === undefined) {
-    throw new KitError('Postgres does not run as root, and there is no account "postgres" or "nobody" to run it as: create one (useradd --system postgres) or run this as an ordinary user.');
+    throw new KitError(
+      'Postgres does not run as root, and there is no account "postgres" or "nobody" to run it as: create one (useradd --system postgres) or run this as an ordinary user.',
+    );
   }
   return found;
 }

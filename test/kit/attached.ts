@@ -1,10 +1,12 @@
 import { KitError } from './error.ts';
-import type { ProcessHandle } from './managed.ts';
+import type { ProcessHandle } from './handle.ts';
 
 /** A server that somebody else runs: it can be used, but not ended, paused or restarted by us. */
 export function attached<T extends object>(name: string, address: T): ProcessHandle & T {
   const refuse = (): never => {
-    throw new KitError(`${name} is a server of yours (named in the environment or on the command line), which is not ours to stop or start.`);
+    throw new KitError(
+      `${name} is a server of yours (named in the environment or on the command line), which is not ours to stop or start.`,
+    );
   };
   return Object.assign(
     {

@@ -11,7 +11,9 @@ export function cacheFolder(): string {
   const named = process.env['TIDEMARK_CACHE'];
   if (named !== undefined && named !== '') {
     if (isRoot && !othersCanEnter(named)) {
-      throw new KitError(`TIDEMARK_CACHE is ${named}, which only root can enter, but Postgres runs as another user: name a folder that others can enter.`);
+      throw new KitError(
+        `TIDEMARK_CACHE is ${named}, which only root can enter, but Postgres runs as another user: name a folder that others can enter.`,
+      );
     }
     return named;
   }
@@ -32,7 +34,9 @@ export async function cached(name: string, build: (folder: string) => Promise<vo
     await mkdir(draft, { recursive: true });
     await chmod(draft, 0o755);
   } catch (error) {
-    throw new KitError(`the cache folder ${cacheFolder()} cannot be written (${(error as Error).message}): set TIDEMARK_CACHE to a folder that can.`);
+    throw new KitError(
+      `the cache folder ${cacheFolder()} cannot be written (${(error as Error).message}): set TIDEMARK_CACHE to a folder that can.`,
+    );
   }
   try {
     await build(draft);

@@ -63,7 +63,11 @@ export function startChild(spec: ChildSpec): Child {
 }
 
 /** Runs a program to its end. Answers its output; throws a KitError with its last lines when it fails. */
-export function runToEnd(command: string, args: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv; owner?: Account | undefined } = {}): Promise<string> {
+export function runToEnd(
+  command: string,
+  args: readonly string[],
+  options: { cwd?: string; env?: NodeJS.ProcessEnv; owner?: Account | undefined } = {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const { owner, ...rest } = options;
     const child = spawn(command, args, {
@@ -80,7 +84,12 @@ export function runToEnd(command: string, args: readonly string[], options: { cw
     child.once('error', (error) => reject(new KitError(`${command} does not start: ${error.message}.`)));
     child.once('close', (code, signal) => {
       if (code === 0) resolve(output);
-      else reject(new KitError(`${command} ${args.join(' ')} failed (${signal ?? `exit code ${code}`}):\n${output.trim().split('\n').slice(-20).join('\n')}`));
+      else
+        reject(
+          new KitError(
+            `${command} ${args.join(' ')} failed (${signal ?? `exit code ${code}`}):\n${output.trim().split('\n').slice(-20).join('\n')}`,
+          ),
+        );
     });
   });
 }

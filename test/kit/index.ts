@@ -1,12 +1,27 @@
 export { KitError, type Progress, silent, toStderr } from './error.ts';
 export { onParentGone } from './guard.ts';
 export { type KafkaOptions, type KafkaServer, startKafka } from './kafka.ts';
-export { type ProcessEvent, type ProcessHandle, describeExit } from './managed.ts';
+export { type ProcessEvent, type ProcessHandle, describeExit } from './handle.ts';
 export { freePort } from './ports.ts';
 export { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts';
 export { type RedisOptions, type RedisServer, type RedisSnapshot, startRedis } from './redis.ts';
 export { type Scratch, scratchFolder } from './scratch.ts';
-export { type ServerAddresses, type Servers, type ServersOptions, addressesOf, attachServers, startServers } from './servers.ts';
+export {
+  type ServerAddresses,
+  type Servers,
+  type ServersOptions,
+  addressesOf,
+  attachServers,
+  startServers,
+} from './servers.ts';
 export type { StackConfig } from './place.ts';
-export { type Environment, type ServiceHandle, type SidecarHandle, type Stack, type StackOptions, createStack, startStack } from './stack.ts';
+export {
+  type Environment,
+  type ServiceHandle,
+  type SidecarHandle,
+  type Stack,
+  type StackOptions,
+  createStack,
+  startStack,
+} from './stack.ts';
 export type { Role, TidemarkProcess } from './tidemark.ts';

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { cached } from './cache.ts';
 import { runToEnd, startChild } from './child.ts';
 import { KitError, type Progress, silent } from './error.ts';
-import { LogRing } from './log.ts';
-import { ManagedProcess, type ProcessEvent, type ProcessHandle, startOrRemove } from './managed.ts';
+import type { LogRing } from './log.ts';
+import type { ProcessEvent, ProcessHandle } from './handle.ts';
+import { ManagedProcess, startOrRemove } from './managed.ts';
 import { type Artifact, hasMaven, javaCommand, javaVersion, mavenJars } from './maven.ts';
 import { freePort } from './ports.ts';
 import { scratchFolder } from './scratch.ts';
@@ -94,7 +95,10 @@ function properties({ folder, port, controllerPort, settings }: Broker): string 
 
 async function jars(progress: Progress): Promise<string> {
   const folder = await cached(`kafka-${kafkaVersion}`, async (draft) => {
-    if (!hasMaven()) throw new KitError('Kafka is missing and is fetched with Maven, which is missing too: install it (apt install maven, brew install maven), or Docker, or set TIDEMARK_TEST_KAFKA_BROKERS.');
+    if (!hasMaven())
+      throw new KitError(
+        'Kafka is missing and is fetched with Maven, which is missing too: install it (apt install maven, brew install maven), or Docker, or set TIDEMARK_TEST_KAFKA_BROKERS.',
+      );
     progress(`fetching Kafka ${kafkaVersion} with Maven (43 MB, once)`);
     await mavenJars(draft, artifacts);
     await writeFile(join(draft, 'log4j2.properties'), logging);
@@ -112,16 +116,32 @@ interface Installation {
 async function installation(progress: Progress): Promise<Installation> {
   const java = javaVersion();
   if (java === undefined || java.major < 17) {
-    throw new KitError(`Kafka needs Java 17 or newer and ${java === undefined ? 'there is none' : `this is ${java.line}`}: install it (apt install openjdk-17-jre-headless, brew install openjdk), or Docker, or set TIDEMARK_TEST_KAFKA_BROKERS.`);
+    throw new KitError(
+      `Kafka needs Java 17 or newer and ${java === undefined ? 'there is none' : `this is ${java.line}`}: install it (apt install openjdk-17-jre-headless, brew install openjdk), or Docker, or set TIDEMARK_TEST_KAFKA_BROKERS.`,
+    );
   }
   const folder = await jars(progress);
   const libs = join(folder, 'libs');
-  const classpath = readdirSync(libs).sort().map((jar) => join(libs, jar)).join(':');
-  const jvm = ['-Xms128m', '-Xmx512m', '-XX:+UseSerialGC', '-Xshare:auto', `-Dlog4j2.configurationFile=${join(folder, 'log4j2.properties')}`, '-cp', classpath];
+  const classpath = readdirSync(libs)
+    .toSorted()
+    .map((jar) => join(libs, jar))
+    .join(':');
+  const jvm = [
+    '-Xms128m',
+    '-Xmx512m',
+    '-XX:+UseSerialGC',
+    '-Xshare:auto',
+    `-Dlog4j2.configurationFile=${join(folder, 'log4j2.properties')}`,
+    '-cp',
+    classpath,
+  ];
   // The archive of loaded classes (JEP 350) fits one Java and one class path only.
   const key = createHash('sha256').update(`${java.line}\n${classpath}`).digest('hex').slice(0, 8);
   const prepared = await cached(`kafka-${kafkaVersion}-prepared-${key}`, (draft) => prepare(draft, jvm, progress));
-  return { jvm: [`-XX:SharedArchiveFile=${join(prepared, 'classes.jsa')}`, '-Xlog:disable', ...jvm], template: join(prepared, 'data') };
+  return {
+    jvm: [`-XX:SharedArchiveFile=${join(prepared, 'classes.jsa')}`, '-Xlog:disable', ...jvm],
+    template: join(prepared, 'data'),
+  };
 }
 
 /** Formats a data folder, then runs the broker once to record which classes it loads: later starts take half the time. */
@@ -130,7 +150,15 @@ async function prepare(draft: string, jvm: readonly string[], progress: Progress
   const config = join(draft, 'server.properties');
   const broker = { folder: draft, port: await freePort(), controllerPort: await freePort() };
   await writeFile(config, properties(broker));
-  await runToEnd(javaCommand(), [...jvm, 'kafka.tools.StorageTool', 'format', '-t', 'dGlkZW1hcmsta2l0LWthZg', '-c', config]);
+  await runToEnd(javaCommand(), [
+    ...jvm,
+    'kafka.tools.StorageTool',
+    'format',
+    '-t',
+    'dGlkZW1hcmsta2l0LWthZg',
+    '-c',
+    config,
+  ]);
   const template = join(draft, 'template');
   await cp(join(draft, 'data'), template, { recursive: true });
   const trial = new ManagedProcess({
@@ -139,7 +167,13 @@ async function prepare(draft: string, jvm: readonly string[], progress: Progress
     graceMs: 60_000,
     startTimeoutMs: 60_000,
     supervise: false,
-    launch: (log) => launchBroker({ jvm: [`-XX:ArchiveClassesAtExit=${join(draft, 'classes.jsa')}`, '-Xlog:disable', ...jvm], config, cwd: draft, log }),
+    launch: (log) =>
+      launchBroker({
+        jvm: [`-XX:ArchiveClassesAtExit=${join(draft, 'classes.jsa')}`, '-Xlog:disable', ...jvm],
+        config,
+        cwd: draft,
+        log,
+      }),
   });
   await startOrRemove(trial);
   await trial.stop();
@@ -171,7 +205,10 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
   let port = 0;
   const choosePorts = async (): Promise<void> => {
     port = await freePort();
-    await writeFile(config, properties({ folder: scratch.path, port, controllerPort: await freePort(), settings: options.settings }));
+    await writeFile(
+      config,
+      properties({ folder: scratch.path, port, controllerPort: await freePort(), settings: options.settings }),
+    );
   };
   await choosePorts();
   const server = new ManagedProcess({

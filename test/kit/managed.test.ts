@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { startChild } from './child.ts';
-import { ManagedProcess, type ProcessEvent } from './managed.ts';
+import type { ProcessEvent } from './handle.ts';
+import { ManagedProcess } from './managed.ts';
 import { watchLines } from './watch.ts';
 
 const running: ManagedProcess[] = [];
@@ -8,7 +9,10 @@ const running: ManagedProcess[] = [];
 afterEach(() => Promise.all(running.splice(0).map((handle) => handle.stop())));
 
 /** A shell program under management: ready when it prints "ready". */
-function managed(program: string, options: { supervise?: boolean; startAttempts?: number; graceMs?: number; startTimeoutMs?: number } = {}) {
+function managed(
+  program: string,
+  options: { supervise?: boolean; startAttempts?: number; graceMs?: number; startTimeoutMs?: number } = {},
+) {
   const events: ProcessEvent[] = [];
   const handle = new ManagedProcess({
     name: 'program',
@@ -21,7 +25,13 @@ function managed(program: string, options: { supervise?: boolean; startAttempts?
     onEvent: (event) => events.push(event),
     launch: (log) => {
       const watch = watchLines((line) => (line === 'ready' ? true : undefined));
-      const child = startChild({ command: '/bin/sh', args: ['-c', program], orphanSignal: 'SIGKILL', log, onLine: watch.take });
+      const child = startChild({
+        command: '/bin/sh',
+        args: ['-c', program],
+        orphanSignal: 'SIGKILL',
+        log,
+        onLine: watch.take,
+      });
       return { child, ready: watch.found.then(() => undefined) };
     },
   });

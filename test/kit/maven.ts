@@ -29,8 +29,14 @@ export function hasMaven(): boolean {
   return spawnSync('mvn', ['--version'], { stdio: 'ignore' }).status === 0;
 }
 
-async function maven(goal: string, folder: string, options: { artifacts: readonly Artifact[]; transitive: boolean; args: readonly string[] }): Promise<void> {
-  const exclusions = options.transitive ? '' : '<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>';
+async function maven(
+  goal: string,
+  folder: string,
+  options: { artifacts: readonly Artifact[]; transitive: boolean; args: readonly string[] },
+): Promise<void> {
+  const exclusions = options.transitive
+    ? ''
+    : '<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>';
   const dependencies = options.artifacts.map((artifact) => {
     const [group, name, version] = artifact.split(':');
     return `<dependency><groupId>${group}</groupId><artifactId>${name}</artifactId><version>${version}</version>${exclusions}</dependency>`;
@@ -41,9 +47,15 @@ async function maven(goal: string, folder: string, options: { artifacts: readonl
     `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>tidemark</groupId><artifactId>kit</artifactId><version>1</version><dependencies>${dependencies.join('')}</dependencies></project>\n`,
   );
   try {
-    await runToEnd('mvn', ['-B', '-ntp', '-q', ...localRepository(folder), '-f', pom, `${dependencyPlugin}:${goal}`, ...options.args], { cwd: folder });
+    await runToEnd(
+      'mvn',
+      ['-B', '-ntp', '-q', ...localRepository(folder), '-f', pom, `${dependencyPlugin}:${goal}`, ...options.args],
+      { cwd: folder },
+    );
   } catch (error) {
-    throw new KitError(`Maven could not fetch ${options.artifacts.join(', ')}: check the network and Maven's settings.xml (mirror, proxy). ${(error as Error).message}`);
+    throw new KitError(
+      `Maven could not fetch ${options.artifacts.join(', ')}: check the network and Maven's settings.xml (mirror, proxy). ${(error as Error).message}`,
+    );
   }
 }
 
@@ -59,7 +71,11 @@ function localRepository(folder: string): string[] {
 
 /** Puts the jars of the artifacts and of all they depend on into `folder`/libs. */
 export function mavenJars(folder: string, artifacts: readonly Artifact[]): Promise<void> {
-  return maven('copy-dependencies', folder, { artifacts, transitive: true, args: [`-DoutputDirectory=${join(folder, 'libs')}`] });
+  return maven('copy-dependencies', folder, {
+    artifacts,
+    transitive: true,
+    args: [`-DoutputDirectory=${join(folder, 'libs')}`],
+  });
 }
 
 /** Unpacks the files of one artifact that match an Ant pattern into `folder`/files. */

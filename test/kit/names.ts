@@ -42,7 +42,8 @@ export async function dropDatabase(servers: Servers, name: string): Promise<void
         [name],
       );
       if (rows.length === 0) break;
-      if (Date.now() > deadline) throw new KitError(`the replication slots ${rows.map((row) => row.slot_name).join(', ')} stay in use.`);
+      if (Date.now() > deadline)
+        throw new KitError(`the replication slots ${rows.map((row) => row.slot_name).join(', ')} stay in use.`);
       for (const { slot_name: slot, active_pid: user } of rows) {
         if (user === null) await client.query('select pg_drop_replication_slot($1)', [slot]).catch(() => undefined);
         else await client.query('select pg_terminate_backend($1)', [user]);
@@ -53,7 +54,10 @@ export async function dropDatabase(servers: Servers, name: string): Promise<void
   });
 }
 
-export async function withKafkaAdmin<T>(brokers: readonly string[], work: (admin: ReturnType<Kafka['admin']>) => Promise<T>): Promise<T> {
+export async function withKafkaAdmin<T>(
+  brokers: readonly string[],
+  work: (admin: ReturnType<Kafka['admin']>) => Promise<T>,
+): Promise<T> {
   const admin = new Kafka({ clientId: 'tidemark-kit', brokers: [...brokers], logLevel: logLevel.NOTHING }).admin();
   await admin.connect();
   try {
@@ -66,7 +70,11 @@ export async function withKafkaAdmin<T>(brokers: readonly string[], work: (admin
 const topicTimeoutMs = 15_000;
 
 /** Makes a topic of one partition, unless it is there. */
-export async function createTopic(servers: Servers, topic: string, settings: Readonly<Record<string, string>>): Promise<void> {
+export async function createTopic(
+  servers: Servers,
+  topic: string,
+  settings: Readonly<Record<string, string>>,
+): Promise<void> {
   const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }));
   const wanted: ITopicConfig = { topic, numPartitions: 1, replicationFactor: 1, configEntries };
   await withKafkaAdmin(servers.kafka.brokers, async (admin) => {

@@ -2,7 +2,15 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { KitError } from './error.ts';
-import { claimRedisDatabase, createDatabase, createTopic, deleteTopic, dropDatabase, returnRedisDatabase, uniqueWord } from './names.ts';
+import {
+  claimRedisDatabase,
+  createDatabase,
+  createTopic,
+  deleteTopic,
+  dropDatabase,
+  returnRedisDatabase,
+  uniqueWord,
+} from './names.ts';
 import type { Servers } from './servers.ts';
 
 /** The shared configuration file, as far as the kit looks into it. */
@@ -47,14 +55,16 @@ function readConfig(given: string | StackConfig): StackConfig {
   } catch (error) {
     throw new KitError(`the configuration is not YAML: ${(error as Error).message}`);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new KitError('the configuration is not a YAML mapping of sources and namespaces.');
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new KitError('the configuration is not a YAML mapping of sources and namespaces.');
   return value as StackConfig;
 }
 
 function onlySource(config: StackConfig): { source: string; topic: string } {
   const sources = Object.entries(config.sources ?? { main: {} });
   const [first] = sources;
-  if (first === undefined || sources.length > 1) throw new KitError(`the configuration has ${sources.length} sources; a stack follows exactly one.`);
+  if (first === undefined || sources.length > 1)
+    throw new KitError(`the configuration has ${sources.length} sources; a stack follows exactly one.`);
   return { source: first[0], topic: first[1]?.topic ?? `tidemark.${first[0]}` };
 }
 
@@ -62,10 +72,16 @@ function onlySource(config: StackConfig): { source: string; topic: string } {
 export function makePlace(servers: Servers, options: PlaceOptions): Promise<Place> {
   const config = readConfig(options.config);
   const named = onlySource(config);
-  return options.isolated ? uniquePlace(servers, options, config, named.source) : configuredPlace(servers, options, named);
+  return options.isolated
+    ? uniquePlace(servers, { ...options, config, source: named.source })
+    : configuredPlace(servers, options, named);
 }
 
-async function configuredPlace(servers: Servers, options: PlaceOptions, { source, topic }: { source: string; topic: string }): Promise<Place> {
+async function configuredPlace(
+  servers: Servers,
+  options: PlaceOptions,
+  { source, topic }: { source: string; topic: string },
+): Promise<Place> {
   let { configFile } = options;
   if (configFile === undefined) {
     configFile = join(options.folder, 'tidemark.yaml');
@@ -74,10 +90,24 @@ async function configuredPlace(servers: Servers, options: PlaceOptions, { source
   await createTopic(servers, topic, options.topicSettings);
   const slot = `tidemark_${source}`;
   const group = `tidemark-applier-${source}`;
-  return { configFile, source, topic, slot, publication: slot, group, postgres: servers.postgres.url, redis: servers.redis.url, remove: async () => undefined };
+  return {
+    configFile,
+    source,
+    topic,
+    slot,
+    publication: slot,
+    group,
+    postgres: servers.postgres.url,
+    redis: servers.redis.url,
+    remove: async () => undefined,
+  };
 }
 
-async function uniquePlace(servers: Servers, options: PlaceOptions, config: StackConfig, source: string): Promise<Place> {
+async function uniquePlace(
+  servers: Servers,
+  options: Omit<PlaceOptions, 'config'> & { config: StackConfig; source: string },
+): Promise<Place> {
+  const { config, source } = options;
   const word = uniqueWord();
   const topic = `tidemark.${word}`;
   const configFile = join(options.folder, 'tidemark.yaml');
@@ -109,5 +139,15 @@ async function uniquePlace(servers: Servers, options: PlaceOptions, config: Stac
     throw failed?.reason as Error;
   }
   const slot = `tidemark_${word}`;
-  return { configFile, source, topic, slot, publication: slot, group: `tidemark-applier-${word}`, postgres: postgres.value, redis: redis.value, remove };
+  return {
+    configFile,
+    source,
+    topic,
+    slot,
+    publication: slot,
+    group: `tidemark-applier-${word}`,
+    postgres: postgres.value,
+    redis: redis.value,
+    remove,
+  };
 }

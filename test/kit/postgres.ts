@@ -8,7 +8,8 @@ import { unprivilegedAccount } from './account.ts';
 import { cached } from './cache.ts';
 import { runToEnd, startChild } from './child.ts';
 import { KitError, type Progress, silent } from './error.ts';
-import { ManagedProcess, type ProcessEvent, type ProcessHandle, startOrRemove } from './managed.ts';
+import type { ProcessEvent, ProcessHandle } from './handle.ts';
+import { ManagedProcess, startOrRemove } from './managed.ts';
 import { freePort } from './ports.ts';
 import { scratchFolder } from './scratch.ts';
 import { watchLines } from './watch.ts';
@@ -41,7 +42,9 @@ function packagedPostgres(): { native: string; version: string } {
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
     return { native: join(root, 'native'), version };
   } catch {
-    throw new KitError(`there are no Postgres binaries for ${process.platform} ${process.arch} on npm: set TIDEMARK_TEST_POSTGRES_URL to a Postgres 14 or newer with wal_level=logical.`);
+    throw new KitError(
+      `there are no Postgres binaries for ${process.platform} ${process.arch} on npm: set TIDEMARK_TEST_POSTGRES_URL to a Postgres 14 or newer with wal_level=logical.`,
+    );
   }
 }
 
@@ -49,10 +52,16 @@ function packagedPostgres(): { native: string; version: string } {
 async function binaries(progress: Progress): Promise<{ bin: string; version: string }> {
   const { native, version } = packagedPostgres();
   const account = unprivilegedAccount();
-  const trial = spawnSync(join(native, 'bin', 'postgres'), ['--version'], account === undefined ? {} : { uid: account.uid, gid: account.gid });
+  const trial = spawnSync(
+    join(native, 'bin', 'postgres'),
+    ['--version'],
+    account === undefined ? {} : { uid: account.uid, gid: account.gid },
+  );
   if (trial.status === 0) return { bin: join(native, 'bin'), version };
   const copy = await cached(`postgres-${version}-${process.platform}-${process.arch}`, async (folder) => {
-    progress(`copying Postgres to the cache, because the account ${account?.name ?? 'of this process'} cannot enter this checkout`);
+    progress(
+      `copying Postgres to the cache, because the account ${account?.name ?? 'of this process'} cannot enter this checkout`,
+    );
     await cp(native, folder, { recursive: true, verbatimSymlinks: true });
   });
   return { bin: join(copy, 'bin'), version };
@@ -69,7 +78,10 @@ async function template(bin: string, version: string, progress: Progress): Promi
     const passwordFile = join(draft, 'password');
     await writeFile(passwordFile, randomBytes(12).toString('hex'), { mode: 0o600 });
     if (account !== undefined) for (const path of [draft, passwordFile]) chownSync(path, account.uid, account.gid);
-    await runToEnd(join(bin, 'initdb'), [...flags, `--pwfile=${passwordFile}`, `--pgdata=${join(draft, 'data')}`], { cwd: draft, owner: account });
+    await runToEnd(join(bin, 'initdb'), [...flags, `--pwfile=${passwordFile}`, `--pgdata=${join(draft, 'data')}`], {
+      cwd: draft,
+      owner: account,
+    });
     await chmod(draft, 0o700);
   });
   return { data: join(folder, 'data'), password: await readFile(join(folder, 'password'), 'utf8') };
@@ -110,7 +122,12 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       port = await freePort();
     },
     launch: (log) => {
-      const settings = { ...defaults, port: `${port}`, fsync: options.fsync === false ? 'off' : 'on', ...options.flags };
+      const settings = {
+        ...defaults,
+        port: `${port}`,
+        fsync: options.fsync === false ? 'off' : 'on',
+        ...options.flags,
+      };
       const watch = watchLines((line) => (line.includes('database system is ready to accept') ? true : undefined));
       const child = startChild({
         command: join(bin, 'postgres'),

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { cached } from './cache.ts';
 import { startChild } from './child.ts';
 import { KitError, type Progress, silent } from './error.ts';
-import { ManagedProcess, type ProcessEvent, type ProcessHandle, startOrRemove } from './managed.ts';
+import type { ProcessEvent, ProcessHandle } from './handle.ts';
+import { ManagedProcess, startOrRemove } from './managed.ts';
 import { type Artifact, hasMaven, javaVersion, mavenFiles } from './maven.ts';
 import { freePort } from './ports.ts';
 import { scratchFolder } from './scratch.ts';
@@ -50,18 +51,26 @@ async function redisCommand(progress: Progress): Promise<string> {
   const name = `redis-6.2-${platform}-${architecture}`;
   const folder = await cached(name, async (draft) => {
     if (javaVersion() === undefined || !hasMaven()) {
-      throw new KitError('Redis is missing: install redis-server (apt install redis-server, brew install redis), or Java 17 and Maven to have it fetched, or Docker, or set TIDEMARK_TEST_REDIS_URL.');
+      throw new KitError(
+        'Redis is missing: install redis-server (apt install redis-server, brew install redis), or Java 17 and Maven to have it fetched, or Docker, or set TIDEMARK_TEST_REDIS_URL.',
+      );
     }
     progress('fetching Redis with Maven');
     await mavenFiles(draft, embeddedRedis, pattern);
-    const [file] = readdirSync(join(draft, 'files')).filter((entry) => entry.startsWith('redis-server'));
-    if (file === undefined) throw new KitError(`Maven's ${embeddedRedis} has no Redis for ${platform} ${architecture}: install redis-server, or set TIDEMARK_TEST_REDIS_URL.`);
+    const file = readdirSync(join(draft, 'files')).find((entry) => entry.startsWith('redis-server'));
+    if (file === undefined)
+      throw new KitError(
+        `Maven's ${embeddedRedis} has no Redis for ${platform} ${architecture}: install redis-server, or set TIDEMARK_TEST_REDIS_URL.`,
+      );
     await cp(join(draft, 'files', file), join(draft, 'redis-server'));
     await chmod(join(draft, 'redis-server'), 0o755);
     await rm(join(draft, 'files'), { recursive: true });
   });
   const command = join(folder, 'redis-server');
-  if (!runs(command)) throw new KitError(`${command} does not run on this machine: install redis-server, or set TIDEMARK_TEST_REDIS_URL.`);
+  if (!runs(command))
+    throw new KitError(
+      `${command} does not run on this machine: install redis-server, or set TIDEMARK_TEST_REDIS_URL.`,
+    );
   return command;
 }
 

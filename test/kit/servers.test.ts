@@ -19,7 +19,10 @@ function own<T extends ProcessHandle>(server: T): T {
 afterEach(() => Promise.all(started.splice(0).map((server) => server.stop())));
 
 function countRows(url: string): Promise<string | undefined> {
-  return withPostgres(url, async (client) => (await client.query<{ count: string }>('select count(*) from kept')).rows[0]?.count);
+  return withPostgres(
+    url,
+    async (client) => (await client.query<{ count: string }>('select count(*) from kept')).rows[0]?.count,
+  );
 }
 
 test('Postgres comes back on its own data and address after a kill and after a restart', async () => {
@@ -58,7 +61,9 @@ async function newestOffset(kafka: KafkaServer): Promise<string | undefined> {
 
 test('Kafka comes back on its own data and address after a kill and after a restart', async () => {
   const kafka = own(await startKafka());
-  await withKafkaAdmin(kafka.brokers, (admin) => admin.createTopics({ topics: [{ topic: 'kept', numPartitions: 1 }], waitForLeaders: true }));
+  await withKafkaAdmin(kafka.brokers, (admin) =>
+    admin.createTopics({ topics: [{ topic: 'kept', numPartitions: 1 }], waitForLeaders: true }),
+  );
   await kafka.kill();
   await kafka.start();
   expect(await newestOffset(kafka)).toBe('0');
@@ -96,7 +101,10 @@ test('no server and no folder outlives a process that was killed', async () => {
   started.push({ stop: () => folder.remove() });
   chmodSync(folder.path, 0o755);
   const script = fileURLToPath(new URL('fixtures/own-servers.ts', import.meta.url));
-  const parent = spawn(process.execPath, [script], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, TMPDIR: folder.path } });
+  const parent = spawn(process.execPath, [script], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, TMPDIR: folder.path },
+  });
   const [line] = (await once(createInterface(parent.stdout), 'line')) as [string];
   const { pids } = JSON.parse(line) as { pids: number[] };
   expect(pids.map(isAlive)).toEqual([true, true, true]);

@@ -1,7 +1,7 @@
 import { attached } from './attached.ts';
 import { KitError, type Progress, silent } from './error.ts';
 import { type KafkaOptions, type KafkaServer, startKafka } from './kafka.ts';
-import type { ProcessEvent, ProcessHandle } from './managed.ts';
+import type { ProcessEvent, ProcessHandle } from './handle.ts';
 import { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts';
 import { type RedisOptions, type RedisServer, startRedis } from './redis.ts';
 
@@ -47,19 +47,27 @@ export async function startServers(options: ServersOptions = {}): Promise<Server
   const use = { ...namedInEnvironment(), ...options.use };
   const common = { supervise, progress, ...(onEvent && { onEvent }) };
   const started = await Promise.allSettled([
-    use.postgres === undefined ? startPostgres({ ...common, ...options.postgres }) : attached('postgres', { url: use.postgres }),
-    use.kafka === undefined ? startKafka({ ...common, ...options.kafka }) : attached('kafka', { brokers: use.kafka }),
-    use.redis === undefined ? startRedis({ ...common, ...options.redis }) : attached('redis', { url: use.redis }),
+    use.postgres === undefined
+      ? startPostgres({ ...common, ...options.postgres })
+      : Promise.resolve(attached('postgres', { url: use.postgres })),
+    use.kafka === undefined
+      ? startKafka({ ...common, ...options.kafka })
+      : Promise.resolve(attached('kafka', { brokers: use.kafka })),
+    use.redis === undefined
+      ? startRedis({ ...common, ...options.redis })
+      : Promise.resolve(attached('redis', { url: use.redis })),
   ]);
   const stopAll = async (): Promise<void> => {
-    await Promise.all(started.map((result) => (result.status === 'fulfilled' ? result.value.stop() : undefined)));
+    const running = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    await Promise.all(running.map((server) => server.stop()));
   };
   const [postgres, kafka, redis] = started;
   if (postgres.status === 'rejected' || kafka.status === 'rejected' || redis.status === 'rejected') {
     await stopAll();
-    const reasons = started.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
-    if (reasons.length === 1) throw reasons[0];
-    throw new KitError(reasons.map((reason) => reason.message).join('\n'));
+    const reasons = started.flatMap((result) =>
+      result.status === 'rejected' ? [(result.reason as Error).message] : [],
+    );
+    throw new KitError(reasons.join('\n'));
   }
   return { postgres: postgres.value, kafka: kafka.value, redis: redis.value, stop: stopAll };
 }

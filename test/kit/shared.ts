@@ -1,6 +1,5 @@
 import { inject } from 'vitest';
 import { attachServers, type Servers } from './servers.ts';
-import type {} from './global-setup.ts';
 
 /**
  * The servers that all files of a test run share. They are not a test's to end, pause or flush as a whole: a test that

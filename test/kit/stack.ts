@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import pg from 'pg';
 import { KitError } from './error.ts';
-import type { ProcessEvent } from './managed.ts';
+import type { ProcessEvent } from './handle.ts';
 import { withPostgres } from './names.ts';
 import { type Place, type StackConfig, makePlace } from './place.ts';
 import { freePort } from './ports.ts';
@@ -69,7 +69,11 @@ export interface Stack extends Omit<Place, 'remove'> {
   stop(): Promise<void>;
 }
 
-function environments(place: Place, options: StackOptions, addresses: { brokers: readonly string[]; invalidator: string; applier: string }): Record<Role, Environment> {
+function environments(
+  place: Place,
+  options: StackOptions,
+  addresses: { brokers: readonly string[]; invalidator: string; applier: string },
+): Record<Role, Environment> {
   const common = { TIDEMARK_CONFIG: place.configFile, TIDEMARK_KAFKA_BROKERS: addresses.brokers.join(',') };
   return {
     invalidator: {
@@ -108,10 +112,17 @@ export async function createStack(servers: Servers, options: StackOptions): Prom
   const cleanups: (() => Promise<unknown>)[] = [() => scratch.remove()];
   const stop = async (): Promise<void> => {
     await Promise.all(processes.map((handle) => handle.stop()));
-    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+    for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
   };
   try {
-    const place = await makePlace(servers, { config: options.config, configFile: options.configFile, isolated, withRedis, topicSettings, folder: scratch.path });
+    const place = await makePlace(servers, {
+      config: options.config,
+      configFile: options.configFile,
+      isolated,
+      withRedis,
+      topicSettings,
+      folder: scratch.path,
+    });
     cleanups.push(() => place.remove());
     if (options.initSql !== undefined) await runSql(place.postgres, options.initSql);
     const pool = new pg.Pool({ connectionString: place.postgres, max: 8, allowExitOnIdle: true });
@@ -120,9 +131,12 @@ export async function createStack(servers: Servers, options: StackOptions): Prom
 
     const addresses = { invalidator: await freeAddress(), applier: await freeAddress() };
     const envs = environments(place, options, { brokers: servers.kafka.brokers, ...addresses });
-    const service = <T extends { url: string }>(role: Role, name: string, env: Environment, address: T): ServiceHandle & T => {
-      const handle = Object.assign(tidemarkProcess({ role, name, env, supervise, onEvent }), address);
-      if (onLine !== undefined) handle.log.subscribe((line) => onLine(name, line));
+    const service = <T extends { url: string }>(
+      spec: { role: Role; name: string; env: Environment },
+      address: T,
+    ): ServiceHandle & T => {
+      const handle = Object.assign(tidemarkProcess({ ...spec, supervise, onEvent }), address);
+      if (onLine !== undefined) handle.log.subscribe((line) => onLine(spec.name, line));
       processes.push(handle);
       return handle;
     };
@@ -131,13 +145,22 @@ export async function createStack(servers: Servers, options: StackOptions): Prom
       const name = `sidecar-${sidecars.length}`;
       const [listen, admin, socket] = [await freeAddress(), await freeAddress(), join(scratch.path, `${name}.sock`)];
       const bind = { TIDEMARK_LISTEN: listen, TIDEMARK_ADMIN_LISTEN: admin, TIDEMARK_SOCKET: socket };
-      const sidecar = service('sidecar', name, { ...envs.sidecar, ...bind, ...env }, { url: `http://${listen}`, admin: `http://${admin}`, socket });
+      const sidecar = service(
+        { role: 'sidecar', name, env: { ...envs.sidecar, ...bind, ...env } },
+        { url: `http://${listen}`, admin: `http://${admin}`, socket },
+      );
       sidecars.push(sidecar);
       return sidecar;
     };
 
-    const invalidator = service('invalidator', 'invalidator', envs.invalidator, { url: `http://${addresses.invalidator}` });
-    const applier = service('applier', 'applier', envs.applier, { url: `http://${addresses.applier}` });
+    const invalidator = service(
+      { role: 'invalidator', name: 'invalidator', env: envs.invalidator },
+      { url: `http://${addresses.invalidator}` },
+    );
+    const applier = service(
+      { role: 'applier', name: 'applier', env: envs.applier },
+      { url: `http://${addresses.applier}` },
+    );
     for (let count = options.sidecars ?? 1; count > 0; count -= 1) await newSidecar();
     if (options.prepareOnly !== true) {
       const first = options.invalidator === false ? [] : [invalidator];
@@ -151,7 +174,8 @@ export async function createStack(servers: Servers, options: StackOptions): Prom
       invalidator,
       applier,
       sidecars,
-      sql: async (text, values) => (values === undefined ? await pool.query(text) : await pool.query(text, values)).rows,
+      sql: async (text, values) =>
+        (values === undefined ? await pool.query(text) : await pool.query(text, values)).rows,
       addSidecar: async (env) => {
         const sidecar = await newSidecar(env);
         await sidecar.start();
@@ -183,7 +207,14 @@ export async function startStack(options: StackOptions & { readonly servers?: Se
   const servers = await startServers({ supervise, ...(onEvent && { onEvent }), ...options.servers });
   try {
     const stack = await createStack(servers, options);
-    return { ...stack, stop: () => stack.stop().finally(() => servers.stop()) };
+    const stop = async (): Promise<void> => {
+      try {
+        await stack.stop();
+      } finally {
+        await servers.stop();
+      }
+    };
+    return { ...stack, stop };
   } catch (error) {
     await servers.stop();
     throw error;

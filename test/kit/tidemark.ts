@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { startChild } from './child.ts';
-import { ManagedProcess, type ProcessEvent, type ProcessHandle } from './managed.ts';
+import type { ProcessEvent, ProcessHandle } from './handle.ts';
+import { ManagedProcess } from './managed.ts';
 import { watchLines } from './watch.ts';
 
 /** The programs of this project. */
@@ -77,7 +78,9 @@ export function tidemarkProcess(options: TidemarkOptions): ManagedProcess & Tide
         },
       });
       const bound = listening.found.then((fields) => {
-        state.bound = Object.fromEntries(Object.entries(fields).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
+        state.bound = Object.fromEntries(
+          Object.entries(fields).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+        );
       });
       return { child, ready: Promise.all([bound, ready.found]).then(() => undefined) };
     },

@@ -23,5 +23,9 @@ function childrenFromPs(): (pid: number) => number[] {
 }
 
 function numbers(text: string): number[] {
-  return text.trim().split(/\s+/).filter((word) => word !== '').map(Number);
+  return text
+    .trim()
+    .split(/\s+/)
+    .filter((word) => word !== '')
+    .map(Number);
 }
