@@ -1,0 +1,136 @@
+import { HEARTBEAT_PREFIX, parsePurge, PURGE_PREFIX, type CompiledRules, type Lsn } from '@tidemark/proto';
+import { PURGE_EVERYTHING, TransactionChanges, type ChangeBounds, type CommittedChanges, type PurgeTarget } from './changes.ts';
+import { decodeMessage, PgoutputError, type PgMessage } from './pgoutput.ts';
+import type { Target } from './relations.ts';
+
+export type RelationMessage = Extract<PgMessage, { kind: 'relation' }>;
+
+/** What came of one message of the stream. */
+export type Assembled =
+  | { readonly kind: 'nothing' }
+  /** The meaning of this relation must be told with {@link Assembler.define} before the next message. */
+  | { readonly kind: 'relation'; readonly relation: RelationMessage }
+  /** A transaction, or a message outside of any, is complete; `xid` is absent for the latter. */
+  | { readonly kind: 'committed'; readonly xid?: number; readonly committed: CommittedChanges }
+  /** Nothing that concerns us, but the stream has come this far. */
+  | { readonly kind: 'passed'; readonly lsn: Lsn; readonly heartbeat: boolean };
+
+const NOTHING: Assembled = { kind: 'nothing' };
+/** A longer purge message is not parsed: it would not fit the limits of a purge that is worth naming. */
+const MAX_PURGE_BYTES = 4 * 1024 * 1024;
+
+interface OpenTransaction {
+  readonly xid: number;
+  readonly committedAtUs: number;
+  readonly changes: TransactionChanges;
+}
+
+/**
+ * Turns the messages of one replication connection into committed transactions. Synchronous, no I/O; memory is bounded
+ * by {@link ChangeBounds} whatever a transaction does. Any error means that the connection cannot be trusted any more.
+ */
+export class Assembler {
+  readonly #rules: CompiledRules;
+  readonly #bounds: ChangeBounds;
+  readonly #targets = new Map<number, Target>();
+  #open: OpenTransaction | undefined;
+  #unreadablePurges = 0;
+
+  constructor(options: { rules: CompiledRules; bounds: ChangeBounds }) {
+    this.#rules = options.rules;
+    this.#bounds = options.bounds;
+  }
+
+  /** Whether a transaction has begun and not ended; positions must not move on then. */
+  get inTransaction(): boolean {
+    return this.#open !== undefined;
+  }
+
+  /** Purge messages so far that could not be understood and became a purge of everything. */
+  get unreadablePurges(): number {
+    return this.#unreadablePurges;
+  }
+
+  /** Says what the rows of a relation mean from here on. */
+  define(oid: number, target: Target): void {
+    this.#targets.set(oid, target);
+  }
+
+  /** Throws {@link PgoutputError} when the message is not what the protocol allows here. */
+  accept(bytes: Buffer): Assembled {
+    const message = decodeMessage(bytes);
+    switch (message.kind) {
+      case 'insert':
+      case 'update':
+      case 'delete':
+        this.#row(message, bytes);
+        return NOTHING;
+      case 'begin':
+        if (this.#open !== undefined) throw new PgoutputError('a transaction begins inside another one');
+        this.#open = { xid: message.xid, committedAtUs: message.committedAtUs, changes: new TransactionChanges(this.#bounds) };
+        return NOTHING;
+      case 'commit':
+        return this.#commit(message.end);
+      case 'relation':
+        return { kind: 'relation', relation: message };
+      case 'truncate':
+        for (const oid of message.oids) this.#wholeTables(this.#transaction(), this.#target(oid));
+        return NOTHING;
+      case 'message':
+        return this.#message(message);
+      case 'other':
+        return NOTHING;
+    }
+  }
+
+  #row(message: Extract<PgMessage, { kind: 'insert' | 'update' | 'delete' }>, bytes: Buffer): void {
+    const { changes } = this.#transaction();
+    const target = this.#target(message.oid);
+    if (target.kind === 'projected') for (const projection of target.projections) changes.addRow(projection, message, bytes);
+    else if (target.kind === 'coarse') this.#wholeTables(this.#transaction(), target);
+  }
+
+  #wholeTables({ changes }: OpenTransaction, target: Target): void {
+    if (target.kind === 'projected') for (const { table, columns } of target.projections) changes.addWholeTable(table, columns);
+    else if (target.kind === 'coarse') for (const table of target.tables) changes.addWholeTable(table, this.#rules.columns.get(table) ?? []);
+  }
+
+  #commit(end: Lsn): Assembled {
+    const { xid, committedAtUs, changes } = this.#transaction();
+    this.#open = undefined;
+    if (changes.tables.size === 0 && changes.purges.length === 0) return { kind: 'passed', lsn: end, heartbeat: false };
+    return { kind: 'committed', xid, committed: { commit: end, committedAtUs, changes } };
+  }
+
+  #message({ prefix, transactional, lsn, content }: Extract<PgMessage, { kind: 'message' }>): Assembled {
+    if (prefix === PURGE_PREFIX) {
+      const targets = this.#purgeTargets(content);
+      if (transactional) {
+        this.#transaction().changes.addPurges(targets);
+        return NOTHING;
+      }
+      const changes = new TransactionChanges(this.#bounds);
+      changes.addPurges(targets);
+      return { kind: 'committed', committed: { commit: lsn, committedAtUs: 0, changes } };
+    }
+    return transactional ? NOTHING : { kind: 'passed', lsn, heartbeat: prefix === HEARTBEAT_PREFIX };
+  }
+
+  #purgeTargets(content: Buffer): readonly PurgeTarget[] {
+    const request = content.length <= MAX_PURGE_BYTES ? parsePurge(content.toString('utf8')) : undefined;
+    if (request !== undefined) return request.purge;
+    this.#unreadablePurges += 1;
+    return [PURGE_EVERYTHING];
+  }
+
+  #transaction(): OpenTransaction {
+    if (this.#open === undefined) throw new PgoutputError('a change outside of any transaction');
+    return this.#open;
+  }
+
+  #target(oid: number): Target {
+    const target = this.#targets.get(oid);
+    if (target === undefined) throw new PgoutputError(`a change of relation ${oid}, which was never described`);
+    return target;
+  }
+}

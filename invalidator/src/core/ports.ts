@@ -1,0 +1,25 @@
+import type { Lsn } from '@tidemark/proto';
+
+/** What the stream tells its reader, in the order of the WAL. None of these may throw. */
+export interface StreamHandlers {
+  /** A pgoutput message. The buffer is the handler's. */
+  readonly onMessage: (bytes: Buffer) => void;
+  /** A keepalive: everything before this position was sent. */
+  readonly onKeepalive: (end: Lsn) => void;
+  /** The connection ended or is unusable. Called at most once; nothing is delivered afterwards. */
+  readonly onFailure: (error: Error) => void;
+}
+
+/** One replication connection to the slot. */
+export interface ChangeStream {
+  /** Process id of the walsender. */
+  readonly backendPid: number;
+  /** Stops delivery soon: what was received already is still delivered (at most one read of the socket). */
+  pause(): void;
+  resume(): void;
+  /** Everything before this position is durable downstream; the slot may forget it. Sent now and in every reply. */
+  confirm(position: Lsn): void;
+  /** Asks the server for a sign of life, which comes as a keepalive. */
+  ping(): void;
+  close(): Promise<void>;
+}

@@ -1,0 +1,130 @@
+import { encodeBatch, type Lsn } from '@tidemark/proto';
+import type { Outbox } from '../core/outbox.ts';
+import { publishDelayMs } from '../core/schedule.ts';
+import type { VisibilityWatch } from './visibility-watch.ts';
+import { Bell } from './signal.ts';
+
+/** The stream that records belong to. */
+export interface StreamIdentity {
+  readonly source: string;
+  readonly epoch: number;
+  readonly systemId: bigint;
+  readonly timeline: number;
+}
+
+/** One record that Kafka has acknowledged; what metrics and tests want to know. */
+export interface Published {
+  readonly from: Lsn;
+  readonly to: Lsn;
+  readonly visible: Lsn;
+  readonly bytes: number;
+  readonly rows: number;
+  readonly commits: number;
+  readonly heartbeat: boolean;
+  /** From the beginning of the look at visibility to Kafka's acknowledgement. */
+  readonly publishMs: number;
+  /** From the newest commit in the record, by Postgres's clock, to Kafka's acknowledgement by ours; undefined without commits. */
+  readonly commitToPublishMs: number | undefined;
+}
+
+export interface PublisherOptions {
+  readonly identity: StreamIdentity;
+  readonly outbox: Outbox;
+  readonly watch: VisibilityWatch;
+  /** Rejects unless the record is durable in Kafka. */
+  readonly append: (record: Uint8Array) => Promise<void>;
+  /** Rules hashes that a record which begins at `from` may claim. */
+  readonly coversAt: (from: Lsn) => readonly bigint[];
+  /** Everything up to here is durable and visible: the slot may let it go. */
+  readonly confirm: (position: Lsn) => void;
+  /** There is room in the outbox. */
+  readonly onRoom: () => void;
+  readonly onPublished: (published: Published) => void;
+  /** `visible` of the record before the first one. */
+  readonly visible: Lsn;
+  readonly wallMs: () => number;
+}
+
+/** Gathering under load, ms: at most 500 records a second, and a change waits 2 ms longer at the most. */
+const PACE = { lingerMs: 2, moveMs: 50 };
+
+/** Publishes the outbox, one record in flight, and confirms what Kafka has (protocol R1, R2). */
+export class Publisher {
+  readonly #options: PublisherOptions;
+  readonly #bell = new Bell();
+  #visible: Lsn;
+  #begunAtMs = Number.NEGATIVE_INFINITY;
+  #news = false;
+  #stopping = false;
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+    this.#visible = options.visible;
+  }
+
+  /** Something may be due. With `news` a record goes out even if it has no changes. */
+  poke(news: boolean): void {
+    if (news) this.#news = true;
+    this.#bell.ring();
+  }
+
+  /** Publishes what waits, then lets {@link run} end. */
+  stop(): void {
+    this.#stopping = true;
+    this.#bell.ring();
+  }
+
+  /** Resolves after {@link stop}; rejects when a record cannot be published, after which this object is of no use. */
+  async run(): Promise<void> {
+    for (;;) {
+      const { outbox } = this.#options;
+      const due = {
+        dirty: outbox.dirty,
+        news: this.#news,
+        moved: outbox.reached > outbox.taken,
+        idleMs: performance.now() - this.#begunAtMs,
+      };
+      const delayMs = publishDelayMs(due, PACE);
+      if (this.#stopping && !due.dirty) return;
+      if (delayMs === 0 || this.#stopping) await this.#publish();
+      else await this.#bell.wait(delayMs);
+    }
+  }
+
+  async #publish(): Promise<void> {
+    const { identity, outbox, watch, append, coversAt, confirm, onRoom, onPublished, wallMs } = this.#options;
+    this.#news = false;
+    this.#begunAtMs = performance.now();
+    const { rows, ...record } = outbox.take();
+    onRoom();
+    const visible = await watch.look(record.to);
+    const heartbeat = record.commits.length === 0;
+    const bytes = encodeBatch({
+      ...identity,
+      ...record,
+      visible,
+      publishedAtUs: wallMs() * 1000,
+      heartbeat,
+      covers: coversAt(record.from),
+    });
+    await append(bytes);
+    this.#visible = visible;
+    confirm(visible);
+    onPublished({
+      from: record.from,
+      to: record.to,
+      visible,
+      bytes: bytes.length,
+      rows,
+      commits: record.commits.length,
+      heartbeat,
+      publishMs: performance.now() - this.#begunAtMs,
+      commitToPublishMs: record.committedAtUs === 0 ? undefined : wallMs() - record.committedAtUs / 1000,
+    });
+  }
+
+  /** `visible` of the newest record. */
+  get visible(): Lsn {
+    return this.#visible;
+  }
+}
