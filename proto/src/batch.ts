@@ -69,7 +69,13 @@ export function encodeBatch(batch: Batch): Uint8Array {
       covers: [...batch.covers],
       commits: batch.commits.map((commit) => BigInt(commit - batch.from)),
       tables: batch.tables.map(({ schema, table, changes }) => ({ schema, table, changes })),
-      purges: batch.purges.map(({ commit, namespace, keys, tags, all }) => ({ commit, namespace, keys: [...keys], tags: [...tags], all })),
+      purges: batch.purges.map(({ commit, namespace, keys, tags, all }) => ({
+        commit,
+        namespace,
+        keys: [...keys],
+        tags: [...tags],
+        all,
+      })),
     }),
   );
   return seal(body);
@@ -114,7 +120,8 @@ function checkSpan(span: Span, visible: Lsn): void {
 function checkCommits(span: Span, commits: readonly Lsn[]): void {
   let last = span.from + 1;
   for (const commit of commits) {
-    if (commit < last || commit > span.to) throw new RangeError(`commit ${commit} is outside (${span.from}, ${span.to}] or out of order`);
+    if (commit < last || commit > span.to)
+      throw new RangeError(`commit ${commit} is outside (${span.from}, ${span.to}] or out of order`);
     last = commit;
   }
 }

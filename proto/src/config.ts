@@ -24,8 +24,20 @@ function quantity(options: {
 
 const SECOND_MS = 1000;
 const YEAR_MS = 365 * 86_400 * SECOND_MS;
-const ttlDuration = quantity({ form: DURATION, parse: parseDurationMs, expected: 'a duration from 1s to 365d', min: SECOND_MS, max: YEAR_MS });
-const percentage = quantity({ form: PERCENT, parse: parsePercent, expected: 'a percentage from 0% to 100%', min: 0, max: 1 });
+const ttlDuration = quantity({
+  form: DURATION,
+  parse: parseDurationMs,
+  expected: 'a duration from 1s to 365d',
+  min: SECOND_MS,
+  max: YEAR_MS,
+});
+const percentage = quantity({
+  form: PERCENT,
+  parse: parsePercent,
+  expected: 'a percentage from 0% to 100%',
+  min: 0,
+  max: 1,
+});
 const size = (expected: string, limits: { min: number; max: number }) =>
   quantity({ form: SIZE, parse: parseSizeBytes, expected: `a size from ${expected}`, ...limits });
 const KIB = 1024;
@@ -43,7 +55,10 @@ const template = z
       if (text === '') throw new Error('it is empty');
       parseTemplate(text);
     } catch (error) {
-      context.addIssue({ code: 'custom', message: `found ${show(text)}, expected a template such as user:{id}: ${(error as Error).message}` });
+      context.addIssue({
+        code: 'custom',
+        message: `found ${show(text)}, expected a template such as user:{id}: ${(error as Error).message}`,
+      });
     }
   })
   .meta({ pattern: TEMPLATE.source });
@@ -54,18 +69,21 @@ const rule = z
       .string()
       .regex(/^[^.\s]+\.[^.]+$/, 'expected schema.table, such as public.users')
       .describe('Table whose row changes invalidate; for a partitioned table its root.'),
-    keys: z.array(template).max(64).default([]).describe('Keys to evict, with {column} filled from the old and the new row.'),
+    keys: z
+      .array(template)
+      .max(64)
+      .default([])
+      .describe('Keys to evict, with {column} filled from the old and the new row.'),
     tags: z.array(template).max(64).default([]).describe('Tags to evict, likewise.'),
   })
-  .refine((value) => value.keys.length + value.tags.length > 0, 'found neither keys nor tags, expected at least one of them');
+  .refine(
+    (value) => value.keys.length + value.tags.length > 0,
+    'found neither keys nor tags, expected at least one of them',
+  );
 
 const ttl = z.strictObject({
-  hard: ttlDuration
-    .prefault('30m')
-    .describe('An entry is never served longer than this after it was stored.'),
-  negative: ttlDuration
-    .prefault('30s')
-    .describe('The same for entries that say that the row does not exist.'),
+  hard: ttlDuration.prefault('30m').describe('An entry is never served longer than this after it was stored.'),
+  negative: ttlDuration.prefault('30s').describe('The same for entries that say that the row does not exist.'),
   jitter: percentage
     .prefault('10%')
     .describe('Shortens each TTL by a random part up to this, so that entries stored together do not end together.'),
@@ -99,7 +117,8 @@ const namespace = z
       context.addIssue({
         code: 'custom',
         path: ['invalidate'],
-        message: 'found no rule, expected at least one: without rules nothing would ever evict these entries (or say invalidation: ttl_only)',
+        message:
+          'found no rule, expected at least one: without rules nothing would ever evict these entries (or say invalidation: ttl_only)',
       });
     }
   });
@@ -111,7 +130,12 @@ const source = z.strictObject({
     .describe('Kafka topic of the source, with one partition; the invalidator creates it.'),
   l2: z
     .strictObject({
-      buckets: z.int().min(1).max(1024).default(1).describe('Fence logs in Redis; more than 1 spreads a source over a cluster.'),
+      buckets: z
+        .int()
+        .min(1)
+        .max(1024)
+        .default(1)
+        .describe('Fence logs in Redis; more than 1 spreads a source over a cluster.'),
       maxFences: z.int().min(1000).max(10_000_000).default(100_000).describe('Fences that each log remembers.'),
     })
     .prefault({}),
@@ -120,7 +144,9 @@ const source = z.strictObject({
 /** Schema of the YAML document that invalidator and sidecars share. */
 export const configSchema = z
   .strictObject({
-    sources: z.record(name, source).refine((value) => Object.keys(value).length > 0, 'found none, expected at least one source'),
+    sources: z
+      .record(name, source)
+      .refine((value) => Object.keys(value).length > 0, 'found none, expected at least one source'),
     namespaces: z.record(name, namespace).default({}),
   })
   .superRefine((value, context) => {
@@ -149,7 +175,9 @@ export interface ConfigIssue {
   readonly message: string;
 }
 
-export type ConfigResult = { readonly ok: true; readonly config: TidemarkConfig } | { readonly ok: false; readonly issues: readonly ConfigIssue[] };
+export type ConfigResult =
+  | { readonly ok: true; readonly config: TidemarkConfig }
+  | { readonly ok: false; readonly issues: readonly ConfigIssue[] };
 
 /** Checks a parsed YAML or JSON document; reports every issue, and those between parts once each part is right by itself. */
 export function parseConfig(document: unknown): ConfigResult {
@@ -190,7 +218,8 @@ function explain(issue: z.core.$ZodIssue, found: unknown): string {
 
 function valueAt(document: unknown, path: readonly PropertyKey[]): unknown {
   let value = document;
-  for (const step of path) value = typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[step] : undefined;
+  for (const step of path)
+    value = typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[step] : undefined;
   return value;
 }
 

@@ -73,7 +73,8 @@ export function encodeEntry(entry: Entry): Uint8Array {
  * Never throws. The body is a view into `bytes`, not a copy.
  */
 export function decodeEntry(bytes: Uint8Array): Entry | undefined {
-  if (bytes.length < ENVELOPE.headerBytes || bytes[0] !== ENVELOPE.magic || bytes[1] !== ENVELOPE.version) return undefined;
+  if (bytes.length < ENVELOPE.headerBytes || bytes[0] !== ENVELOPE.magic || bytes[1] !== ENVELOPE.version)
+    return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(36) !== checksum(bytes)) return undefined;
   try {

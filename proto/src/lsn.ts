@@ -12,7 +12,8 @@ const TEXT = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/;
 /** Reads an LSN as Postgres prints it (`16/B374D848`, padded or not). Throws a RangeError on anything else. */
 export function parseLsn(text: string): Lsn {
   const match = TEXT.exec(text);
-  if (match === null) throw new RangeError(`not an LSN: ${JSON.stringify(text)} (expected hex/hex, such as 16/B374D848)`);
+  if (match === null)
+    throw new RangeError(`not an LSN: ${JSON.stringify(text)} (expected hex/hex, such as 16/B374D848)`);
   return checked(Number.parseInt(match[1] ?? '', 16) * 2 ** 32 + Number.parseInt(match[2] ?? '', 16), text);
 }
 
@@ -28,6 +29,9 @@ export function lsnFromBigInt(value: bigint): Lsn {
 }
 
 function checked(lsn: number, shown: string): Lsn {
-  if (lsn > MAX_LSN) throw new RangeError(`LSN ${shown} is beyond 8 PiB of WAL (${formatLsn(MAX_LSN)}), the largest Tidemark counts exactly`);
+  if (lsn > MAX_LSN)
+    throw new RangeError(
+      `LSN ${shown} is beyond 8 PiB of WAL (${formatLsn(MAX_LSN)}), the largest Tidemark counts exactly`,
+    );
   return lsn;
 }

@@ -2,7 +2,14 @@ import type { Batch } from './batch.ts';
 import { hash64 } from './hash.ts';
 import type { Lsn } from './lsn.ts';
 import { Op, readTableChanges } from './table-changes.ts';
-import { bindTemplate, parseTemplate, renderTemplate, type BoundTemplate, type Row, type Template } from './template.ts';
+import {
+  bindTemplate,
+  parseTemplate,
+  renderTemplate,
+  type BoundTemplate,
+  type Row,
+  type Template,
+} from './template.ts';
 
 /** One invalidation rule as it is configured. */
 export interface RuleConfig {
@@ -117,8 +124,12 @@ type Emit = (name: string, lsn: Lsn) => void;
 function invalidateTable(rules: readonly TableRule[], changes: Uint8Array, batch: Batch, sink: InvalidationSink): void {
   const reader = readTableChanges(changes);
   const outputs = rules.flatMap(({ namespace, keys, tags }) => [
-    ...keys.map((template) => output(template, reader.columns, namespace, (name, lsn) => sink.key(namespace, name, lsn))),
-    ...tags.map((template) => output(template, reader.columns, namespace, (name, lsn) => sink.tag(namespace, name, lsn))),
+    ...keys.map((template) =>
+      output(template, reader.columns, namespace, (name, lsn) => sink.key(namespace, name, lsn)),
+    ),
+    ...tags.map((template) =>
+      output(template, reader.columns, namespace, (name, lsn) => sink.tag(namespace, name, lsn)),
+    ),
   ]);
   // Whole namespaces are told once a block, at the newest position: to evict one costs far more than to evict a key.
   const coarse = new Map<NamespaceRules, Lsn>();

@@ -22,5 +22,6 @@ export function checkSeal(record: Uint8Array): void {
   const sealed = end >= 0 && record[end] === TAG[0] && record[end + 1] === TAG[1];
   if (!sealed) throw new RangeError('no batch: it does not end in a checksum');
   const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
-  if (view.getUint32(end + TAG.length, true) !== crc32(record, 0, end)) throw new RangeError('no batch: its checksum does not fit');
+  if (view.getUint32(end + TAG.length, true) !== crc32(record, 0, end))
+    throw new RangeError('no batch: its checksum does not fit');
 }

@@ -42,7 +42,8 @@ export class TableChangesBuilder {
    */
   add(change: { op: Op; commit: number; before?: readonly CellValue[]; after?: readonly CellValue[] }): void {
     const { op, commit, before, after } = change;
-    if (before?.length !== (ROWS[op].before ? this.columns.length : undefined)) throw this.#misshapen(op, 'old', before);
+    if (before?.length !== (ROWS[op].before ? this.columns.length : undefined))
+      throw this.#misshapen(op, 'old', before);
     if (after?.length !== (ROWS[op].after ? this.columns.length : undefined)) throw this.#misshapen(op, 'new', after);
     this.#ops.push(op);
     this.#commit.push(commit);
@@ -60,8 +61,12 @@ export class TableChangesBuilder {
 
   /** Appends all changes of another builder under one commit. Throws a RangeError if it has other columns. */
   append(other: TableChangesBuilder, commit: number): void {
-    const same = this.columns.length === other.columns.length && this.columns.every((column, i) => column === other.columns[i]);
-    if (!same) throw new RangeError(`cannot append changes of (${other.columns.join(', ')}) to those of (${this.columns.join(', ')})`);
+    const same =
+      this.columns.length === other.columns.length && this.columns.every((column, i) => column === other.columns[i]);
+    if (!same)
+      throw new RangeError(
+        `cannot append changes of (${other.columns.join(', ')}) to those of (${this.columns.join(', ')})`,
+      );
     for (const op of other.#ops) this.#ops.push(op);
     for (let i = 0; i < other.#ops.length; i++) this.#commit.push(commit);
     for (const cell of other.#cells) this.#cells.push(cell);
@@ -93,7 +98,9 @@ export class TableChangesBuilder {
   }
 
   #misshapen(op: Op, which: string, row: readonly CellValue[] | undefined): RangeError {
-    return new RangeError(`operation ${op} over ${this.columns.length} columns does not take ${row?.length ?? 'no'} ${which} cells`);
+    return new RangeError(
+      `operation ${op} over ${this.columns.length} columns does not take ${row?.length ?? 'no'} ${which} cells`,
+    );
   }
 }
 
@@ -155,7 +162,8 @@ export function readTableChanges(bytes: Uint8Array): TableChangesReader {
           throw new RangeError(`unknown operation ${String(op)}`);
         }
       }
-      if (cell !== cells.length || value !== values.length) throw new RangeError('more cells or values than the changes need');
+      if (cell !== cells.length || value !== values.length)
+        throw new RangeError('more cells or values than the changes need');
     },
   };
 }

@@ -21,7 +21,7 @@ export function parseTemplate(text: string): Template {
   const literals: string[] = [];
   const columns: string[] = [];
   let literal = '';
-  for (let i = 0; i < text.length; ) {
+  for (let i = 0; i < text.length;) {
     const char = text[i] as string;
     if ((char === '{' || char === '}') && text[i + 1] === char) {
       literal += char;
@@ -32,7 +32,9 @@ export function parseTemplate(text: string): Template {
       const end = text.indexOf('}', i);
       const column = end < 0 ? '' : text.slice(i + 1, end);
       if (column === '' || column.includes('{')) {
-        throw new TemplateError(`"{" at ${i} begins no column name (expected {column}; a literal brace is written "{{")`);
+        throw new TemplateError(
+          `"{" at ${i} begins no column name (expected {column}; a literal brace is written "{{")`,
+        );
       }
       literals.push(literal);
       columns.push(column);

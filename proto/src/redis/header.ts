@@ -23,8 +23,15 @@ export interface LogHeader {
 /** Undefined for a header that this version does not understand; the caller treats the log as missing. */
 export function parseHeader(text: string): LogHeader | undefined {
   const [version, generation, adoption, epoch, from, tagFrom, to, visible, offset, digest, ...rest] = text.split(' ');
-  if (version !== '1' || !generation || !isDigits(adoption) || !isDigits(offset) || !digest || rest.length > 0) return undefined;
-  const numbers = { epoch: exact(epoch), from: exact(from), tagFrom: exact(tagFrom), to: exact(to), visible: exact(visible) };
+  if (version !== '1' || !generation || !isDigits(adoption) || !isDigits(offset) || !digest || rest.length > 0)
+    return undefined;
+  const numbers = {
+    epoch: exact(epoch),
+    from: exact(from),
+    tagFrom: exact(tagFrom),
+    to: exact(to),
+    visible: exact(visible),
+  };
   return areExact(numbers) ? { generation, adoption, ...numbers, offset, digest } : undefined;
 }
 

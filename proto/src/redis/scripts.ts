@@ -3,34 +3,39 @@
  * snapshot or a replica always holds a prefix of them. They run on Redis 6.2 and later and on Valkey.
  *
  * Numbers are written with %.0f: doubles are exact up to 2^53, and tostring() would round to 14 digits.
+ *
+ * A script that fails in the middle (out of memory, a foreign key of another type) keeps what it wrote so far. In each of
+ * them the writes that make something servable therefore come last.
  */
 
 /** Shared by the scripts: the header as a table, and its text form. */
 const HEADER = `
-local function read_header(key)
-  local text = redis.call('GET', key)
+local function parse_header(text)
   if not text then return nil end
-  local f = { string.match(text, '^1 (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$') }
+  local f = { string.match(text, '^1 (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$') }
   if #f ~= 9 then return nil end
   return { generation = f[1], adoption = f[2], epoch = f[3], from = tonumber(f[4]), tagFrom = tonumber(f[5]),
            to = tonumber(f[6]), visible = tonumber(f[7]), offset = f[8], digest = f[9] }
 end
+local function read_header(key) return parse_header(redis.call('GET', key)) end
 local function num(n) return string.format('%.0f', n) end
 local function write_header(key, h)
-  redis.call('SET', key, table.concat({ '1', h.generation, h.adoption, h.epoch, num(h.from), num(h.tagFrom), num(h.to),
-    num(h.visible), h.offset, h.digest }, ' '))
+  local text = table.concat({ '1', h.generation, h.adoption, h.epoch, num(h.from), num(h.tagFrom), num(h.to),
+    num(h.visible), h.offset, h.digest }, ' ')
+  redis.call('SET', key, text)
+  return text
 end
 local SENTINEL = ''
 local function intact(key) return redis.call('ZSCORE', key, SENTINEL) ~= false end
 local function as_of(entry) return (struct.unpack('>d', entry, 5)) end
 `;
 
-/** A namespace's state; nil where it is missing or belongs to an earlier adoption. */
+/** A namespace's state; nil where it is missing or belongs to another adoption. */
 const PAIR = `
 local function read_pair(key, adoption)
   local text = redis.call('GET', key)
   if not text then return nil end
-  local a, from, fence = string.match(text, '^(%d+) (%d+) (%d+)$')
+  local a, from, fence = string.match(text, '^(%S+) (%d+) (%d+)$')
   if a ~= adoption then return nil end
   return { from = tonumber(from), fence = tonumber(fence) }
 end
@@ -40,70 +45,80 @@ end
 `;
 
 /**
- * Starts a new generation of a log at a position. Nothing of the old one can be reached afterwards.
+ * Starts a new generation of a log at a position. Nothing of the old one can be reached afterwards: entries carry the
+ * generation in their name, and pairs the adoption, whose first name is that of the generation. (Were adoptions only
+ * counted, a pair that is applied no more would come to life again under the same number in the next generation.)
  *
  * KEYS log, K, T, then a pair key a namespace.
  * ARGV expected generation ('' when the log is missing), new generation, epoch, position, visible, next offset, digest.
- * Returns 'ok', or 'changed' when another applier was faster.
+ * Returns {status, header}: 'ok', or 'changed' when another applier was faster.
  */
 export const BEGIN_SCRIPT = `${HEADER}${PAIR}
-local h = read_header(KEYS[1])
-if (h and h.generation or '') ~= ARGV[1] then return 'changed' end
+local text = redis.call('GET', KEYS[1])
+local h = parse_header(text)
+if (h and h.generation or '') ~= ARGV[1] then return { 'changed', text } end
 redis.call('UNLINK', KEYS[2], KEYS[3])
 redis.call('ZADD', KEYS[2], '+inf', SENTINEL)
 redis.call('ZADD', KEYS[3], '+inf', SENTINEL)
 local at = tonumber(ARGV[4])
-write_header(KEYS[1], { generation = ARGV[2], adoption = '1', epoch = ARGV[3], from = at, tagFrom = at, to = at,
-  visible = tonumber(ARGV[5]), offset = ARGV[6], digest = ARGV[7] })
-for i = 4, #KEYS do write_pair(KEYS[i], '1', { from = at, fence = 0 }) end
-return 'ok'
+for i = 4, #KEYS do write_pair(KEYS[i], ARGV[2], { from = at, fence = 0 }) end
+return { 'ok', write_header(KEYS[1], { generation = ARGV[2], adoption = ARGV[2], epoch = ARGV[3], from = at,
+  tagFrom = at, to = at, visible = tonumber(ARGV[5]), offset = ARGV[6], digest = ARGV[7] }) }
 `;
 
 /**
  * Takes over a log with another set of namespaces: those that were applied before keep their history, new ones begin
- * here, and those that are not named any more become unknown (their state is of an older adoption).
+ * here, and those that are not named any more become unknown (their state is of an older adoption). The new adoption is a
+ * name that was never used: after a failover two appliers could count to the same number with different sets.
  *
- * KEYS log, then a pair key a namespace. ARGV generation, adoption that was seen, digest.
- * Returns the new adoption, or 'changed'.
+ * KEYS log, then a pair key a namespace. ARGV generation, adoption that was seen, new adoption, digest.
+ * Returns {status, header}: 'ok', or 'changed'.
  */
 export const ADOPT_SCRIPT = `${HEADER}${PAIR}
-local h = read_header(KEYS[1])
-if not h or h.generation ~= ARGV[1] or h.adoption ~= ARGV[2] then return 'changed' end
-local old = h.adoption
-h.adoption = num(tonumber(old) + 1)
-h.digest = ARGV[3]
+local text = redis.call('GET', KEYS[1])
+local h = parse_header(text)
+if not h or h.generation ~= ARGV[1] or h.adoption ~= ARGV[2] then return { 'changed', text } end
 for i = 2, #KEYS do
-  write_pair(KEYS[i], h.adoption, read_pair(KEYS[i], old) or { from = h.to, fence = 0 })
+  write_pair(KEYS[i], ARGV[3], read_pair(KEYS[i], h.adoption) or { from = h.to, fence = 0 })
 end
-write_header(KEYS[1], h)
-return h.adoption
+h.adoption = ARGV[3]
+h.digest = ARGV[4]
+return { 'ok', write_header(KEYS[1], h) }
 `;
 
 /**
- * Applies one batch to a log (protocol R6).
+ * Applies everything that was committed in (from, to], or a part of it (protocol R6). A batch with more fences than one
+ * call should have is applied in parts: each raises its fences and deletes what they forbid, and only the call that is
+ * not partial, which must be the last, moves \`to\`. It alone names the pairs.
  *
  * KEYS log, K, T, then P pair keys, then an entry key a key fence.
- * ARGV generation, adoption, epoch, from, to, visible, next offset, most fences, P, number of key fences,
- *      then P namespace fences (0 for none), then (member, position) a key fence, then (member, position) a tag fence.
- * Returns {status, to, offset}: 'ok'; 'duplicate'; 'hole' (Redis is behind: read Kafka again from `offset`);
- * 'changed' (other generation, adoption or epoch: read the header again); 'missing' (no log, or its fences were evicted:
- * begin a new generation).
+ * ARGV generation, adoption, epoch, from, to, visible, next offset, most fences, '1' for a part or '0', P, number of key
+ *      fences, then P namespace fences (0 for none), then (member, position) a key fence, then (member, position) a tag
+ *      fence.
+ * Returns {status, header, entries deleted}: 'ok'; 'duplicate'; 'hole' (Redis is behind: read Kafka again from the
+ * header's offset); 'changed' (other generation, adoption or epoch: look at the header); 'missing' (no log: begin a
+ * generation); 'damaged' (its fences were evicted: likewise).
  */
 export const APPLY_SCRIPT = `${HEADER}${PAIR}
-local h = read_header(KEYS[1])
-if not h or not intact(KEYS[2]) or not intact(KEYS[3]) then return { 'missing', '0', '0' } end
-if h.generation ~= ARGV[1] or h.adoption ~= ARGV[2] or h.epoch ~= ARGV[3] then return { 'changed', num(h.to), h.offset } end
+local text = redis.call('GET', KEYS[1])
+local h = parse_header(text)
+if not h then return { 'missing', text, 0 } end
+if not intact(KEYS[2]) or not intact(KEYS[3]) then return { 'damaged', text, 0 } end
+if h.generation ~= ARGV[1] or h.adoption ~= ARGV[2] or h.epoch ~= ARGV[3] then return { 'changed', text, 0 } end
 local from, to, visible = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-if from > h.to then return { 'hole', num(h.to), h.offset } end
+local whole = ARGV[9] == '0'
+if from > h.to then return { 'hole', text, 0 } end
 if to <= h.to then
-  if visible > h.visible then h.visible = visible end
-  if tonumber(ARGV[7]) > tonumber(h.offset) then h.offset = ARGV[7] end
-  write_header(KEYS[1], h)
-  return { 'duplicate', num(h.to), h.offset }
+  if whole then
+    h.visible = math.max(visible, h.visible)
+    if tonumber(ARGV[7]) > tonumber(h.offset) then h.offset = ARGV[7] end
+    text = write_header(KEYS[1], h)
+  end
+  return { 'duplicate', text, 0 }
 end
-local most, pairs_, fences = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local most, pairs_, fences = tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])
 for i = 1, pairs_ do
-  local key, fence = KEYS[3 + i], tonumber(ARGV[10 + i])
+  local key, fence = KEYS[3 + i], tonumber(ARGV[11 + i])
   local p = read_pair(key, h.adoption)
   if not p then
     -- Its state was evicted: what the log held for it before this batch is not known to be complete any more.
@@ -113,12 +128,15 @@ for i = 1, pairs_ do
     write_pair(key, h.adoption, p)
   end
 end
-local at = 10 + pairs_
+local deleted = 0
+local at = 11 + pairs_
 for i = 1, fences do
   local member, lsn, entry = ARGV[at + 2 * i - 1], ARGV[at + 2 * i], KEYS[3 + pairs_ + i]
   redis.call('ZADD', KEYS[2], 'GT', lsn, member)
   local head = redis.call('GETRANGE', entry, 0, 11)
-  if head ~= '' and (#head < 12 or as_of(head) < tonumber(lsn)) then redis.call('UNLINK', entry) end
+  if head ~= '' and (#head < 12 or as_of(head) < tonumber(lsn)) then
+    deleted = deleted + redis.call('UNLINK', entry)
+  end
 end
 at = at + 2 * fences
 for i = at + 1, #ARGV, 2 do redis.call('ZADD', KEYS[3], 'GT', ARGV[i + 1], ARGV[i]) end
@@ -130,9 +148,8 @@ local function trim(key, from)
 end
 h.from = trim(KEYS[2], h.from)
 h.tagFrom = trim(KEYS[3], h.tagFrom)
-h.to, h.visible, h.offset = to, math.max(visible, h.visible), ARGV[7]
-write_header(KEYS[1], h)
-return { 'ok', num(h.to), h.offset }
+if whole then h.to, h.visible, h.offset = to, math.max(visible, h.visible), ARGV[7] end
+return { 'ok', write_header(KEYS[1], h), deleted }
 `;
 
 /**
@@ -167,14 +184,14 @@ return 'ok'
 /**
  * Reads a tagged entry together with the fences of its tags. An untagged one needs only an MGET of the same keys.
  *
- * KEYS log, pair, entry, T. ARGV prefix of the tag members (`<rules hash>:`).
+ * KEYS log, pair, entry, T. ARGV prefix of the tag members (\`<rules hash>:\`).
  * Returns {log, pair, entry}, each nil where missing; the entry is nil also when a fence on one of its tags is newer, or
  * when the log no longer knows.
  */
 export const GET_TAGGED_SCRIPT = `${HEADER}
 local log, pair, entry = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), redis.call('GET', KEYS[3])
 local nothing = { log, pair, false }
-local h = read_header(KEYS[1])
+local h = parse_header(log)
 if not h or not entry or #entry < 46 or not intact(KEYS[4]) then return nothing end
 local asof = as_of(entry)
 if asof < h.tagFrom then return nothing end
