@@ -12,7 +12,7 @@ export type FillVerdict = { readonly ok: true; readonly asOf: Lsn } | { readonly
  */
 export function decideFill(
   replica: SourceReplica,
-  fill: { lease: Lease; namespace: NamespaceRules; key: string; tags: readonly string[]; sourceLsn?: Lsn },
+  fill: { lease: Lease; namespace: NamespaceRules; key: string; tags: readonly string[]; sourceLsn?: Lsn | undefined },
 ): FillVerdict {
   const { lease, namespace, key, tags, sourceLsn } = fill;
   if (lease.namespace !== namespace || lease.key !== key) return { ok: false, why: 'wrong-key' };

@@ -23,6 +23,14 @@ export interface EvictionTarget {
 /** `starting`: no record seen yet. `stalled`: nothing heard for longer than the allowed staleness. */
 export type ReplicaState = 'starting' | 'live' | 'stalled';
 
+/** When a record's newest transaction was committed (0: it has none) and when it was made, microseconds since 1970. */
+export interface RecordTimes {
+  readonly committedAtUs: number;
+  readonly publishedAtUs: number;
+}
+
+const NO_TIMES: RecordTimes = { committedAtUs: 0, publishedAtUs: 0 };
+
 /** What came of one record, for metrics and logs. */
 export type Observed = Step | 'started' | 'too-new' | 'unreadable';
 
@@ -44,6 +52,8 @@ export class SourceReplica {
   #covers: readonly bigint[] = [];
   readonly #covered: boolean[];
   #heardAtMs = Number.NEGATIVE_INFINITY;
+  #times = NO_TIMES;
+  #unreadableBlocks = 0;
 
   constructor(options: { rules: CompiledRules; evict: EvictionTarget; maxStalenessMs: number }) {
     this.#rules = options.rules;
@@ -78,14 +88,24 @@ export class SourceReplica {
     return this.#visible;
   }
 
-  /** H: the fence memory knows nothing at or below this. */
+  /** H: the fence memory knows nothing at or below this; infinite while nothing at all is known. */
   get horizon(): Lsn {
-    return this.#fences.horizon;
+    return this.#started ? this.#fences.horizon : Number.POSITIVE_INFINITY;
+  }
+
+  /** Of the newest record that was not a duplicate. */
+  get times(): RecordTimes {
+    return this.#times;
+  }
+
+  /** How many tables' blocks could not be read; each flushed the namespaces with a rule on its table. */
+  get unreadableBlocks(): number {
+    return this.#unreadableBlocks;
   }
 
   /** @param nowMs the monotonic clock that {@link heard} is told of. */
   state(nowMs: number): ReplicaState {
-    if (!this.#started) return 'starting';
+    if (!this.#started || this.#heardAtMs === Number.NEGATIVE_INFINITY) return 'starting';
     return nowMs - this.#heardAtMs > this.#maxStalenessMs ? 'stalled' : 'live';
   }
 
@@ -107,6 +127,11 @@ export class SourceReplica {
     return this.#fences.newest(namespace.index, key, tags);
   }
 
+  /** Whether a lease granted now could be filled: false while a change of the key is not visible to readers yet. */
+  settled(namespace: NamespaceRules, key: string): boolean {
+    return this.#visible >= this.horizon && this.newestFence(namespace, key, []) <= this.#visible;
+  }
+
   /** Applies one record of the feed. Never throws: what cannot be read is a gap. */
   observe(record: Uint8Array): Observed {
     let decoded: DecodedBatch;
@@ -118,15 +143,11 @@ export class SourceReplica {
     }
     if (decoded.kind === 'too-new') return this.#observeTooNew(decoded.span, decoded.visible);
     const { batch } = decoded;
-    if (!this.#started) {
-      this.#begin(batch, batch.visible);
-      this.#learnCovers(batch);
-      return 'started';
-    }
-    const step = classify({ epoch: this.#epoch, applied: this.#applied }, batch);
+    const step = this.#started ? classify({ epoch: this.#epoch, applied: this.#applied }, batch) : 'started';
+    if (step !== 'duplicate' && step !== 'stale-epoch') this.#times = { committedAtUs: batch.committedAtUs, publishedAtUs: batch.publishedAtUs };
     if (step === 'next') this.#apply(batch);
     else if (step === 'duplicate') this.#see(batch.visible);
-    else if (step === 'gap' || step === 'new-epoch') {
+    else if (step !== 'stale-epoch') {
       this.#begin(batch, batch.visible);
       this.#learnCovers(batch);
     }
@@ -160,7 +181,9 @@ export class SourceReplica {
 
   #apply(batch: Batch): void {
     this.#learnCovers(batch);
-    if (batch.tables.length > 0 || batch.purges.length > 0) invalidate(this.#rules, batch, this.#sink);
+    if (batch.tables.length > 0 || batch.purges.length > 0) {
+      this.#unreadableBlocks += invalidate(this.#rules, batch, this.#sink).unreadable;
+    }
     this.#applied = batch.to;
     this.#see(batch.visible);
   }

@@ -1,0 +1,92 @@
+import type { Entry } from '@tidemark/proto';
+import { LRUCache } from 'lru-cache';
+import type { L1Store } from '../core/ports.ts';
+
+/** What an entry occupies besides its texts and bytes: measured, see lru-store.test.ts. */
+const ENTRY_OVERHEAD_BYTES = 500;
+/** A tag of an entry: its place in the index and in the entry. */
+const TAG_OVERHEAD_BYTES = 120;
+
+/** L1 on lru-cache: bounded by the bytes that entries occupy, with an index from tags to keys. */
+export class LruStore implements L1Store {
+  readonly maxBytes: number;
+  readonly #cache: LRUCache<string, Entry>;
+  readonly #keysByTag = new Map<string, Set<string>>();
+  #displaced = 0;
+
+  constructor(options: { maxBytes: number }) {
+    this.maxBytes = options.maxBytes;
+    this.#cache = new LRUCache({
+      maxSize: options.maxBytes,
+      sizeCalculation: sizeOf,
+      dispose: (entry, key, reason) => {
+        if (reason === 'evict') this.#displaced += 1;
+        if (entry.tags.length > 0) this.#unlink(key, entry.tags);
+      },
+    });
+  }
+
+  get bytes(): number {
+    return this.#cache.calculatedSize;
+  }
+
+  get entries(): number {
+    return this.#cache.size;
+  }
+
+  get displaced(): number {
+    return this.#displaced;
+  }
+
+  get(key: string): Entry | undefined {
+    return this.#cache.get(key);
+  }
+
+  set(key: string, entry: Entry): boolean {
+    this.#cache.set(key, entry);
+    if (this.#cache.peek(key) !== entry) return false;
+    for (const tag of entry.tags) {
+      const keys = this.#keysByTag.get(tag);
+      if (keys === undefined) this.#keysByTag.set(tag, new Set([key]));
+      else keys.add(key);
+    }
+    return true;
+  }
+
+  delete(key: string): number {
+    return this.#cache.delete(key) ? 1 : 0;
+  }
+
+  deleteTag(tag: string): number {
+    const keys = this.#keysByTag.get(tag);
+    if (keys === undefined) return 0;
+    const count = keys.size;
+    for (const key of keys) this.#cache.delete(key);
+    return count;
+  }
+
+  clear(): number {
+    const count = this.#cache.size;
+    if (count > 0) this.#cache.clear();
+    return count;
+  }
+
+  #unlink(key: string, tags: readonly string[]): void {
+    for (const tag of tags) {
+      const keys = this.#keysByTag.get(tag);
+      if (keys === undefined || !keys.delete(key)) continue;
+      if (keys.size === 0) this.#keysByTag.delete(tag);
+    }
+  }
+}
+
+/** UTF-16 units are counted as two bytes unless they are ASCII, which V8 keeps in one. */
+function sizeOf(entry: Entry, key: string): number {
+  let bytes = ENTRY_OVERHEAD_BYTES + textBytes(key) + entry.body.length + entry.contentType.length + entry.etag.length;
+  for (const tag of entry.tags) bytes += TAG_OVERHEAD_BYTES + textBytes(tag);
+  return bytes;
+}
+
+function textBytes(text: string): number {
+  return text.length * 2;
+}

@@ -1,0 +1,186 @@
+import type { Entry } from '@tidemark/proto';
+import type { BypassReason, Flight, Outcome, Waiter } from './flights.ts';
+import type { Lease, Leases } from './leases.ts';
+import type { Namespace } from './namespace.ts';
+import type { Clock, Random } from './ports.ts';
+import type { SourceReplica } from './replica.ts';
+
+export interface CoalescerLimits {
+  /** How long a caller waits for another one's fill; also how long a holder keeps others from loading. */
+  readonly waitMs: number;
+  readonly waiters: number;
+  readonly waitersPerKey: number;
+}
+
+/**
+ * Lets one caller load a missing key while the others wait for its value. Whoever waits is settled exactly once: with
+ * the value when it is stored, with a lease of its own when the holder's fill was refused or is doomed or takes too
+ * long, or with a bypass when nothing may be cached any more.
+ */
+export class Coalescer {
+  readonly #namespaces: readonly Namespace[];
+  readonly #replica: SourceReplica;
+  readonly #leases: Leases;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #limits: CoalescerLimits;
+  #waiting = 0;
+
+  constructor(options: {
+    namespaces: readonly Namespace[];
+    replica: SourceReplica;
+    leases: Leases;
+    clock: Clock;
+    random: Random;
+    limits: CoalescerLimits;
+  }) {
+    this.#namespaces = options.namespaces;
+    this.#replica = options.replica;
+    this.#leases = options.leases;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#limits = options.limits;
+  }
+
+  /** Callers that wait now, in all namespaces. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** Why the namespace answers nothing from the cache now; undefined while it does. */
+  bypass(namespace: Namespace): BypassReason | undefined {
+    if (namespace.rules === undefined) return undefined;
+    const state = this.#replica.state(this.#clock.monotonicMs());
+    if (state !== 'live') return state;
+    return this.#replica.covers(namespace.rules) ? undefined : 'uncovered';
+  }
+
+  /** A miss with a lease that nobody waits for. */
+  missAlone(namespace: Namespace, key: string): Outcome {
+    return { kind: 'miss', lease: this.#grant(namespace, key) };
+  }
+
+  /**
+   * A miss whose lease others will wait for. Not if the lease could not be filled anyway: while a change of the key is
+   * not visible to readers yet (protocol R3), every fill is refused, so waiting for one would be in vain.
+   */
+  missAsHolder(namespace: Namespace, key: string, flight?: Flight): Outcome {
+    const { rules } = namespace;
+    const lease = this.#grant(namespace, key);
+    if (lease !== undefined && rules !== undefined && this.#replica.settled(rules, key)) {
+      const nowMs = this.#clock.monotonicMs();
+      namespace.flights.sweep(nowMs);
+      namespace.flights.hold(flight ?? namespace.flights.open(key), lease, nowMs);
+    }
+    return { kind: 'miss', lease };
+  }
+
+  /** Whether the holder has had its time, so that the next caller should load as well. */
+  isOverdue(flight: Flight): boolean {
+    if (flight.lease === undefined) return false;
+    const nowMs = this.#clock.monotonicMs();
+    return nowMs - flight.grantedAtMs >= this.#limits.waitMs || nowMs > flight.lease.expiresAtMs;
+  }
+
+  /** Undefined when too many wait already. */
+  join(namespace: Namespace, flight: Flight, caller: Pick<Waiter, 'settle' | 'wantsLease'>): Waiter | undefined {
+    if (this.#waiting >= this.#limits.waiters || flight.waiters.size >= this.#limits.waitersPerKey) return undefined;
+    const waiter: Waiter = { flight, settle: caller.settle, wantsLease: caller.wantsLease, cancelTimer: () => undefined };
+    flight.waiters.add(waiter);
+    this.#waiting += 1;
+    waiter.cancelTimer = this.#clock.after(this.#limits.waitMs, () => this.#onTimeout(namespace, waiter));
+    return waiter;
+  }
+
+  /** The caller is gone. Nothing happens if it was settled before. */
+  leave(waiter: Waiter): void {
+    if (!waiter.flight.waiters.delete(waiter)) return;
+    waiter.cancelTimer();
+    this.#waiting -= 1;
+  }
+
+  /** A value was stored: everybody who waits for it has it in the same tick. */
+  stored(namespace: Namespace, key: string, value: { entry: Entry; from: 'l2' | 'coalesced' }): void {
+    const flight = namespace.flights.get(key);
+    if (flight === undefined) return;
+    namespace.flights.close(flight);
+    const why = this.bypass(namespace);
+    this.#settleAll(namespace, flight, why === undefined ? { kind: 'value', ...value } : { kind: 'bypass', why });
+  }
+
+  /** A fill with this lease will not come any more: the next in line loads. */
+  refused(namespace: Namespace, key: string, token: string): void {
+    const flight = namespace.flights.get(key);
+    if (flight?.lease?.token === token) this.handOver(namespace, flight);
+  }
+
+  /**
+   * Lets the next in line load where an applied change dooms the fill that is under way. To be called when a record was
+   * applied as a whole: only then does the visible clock say what new leases are worth.
+   */
+  settleDoomed(): void {
+    for (const namespace of this.#namespaces) {
+      for (const flight of namespace.flights.takeDoomed()) this.handOver(namespace, flight);
+    }
+  }
+
+  /** Gives the flight to the first who waits and would load; ends it where there is none. */
+  handOver(namespace: Namespace, flight: Flight): void {
+    namespace.flights.close(flight);
+    const why = this.bypass(namespace);
+    if (why !== undefined) {
+      this.#settleAll(namespace, flight, { kind: 'bypass', why });
+      return;
+    }
+    for (const waiter of flight.waiters) {
+      if (!waiter.wantsLease) {
+        this.#settle(namespace, waiter, { kind: 'miss', lease: undefined });
+      } else if (namespace.flights.get(flight.key) === undefined) {
+        // The first of them, or each of them while no lease could be filled.
+        this.#settle(namespace, waiter, this.missAsHolder(namespace, flight.key, flight));
+      }
+    }
+  }
+
+  #onTimeout(namespace: Namespace, waiter: Waiter): void {
+    const { flight } = waiter;
+    const why = this.bypass(namespace);
+    if (why !== undefined) {
+      this.#settle(namespace, waiter, { kind: 'bypass', why });
+      return;
+    }
+    const takesOver = namespace.flights.get(flight.key) === flight && this.isOverdue(flight);
+    this.#settle(
+      namespace,
+      waiter,
+      takesOver ? this.missAsHolder(namespace, flight.key, flight) : this.missAlone(namespace, flight.key),
+    );
+  }
+
+  #settleAll(namespace: Namespace, flight: Flight, outcome: Outcome): void {
+    for (const waiter of flight.waiters) this.#settle(namespace, waiter, outcome);
+  }
+
+  #settle(namespace: Namespace, waiter: Waiter, outcome: Outcome): void {
+    this.leave(waiter);
+    count(namespace, outcome);
+    waiter.settle(outcome);
+  }
+
+  #grant(namespace: Namespace, key: string): Lease | undefined {
+    const { rules } = namespace;
+    if (rules === undefined) return undefined;
+    const { epoch, visible } = this.#replica;
+    return this.#leases.grant({ token: this.#random.token(), namespace: rules, key, epoch, asOf: visible }, this.#clock.monotonicMs());
+  }
+}
+
+/** Every read is counted once, when it is settled. */
+export function count(namespace: Namespace, outcome: Outcome): void {
+  const { counters } = namespace;
+  if (outcome.kind === 'miss') counters.misses += 1;
+  else if (outcome.kind === 'bypass') counters.bypassed += 1;
+  else if (outcome.from === 'l1') counters.hitsL1 += 1;
+  else if (outcome.from === 'l2') counters.hitsL2 += 1;
+  else counters.hitsCoalesced += 1;
+}

@@ -1,0 +1,116 @@
+import type { Entry, Lsn } from '@tidemark/proto';
+import type { Coalescer } from './coalescer.ts';
+import { decideFill } from './decide.ts';
+import type { Leases } from './leases.ts';
+import type { Namespace } from './namespace.ts';
+import type { Clock, L2FillResult, L2Store, Random } from './ports.ts';
+import type { SourceReplica } from './replica.ts';
+
+/** A value that a caller loaded. */
+export interface Fill {
+  readonly namespace: Namespace;
+  readonly key: string;
+  /** Of the miss that the fill answers; ignored where the namespace opted out of coherence. */
+  readonly token: string | undefined;
+  /** Replay position of the standby that was read, taken before the read. */
+  readonly sourceLsn?: Lsn | undefined;
+  /** Shortens the TTL, never lengthens it. */
+  readonly maxAgeMs?: number | undefined;
+  readonly tags: readonly string[];
+  readonly absent: boolean;
+  readonly contentType: string;
+  readonly etag: string;
+  /** Owned by the entry from now on. */
+  readonly body: Uint8Array;
+}
+
+/** `no-lease`: none was named. `expired`: unknown or too old. `mismatch`: it is for another key. */
+export type FillRefusal = 'no-lease' | 'expired' | 'mismatch' | 'fenced';
+
+export type FillOutcome =
+  | {
+      readonly kind: 'stored';
+      readonly entry: Entry;
+      /** False when it replaced one. */
+      readonly created: boolean;
+      /** Settles once Redis has answered or its deadline has passed; undefined where it is not asked. */
+      readonly shared: Promise<L2FillResult> | undefined;
+    }
+  | { readonly kind: 'refused'; readonly why: FillRefusal };
+
+/** Stores what callers loaded, if nothing that was applied could be missing in it (SPEC I5). */
+export class Filler {
+  readonly #replica: SourceReplica;
+  readonly #leases: Leases;
+  readonly #coalescer: Coalescer;
+  readonly #l2: L2Store | undefined;
+  readonly #clock: Clock;
+  readonly #random: Random;
+
+  constructor(options: {
+    replica: SourceReplica;
+    leases: Leases;
+    coalescer: Coalescer;
+    l2: L2Store | undefined;
+    clock: Clock;
+    random: Random;
+  }) {
+    this.#replica = options.replica;
+    this.#leases = options.leases;
+    this.#coalescer = options.coalescer;
+    this.#l2 = options.l2;
+    this.#clock = options.clock;
+    this.#random = options.random;
+  }
+
+  /** Synchronous, so that no record can be applied between the check and the store. */
+  fill(fill: Fill): FillOutcome {
+    const { namespace, key } = fill;
+    const { rules, counters } = namespace;
+    if (rules === undefined) return this.#store(fill, { asOf: 0, epoch: 0 });
+    if (fill.token === undefined) return { kind: 'refused', why: 'no-lease' };
+    const lease = this.#leases.take(fill.token, this.#clock.monotonicMs());
+    if (lease === undefined) {
+      counters.refusedExpired += 1;
+      this.#coalescer.refused(namespace, key, fill.token);
+      return { kind: 'refused', why: 'expired' };
+    }
+    const verdict = decideFill(this.#replica, { lease, namespace: rules, key, tags: fill.tags, sourceLsn: fill.sourceLsn });
+    if (verdict.ok) return this.#store(fill, { asOf: verdict.asOf, epoch: lease.epoch });
+    if (verdict.why === 'fenced') counters.refusedFenced += 1;
+    else counters.refusedMismatch += 1;
+    this.#coalescer.refused(namespace, key, fill.token);
+    return { kind: 'refused', why: verdict.why === 'fenced' ? 'fenced' : 'mismatch' };
+  }
+
+  /** The caller says that what it loaded may not be stored: whoever waits for it should not. */
+  abandon(namespace: Namespace, key: string, token: string): void {
+    this.#leases.take(token, this.#clock.monotonicMs());
+    this.#coalescer.refused(namespace, key, token);
+  }
+
+  /** Removes an entry here and in Redis, where no purge through the WAL could: other sidecars keep theirs until its TTL. */
+  async drop(namespace: Namespace, key: string): Promise<void> {
+    namespace.l1.delete(key);
+    if (namespace.config.l2.enabled && this.#l2?.available === true) await this.#l2.deletePlain(namespace.name, key);
+  }
+
+  #store(fill: Fill, at: { asOf: Lsn; epoch: number }): FillOutcome {
+    const { namespace, key, tags, absent, contentType, etag, body } = fill;
+    const { ttl, l2 } = namespace.config;
+    const storedAtMs = this.#clock.wallMs();
+    const longestMs = (absent ? ttl.negative : ttl.hard) * (1 - ttl.jitter * this.#random.fraction());
+    const expiresAtMs = storedAtMs + Math.max(1, Math.floor(Math.min(longestMs, fill.maxAgeMs ?? longestMs)));
+    const entry: Entry = { ...at, storedAtMs, expiresAtMs, absent, contentType, etag, tags, body };
+    const created = namespace.l1.get(key) === undefined;
+    namespace.l1.set(key, entry);
+    namespace.counters.fills += 1;
+    this.#coalescer.stored(namespace, key, { entry, from: 'coalesced' });
+    const shared = l2.enabled && this.#l2?.available === true ? this.#share(this.#l2, namespace, key, entry) : undefined;
+    return { kind: 'stored', entry, created, shared };
+  }
+
+  #share(l2: L2Store, namespace: Namespace, key: string, entry: Entry): Promise<L2FillResult> {
+    return namespace.rules === undefined ? l2.writePlain(namespace.name, key, entry) : l2.fill(namespace.rules, key, entry);
+  }
+}

@@ -1,0 +1,91 @@
+import type { Coalescer } from './coalescer.ts';
+import type { Clock, FeedListener } from './ports.ts';
+import type { Observed, ReplicaState, SourceReplica } from './replica.ts';
+import type { Watermark } from './watermark.ts';
+
+/** Told what a person should know; called once a change, not once a record. */
+export interface FollowerEvents {
+  state(state: ReplicaState, before: ReplicaState): void;
+  /** Anything but the next record of the chain or a duplicate. */
+  irregular(observed: Observed | 'reset', details: object): void;
+  /** A record with changes was applied so many milliseconds after its newest commit, by the clocks of two machines. */
+  applied(lagMs: number): void;
+}
+
+/** Feeds the replica and lets those who wait know what has changed. */
+export class Follower implements FeedListener {
+  /** How often each kind of record came, resets included. */
+  readonly observed = new Map<Observed | 'reset', number>();
+  readonly #replica: SourceReplica;
+  readonly #coalescer: Coalescer;
+  readonly #watermark: Watermark;
+  readonly #clock: Clock;
+  readonly #events: FollowerEvents;
+  #state: ReplicaState = 'starting';
+  #lagMs = 0;
+
+  constructor(options: {
+    replica: SourceReplica;
+    coalescer: Coalescer;
+    watermark: Watermark;
+    clock: Clock;
+    events: FollowerEvents;
+  }) {
+    this.#replica = options.replica;
+    this.#coalescer = options.coalescer;
+    this.#watermark = options.watermark;
+    this.#clock = options.clock;
+    this.#events = options.events;
+  }
+
+  /** Milliseconds from the newest commit, or else from the making of the record, to its application. */
+  get lagMs(): number {
+    return this.#lagMs;
+  }
+
+  record(bytes: Uint8Array): void {
+    const observed = this.#replica.observe(bytes);
+    this.#note(observed, {});
+    this.#measure(observed);
+    this.#settle();
+  }
+
+  reset(reason: string): void {
+    this.#replica.lost();
+    this.#note('reset', { reason });
+    this.#settle();
+  }
+
+  heard(requestedAtMs: number): void {
+    this.#replica.heard(requestedAtMs);
+    this.checkState();
+  }
+
+  /** To be called now and then: a stall is the absence of events. */
+  checkState(): void {
+    const state = this.#replica.state(this.#clock.monotonicMs());
+    if (state === this.#state) return;
+    const before = this.#state;
+    this.#state = state;
+    this.#events.state(state, before);
+  }
+
+  #measure(observed: Observed): void {
+    if (observed === 'duplicate' || observed === 'stale-epoch' || observed === 'unreadable') return;
+    const { committedAtUs, publishedAtUs } = this.#replica.times;
+    this.#lagMs = Math.max(0, this.#clock.wallMs() - (committedAtUs || publishedAtUs) / 1000);
+    if (observed === 'next' && committedAtUs > 0) this.#events.applied(this.#lagMs);
+  }
+
+  #settle(): void {
+    this.#coalescer.settleDoomed();
+    this.#watermark.advanced();
+  }
+
+  #note(observed: Observed | 'reset', details: object): void {
+    this.observed.set(observed, (this.observed.get(observed) ?? 0) + 1);
+    if (observed === 'next' || observed === 'duplicate') return;
+    const { epoch, applied } = this.#replica;
+    this.#events.irregular(observed, { epoch, applied, ...details });
+  }
+}

@@ -1,0 +1,83 @@
+import type { Entry, Lsn, NamespaceRules, PurgeRequest } from '@tidemark/proto';
+import type { L2Context } from './decide.ts';
+
+/** The two clocks and the timers; tests pass a hand-driven one. */
+export interface Clock {
+  /** Milliseconds since some point in the past, never set back: leases, staleness, waiting. */
+  monotonicMs(): number;
+  /** Milliseconds since 1970, shared with other sidecars through Redis: TTLs. */
+  wallMs(): number;
+  /** Runs once after a delay. Calling the answer prevents it. */
+  after(delayMs: number, run: () => void): () => void;
+}
+
+export interface Random {
+  /** A text of ASCII letters, digits, `-`, `_` that nobody can guess and that never repeats. */
+  token(): string;
+  /** At least 0, below 1. */
+  fraction(): number;
+}
+
+/** Entries of one namespace in this process, bounded by bytes; the least recently used goes first. */
+export interface L1Store {
+  readonly maxBytes: number;
+  /** What the entries occupy, overhead included. */
+  readonly bytes: number;
+  readonly entries: number;
+  /** How many entries were pushed out for lack of room. */
+  readonly displaced: number;
+  /** Counts as a use. May answer an entry that has expired. */
+  get(key: string): Entry | undefined;
+  /** False when the entry alone is larger than the store; nothing is held under the key then. */
+  set(key: string, entry: Entry): boolean;
+  /** How many entries went. */
+  delete(key: string): number;
+  deleteTag(tag: string): number;
+  clear(): number;
+}
+
+/** What Redis answered for a key. */
+export interface L2Found {
+  readonly entry: Entry | undefined;
+  readonly context: L2Context;
+  /** The generation that the entry was looked up under. */
+  readonly generation: string;
+}
+
+/** `lost`: an answer came in time but was an error or damaged; `away`: none came in time, or none was asked for. */
+export type L2Failure = 'lost' | 'away';
+/** As the fill script says; see proto/src/redis/scripts.ts. */
+export type L2FillResult = 'ok' | 'missing' | 'changed' | 'unknown' | 'old' | 'fenced' | 'newer' | L2Failure;
+
+/** Entries that sidecars share. No call rejects or takes longer than the deadline that the store was made with. */
+export interface L2Store {
+  /** False while asking would be in vain: the caller treats everything as a miss and does not ask. */
+  readonly available: boolean;
+  read(namespace: NamespaceRules, key: string): Promise<L2Found | L2Failure>;
+  fill(namespace: NamespaceRules, key: string, entry: Entry): Promise<L2FillResult>;
+  /** Entries of namespaces that opted out of coherence: no fences, only a TTL. */
+  readPlain(namespace: string, key: string): Promise<Entry | undefined | L2Failure>;
+  writePlain(namespace: string, key: string, entry: Entry): Promise<'ok' | L2Failure>;
+  deletePlain(namespace: string, key: string): Promise<'ok' | L2Failure>;
+}
+
+/** Receives one source's records in order. Every call is synchronous. */
+export interface FeedListener {
+  record(bytes: Uint8Array): void;
+  /** Continuity is gone: what comes next is not known to follow what came before. */
+  reset(reason: string): void;
+  /** The feed was read to its end, and a record was among what it brought, by a request sent at this monotonic time. */
+  heard(requestedAtMs: number): void;
+}
+
+/** The stream of one source, read from its newest record on, for as long as the process lives. */
+export interface Feed {
+  start(listener: FeedListener): void;
+  stop(): Promise<void>;
+}
+
+/** Sends purges into the WAL of the source (SPEC I11). */
+export interface PurgeClient {
+  /** The commit position of the purge, or why there is none, in words for the caller. Bounded in time; never rejects. */
+  purge(request: PurgeRequest): Promise<{ readonly lsn: Lsn } | { readonly failed: string }>;
+}

@@ -1,0 +1,138 @@
+import type { Entry } from '@tidemark/proto';
+import { count, type Coalescer } from './coalescer.ts';
+import { decideL2, type L2Refusal } from './decide.ts';
+import type { Flight, Outcome, Waiter } from './flights.ts';
+import type { Namespace } from './namespace.ts';
+import type { Clock, L2Failure, L2Found, L2Store } from './ports.ts';
+import type { SourceReplica } from './replica.ts';
+
+/**
+ * `usual`: a caller that loads what is missing. `reload`: wants a lease whatever is cached (`no-cache`).
+ * `only-cached`: would not load, so it neither takes the lease nor waits for another caller's fill.
+ */
+export type ReadMode = 'usual' | 'reload' | 'only-cached';
+
+export interface ReadRequest {
+  readonly namespace: Namespace;
+  readonly key: string;
+  readonly mode: ReadMode;
+  /** Called exactly once, at once or later, unless the caller leaves before. */
+  readonly settle: (outcome: Outcome) => void;
+}
+
+/** Why a candidate from Redis was not served, or that Redis could not be asked. */
+export type L2Miss = L2Refusal | L2Failure | 'absent';
+
+/** Answers reads from L1, else from Redis, else with a miss (SPEC I4 to I7, I9). */
+export class Reader {
+  readonly l2Misses = new Map<L2Miss, number>();
+  readonly #replica: SourceReplica;
+  readonly #coalescer: Coalescer;
+  readonly #l2: L2Store | undefined;
+  readonly #clock: Clock;
+
+  constructor(options: { replica: SourceReplica; coalescer: Coalescer; l2: L2Store | undefined; clock: Clock }) {
+    this.#replica = options.replica;
+    this.#coalescer = options.coalescer;
+    this.#l2 = options.l2;
+    this.#clock = options.clock;
+  }
+
+  /** A handle to {@link leave} with, or undefined when the read was settled at once. */
+  read(request: ReadRequest): Waiter | undefined {
+    const { namespace, key, mode } = request;
+    const why = this.#coalescer.bypass(namespace);
+    if (why !== undefined) return finish(request, { kind: 'bypass', why });
+    const flight = namespace.flights.get(key);
+    if (mode === 'reload') {
+      return finish(request, flight === undefined ? this.#coalescer.missAsHolder(namespace, key) : this.#coalescer.missAlone(namespace, key));
+    }
+    const entry = namespace.l1.get(key);
+    if (entry !== undefined && entry.expiresAtMs > this.#clock.wallMs()) return finish(request, { kind: 'value', entry, from: 'l1' });
+    if (flight !== undefined) return this.#follow(request, flight);
+    if (namespace.config.l2.enabled && this.#l2?.available === true) return this.#askL2(request, this.#l2);
+    if (mode === 'only-cached') return finish(request, { kind: 'miss', lease: undefined });
+    return finish(request, this.#coalescer.missAsHolder(namespace, key));
+  }
+
+  leave(waiter: Waiter): void {
+    this.#coalescer.leave(waiter);
+  }
+
+  #follow(request: ReadRequest, flight: Flight): Waiter | undefined {
+    const { namespace, key, mode } = request;
+    if (mode === 'only-cached' && flight.lease !== undefined) return finish(request, { kind: 'miss', lease: undefined });
+    if (this.#coalescer.isOverdue(flight)) return finish(request, this.#coalescer.missAsHolder(namespace, key, flight));
+    return this.#join(request, flight) ?? this.#crowdedOut(request);
+  }
+
+  #askL2(request: ReadRequest, l2: L2Store): Waiter | undefined {
+    const { namespace, key } = request;
+    const flight = namespace.flights.open(key);
+    const waiter = this.#join(request, flight);
+    if (waiter === undefined) {
+      namespace.flights.close(flight);
+      return this.#crowdedOut(request);
+    }
+    if (namespace.rules === undefined) {
+      void l2.readPlain(namespace.name, key).then((found) => this.#onPlain(namespace, flight, found));
+    } else {
+      void l2.read(namespace.rules, key).then((found) => this.#onL2(namespace, flight, found));
+    }
+    return waiter;
+  }
+
+  #join(request: ReadRequest, flight: Flight): Waiter | undefined {
+    const { namespace, mode, settle } = request;
+    return this.#coalescer.join(namespace, flight, { settle, wantsLease: mode === 'usual' });
+  }
+
+  #crowdedOut(request: ReadRequest): undefined {
+    const { namespace, key, mode } = request;
+    finish(request, mode === 'usual' ? this.#coalescer.missAlone(namespace, key) : { kind: 'miss', lease: undefined });
+  }
+
+  /** Runs in one tick: what is checked here cannot become stale before it is stored and served. */
+  #onL2(namespace: Namespace, flight: Flight, found: L2Found | L2Failure): void {
+    const { rules } = namespace;
+    if (rules === undefined || namespace.flights.get(flight.key) !== flight) return;
+    if (typeof found === 'string') this.#countL2(found);
+    else if (found.entry === undefined) this.#countL2('absent');
+    else {
+      const { entry, context, generation } = found;
+      const refusal = decideL2(this.#replica, { entry, context, generation, namespace: rules, key: flight.key, wallMs: this.#clock.wallMs() });
+      if (refusal === undefined) {
+        this.#promote(namespace, flight, entry);
+        return;
+      }
+      this.#countL2(refusal);
+    }
+    this.#coalescer.handOver(namespace, flight);
+  }
+
+  #onPlain(namespace: Namespace, flight: Flight, found: Entry | undefined | L2Failure): void {
+    if (namespace.flights.get(flight.key) !== flight) return;
+    if (typeof found === 'string') this.#countL2(found);
+    else if (found === undefined) this.#countL2('absent');
+    else if (found.expiresAtMs <= this.#clock.wallMs()) this.#countL2('expired');
+    else {
+      this.#promote(namespace, flight, found);
+      return;
+    }
+    this.#coalescer.handOver(namespace, flight);
+  }
+
+  #promote(namespace: Namespace, flight: Flight, entry: Entry): void {
+    namespace.l1.set(flight.key, entry);
+    this.#coalescer.stored(namespace, flight.key, { entry, from: 'l2' });
+  }
+
+  #countL2(miss: L2Miss): void {
+    this.l2Misses.set(miss, (this.l2Misses.get(miss) ?? 0) + 1);
+  }
+}
+
+function finish(request: ReadRequest, outcome: Outcome): undefined {
+  count(request.namespace, outcome);
+  request.settle(outcome);
+}

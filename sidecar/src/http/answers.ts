@@ -1,0 +1,77 @@
+import type { ServerResponse } from 'node:http';
+import { formatLsn, type Entry, type Lsn } from '@tidemark/proto';
+import type { BypassReason } from '../core/flights.ts';
+
+/** The applied watermark as text; it is the same for thousands of answers in a row. */
+export class LsnText {
+  #lsn: Lsn = 0;
+  #text = formatLsn(0);
+
+  of(lsn: Lsn): string {
+    if (lsn !== this.#lsn) {
+      this.#lsn = lsn;
+      this.#text = formatLsn(lsn);
+    }
+    return this.#text;
+  }
+}
+
+/** What an answer with a value needs besides the value. */
+export interface ValueAnswer {
+  readonly entry: Entry;
+  /** Where it came from; negative entries say so instead. */
+  readonly detail: 'l1' | 'l2' | 'coalesced';
+  readonly wallMs: number;
+  /** Applied watermark; undefined where the namespace promises nothing about it. */
+  readonly lsn: string | undefined;
+  readonly ifNoneMatch: string | undefined;
+  /** False for HEAD. */
+  readonly withBody: boolean;
+}
+
+/**
+ * Other caches may keep a copy but must ask again before they use it: they do not hear of changes, so with any max-age
+ * they would serve what was evicted here.
+ */
+const REVALIDATE = 'no-cache';
+
+/** 200, 304 to a matching `If-None-Match`, or 404 for a value that is known not to exist. */
+export function answerValue(response: ServerResponse, answer: ValueAnswer): void {
+  const { entry, wallMs, lsn } = answer;
+  const age = Math.max(0, Math.floor((wallMs - entry.storedAtMs) / 1000));
+  const ttl = Math.floor((entry.expiresAtMs - wallMs) / 1000);
+  const status = `tidemark; hit; ttl=${ttl}; detail=${entry.absent ? 'negative' : answer.detail}`;
+  const common = ['Cache-Status', status, 'Age', String(age), 'Cache-Control', REVALIDATE];
+  if (lsn !== undefined) common.push('Tidemark-Lsn', lsn);
+  if (entry.absent) {
+    common.push('Content-Length', '0');
+    response.writeHead(404, common).end();
+    return;
+  }
+  common.push('ETag', entry.etag);
+  if (answer.ifNoneMatch !== undefined && matches(answer.ifNoneMatch, entry.etag)) {
+    response.writeHead(304, common).end();
+    return;
+  }
+  common.push('Content-Type', entry.contentType, 'Content-Length', String(entry.body.length));
+  response.writeHead(200, common).end(answer.withBody ? entry.body : undefined);
+}
+
+/** RFC 9110 section 13.1.2, weak comparison. Our tags hold no quote inside, so to look for one in a list is exact. */
+function matches(ifNoneMatch: string, etag: string): boolean {
+  return ifNoneMatch.includes(etag) || ifNoneMatch.trim() === '*';
+}
+
+/** `request`: the caller asked not to be served from the cache. */
+export function answerMiss(response: ServerResponse, miss: { lease: string | undefined; forward: 'miss' | 'request' }): void {
+  const head = ['Cache-Status', `tidemark; fwd=${miss.forward}`, 'Cache-Control', 'no-store', 'Content-Length', '0'];
+  if (miss.lease !== undefined) head.push('Tidemark-Lease', miss.lease);
+  response.writeHead(404, head).end();
+}
+
+/** Nothing may be cached at the moment: the caller loads and keeps it to itself. */
+export function answerBypass(response: ServerResponse, why: BypassReason): void {
+  response
+    .writeHead(404, ['Cache-Status', `tidemark; fwd=bypass; detail=${why}`, 'Cache-Control', 'no-store', 'Content-Length', '0'])
+    .end();
+}

@@ -1,0 +1,50 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import express, { type NextFunction, type Request, type Response } from 'express';
+import { answerHealth, problem, type Health, type Logger } from '@tidemark/runtime';
+import type { Status } from '../core/status.ts';
+
+type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
+
+export interface AppOptions {
+  readonly health: Health;
+  readonly status: () => Status;
+  readonly openapi: object;
+  /** Absent on the admin listener. */
+  readonly cache?: Handler;
+  readonly purge?: Handler;
+  readonly logger: Logger;
+}
+
+const CACHE_PATH = /^\/v1\/cache(?:\/|$)/;
+
+/** Everything that the hit path leaves over. */
+export function createApp(options: AppOptions): RequestListener {
+  const { cache, purge, health, logger } = options;
+  const app = express();
+  app.disable('x-powered-by').disable('etag').set('query parser', false);
+  if (cache !== undefined) app.all(CACHE_PATH, cache);
+  if (purge !== undefined) app.route('/v1/purge').post(purge).all(methodNotAllowed('POST'));
+  app.route('/v1/status').get((_request, response) => answerJson(response, options.status())).all(methodNotAllowed('GET, HEAD'));
+  app.route('/openapi.json').get((_request, response) => answerJson(response, options.openapi)).all(methodNotAllowed('GET, HEAD'));
+  for (const path of ['/livez', '/readyz', '/metrics']) {
+    app.route(path).get((_request, response) => void answerHealth(health, path, response)).all(methodNotAllowed('GET, HEAD'));
+  }
+  app.use((_request: Request, response: Response) => problem(response, { code: 'not-found' }));
+  // Express knows an error handler by its four parameters.
+  app.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
+    logger.error({ err: error, method: request.method }, 'a request failed');
+    if (response.headersSent) response.destroy();
+    else problem(response, { code: 'internal' });
+  });
+  return app;
+}
+
+function answerJson(response: ServerResponse, body: object): void {
+  const text = JSON.stringify(body);
+  response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), 'cache-control': 'no-store' });
+  response.end(response.req.method === 'HEAD' ? undefined : text);
+}
+
+function methodNotAllowed(allow: string): (request: Request, response: Response) => void {
+  return (_request, response) => problem(response, { code: 'method-not-allowed', headers: { allow } });
+}

@@ -1,0 +1,171 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { formatLsn } from '@tidemark/proto';
+import { problem } from '@tidemark/runtime';
+import type { Filler } from '../core/filler.ts';
+import type { Outcome } from '../core/flights.ts';
+import type { Namespace } from '../core/namespace.ts';
+import type { Clock } from '../core/ports.ts';
+import type { Purger } from '../core/purger.ts';
+import type { Reader, ReadMode } from '../core/reader.ts';
+import type { SourceReplica } from '../core/replica.ts';
+import { parseAddress } from './address.ts';
+import { answerBypass, answerMiss, answerValue } from './answers.ts';
+import { readBody } from './body.ts';
+import { etagOf } from './etag.ts';
+import { FieldError, parseBoolean, parseCacheControl, parseContentType, parseSourceLsn, parseTags } from './fields.ts';
+import { refuse } from './refuse.ts';
+
+export interface CacheRoutesOptions {
+  readonly namespaces: ReadonlyMap<string, Namespace>;
+  readonly replica: SourceReplica;
+  readonly reader: Reader;
+  readonly filler: Filler;
+  readonly purger: Purger;
+  readonly clock: Clock;
+}
+
+interface Target {
+  readonly namespace: Namespace;
+  readonly key: string;
+}
+
+type Route = (target: Target, request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
+const ALLOW = 'GET, HEAD, PUT, DELETE';
+
+/** `/v1/cache/{namespace}/{key}`, whatever the hit path did not answer. */
+export function cacheRoutes(options: CacheRoutesOptions): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  const get = getRoute(options);
+  const routes: Readonly<Record<string, Route>> = {
+    GET: get,
+    HEAD: get,
+    PUT: putRoute(options),
+    DELETE: deleteRoute(options),
+  };
+  return async (request, response) => {
+    const route = Object.hasOwn(routes, request.method as string) ? routes[request.method as string] : undefined;
+    if (route === undefined) {
+      refuse(request, response, { code: 'method-not-allowed', headers: { allow: ALLOW } });
+      return;
+    }
+    const address = parseAddress(request.url as string);
+    if (!address.ok) {
+      refuse(request, response, { code: 'bad-key', detail: address.detail });
+      return;
+    }
+    const namespace = options.namespaces.get(address.namespace);
+    if (namespace === undefined) {
+      refuse(request, response, { code: 'unknown-namespace', detail: `no namespace "${address.namespace}" is configured for this sidecar` });
+      return;
+    }
+    try {
+      await route({ namespace, key: address.key }, request, response);
+    } catch (error) {
+      if (!(error instanceof FieldError)) throw error;
+      refuse(request, response, { code: 'bad-request', detail: error.message });
+    }
+  };
+}
+
+function getRoute({ reader, replica, clock }: CacheRoutesOptions): Route {
+  return ({ namespace, key }, request, response) => {
+    refuseFields(request, ['tidemark-min-lsn', 'tidemark-session']);
+    const { noCache, onlyIfCached } = parseCacheControl(request.headers['cache-control']);
+    const isHead = request.method === 'HEAD';
+    // Who asks with HEAD sees no value, so it would not load a missing one either.
+    const mode: ReadMode = onlyIfCached || isHead ? 'only-cached' : noCache ? 'reload' : 'usual';
+    const settle = (outcome: Outcome): void => {
+      if (outcome.kind === 'bypass') answerBypass(response, outcome.why);
+      else if (outcome.kind === 'miss') {
+        answerMiss(response, { lease: outcome.lease?.token, forward: mode === 'reload' ? 'request' : 'miss' });
+      } else {
+        answerValue(response, {
+          entry: outcome.entry,
+          detail: outcome.from,
+          wallMs: clock.wallMs(),
+          lsn: namespace.rules === undefined ? undefined : formatLsn(replica.applied),
+          ifNoneMatch: request.headers['if-none-match'],
+          withBody: !isHead,
+        });
+      }
+    };
+    const waiter = reader.read({ namespace, key, mode, settle });
+    if (waiter !== undefined) response.once('close', () => reader.leave(waiter));
+  };
+}
+
+function putRoute({ filler }: CacheRoutesOptions): Route {
+  return async ({ namespace, key }, request, response) => {
+    const { headers } = request;
+    refuseFields(request, ['vary', 'content-encoding', 'content-range']);
+    const token = single(request, 'tidemark-lease');
+    if (token === undefined && namespace.rules !== undefined) {
+      refuse(request, response, { code: 'lease-required', detail: 'expected Tidemark-Lease with the value that the miss gave' });
+      return;
+    }
+    const tags = parseTags(request.headersDistinct['surrogate-key']?.join(' '));
+    const sourceLsn = parseSourceLsn(single(request, 'source-lsn'));
+    const absent = parseBoolean('Tidemark-Absent', single(request, 'tidemark-absent'));
+    const contentType = parseContentType(headers['content-type']);
+    const { noStore, maxAgeSeconds } = parseCacheControl(headers['cache-control']);
+    if (noStore || maxAgeSeconds === 0) {
+      if (token !== undefined) filler.abandon(namespace, key, token);
+      throw new FieldError('Cache-Control: found that the value may not be stored, so there is nothing to do here');
+    }
+    if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined && !absent) {
+      refuse(request, response, { code: 'length-required', detail: 'expected Content-Length (0 for an empty value) or a chunked body' });
+      return;
+    }
+    const { maxItemBytes } = namespace.config;
+    const read = await readBody(request, response, absent ? 0 : maxItemBytes);
+    if (!read.ok) {
+      if (read.why === 'aborted') return;
+      if (absent) throw new FieldError('Tidemark-Absent: a value that does not exist has no body');
+      if (token !== undefined) filler.abandon(namespace, key, token);
+      refuse(request, response, { code: 'too-large', detail: `values of namespace "${namespace.name}" have at most ${maxItemBytes} bytes`, extra: { maxItemBytes } });
+      return;
+    }
+    const maxAgeMs = maxAgeSeconds === undefined ? undefined : maxAgeSeconds * 1000;
+    const { body } = read;
+    const outcome = filler.fill({ namespace, key, token, sourceLsn, maxAgeMs, tags, absent, contentType, etag: etagOf(contentType, body), body });
+    if (outcome.kind === 'refused') {
+      answerRefusal(response, outcome.why);
+      return;
+    }
+    // Whoever reads through another sidecar after this answer finds the value, if Redis is well.
+    await outcome.shared;
+    response.writeHead(outcome.created ? 201 : 204, outcome.created ? { 'content-length': 0 } : {}).end();
+  };
+}
+
+function answerRefusal(response: ServerResponse, why: 'no-lease' | 'expired' | 'mismatch' | 'fenced'): void {
+  if (why === 'expired') problem(response, { code: 'lease-expired', detail: 'the lease is unknown, was used, or is too old' });
+  else if (why === 'mismatch') problem(response, { code: 'bad-request', detail: 'Tidemark-Lease: the lease was given for another key' });
+  else if (why === 'no-lease') problem(response, { code: 'lease-required' });
+  else problem(response, { code: 'fenced', detail: 'it may lack a change that was applied since the miss, or one that readers of the database do not see yet' });
+}
+
+function deleteRoute({ purger, filler }: CacheRoutesOptions): Route {
+  return async ({ namespace, key }, _request, response) => {
+    if (namespace.rules === undefined) {
+      await filler.drop(namespace, key);
+      response.writeHead(204).end();
+      return;
+    }
+    const outcome = await purger.purge({ purge: [{ namespace: namespace.name, keys: [key], tags: [], all: false }] });
+    if (outcome.ok) response.writeHead(204, { 'Tidemark-Lsn': formatLsn(outcome.lsn) }).end();
+    else problem(response, { code: 'unavailable', detail: outcome.detail, headers: { 'retry-after': '1' } });
+  };
+}
+
+/** Fields that ask for something that is not done here: to ignore them would break a promise that the caller counts on. */
+function refuseFields(request: IncomingMessage, names: readonly string[]): void {
+  for (const name of names) {
+    if (request.headers[name] !== undefined) throw new FieldError(`${name}: this is not supported here`);
+  }
+}
+
+function single(request: IncomingMessage, name: string): string | undefined {
+  const values = request.headersDistinct[name];
+  if (values !== undefined && values.length > 1) throw new FieldError(`${name}: found ${values.length} of them, expected one`);
+  return values?.[0];
+}

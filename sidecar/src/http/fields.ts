@@ -1,0 +1,94 @@
+import { parseLsn, type Lsn } from '@tidemark/proto';
+import { MAX_KEY_BYTES } from './address.ts';
+
+/** Most tags that one entry may have. */
+export const MAX_TAGS = 64;
+export const MAX_TAG_BYTES = MAX_KEY_BYTES;
+const MAX_CONTENT_TYPE_CHARS = 255;
+const DEFAULT_CONTENT_TYPE = 'application/octet-stream';
+
+/** A header field that cannot be used; the message says what was expected. */
+export class FieldError extends Error {
+  override name = 'FieldError';
+}
+
+/** Directives of `Cache-Control` that mean something here; RFC 9111 lets a cache ignore those that it does not know. */
+export interface CacheControl {
+  readonly noCache: boolean;
+  readonly noStore: boolean;
+  readonly onlyIfCached: boolean;
+  /** Undefined when there is none. */
+  readonly maxAgeSeconds: number | undefined;
+}
+
+const NO_DIRECTIVES: CacheControl = { noCache: false, noStore: false, onlyIfCached: false, maxAgeSeconds: undefined };
+
+/** RFC 9111 section 5.2. Throws {@link FieldError} for a max-age that is no number of seconds. */
+export function parseCacheControl(field: string | undefined): CacheControl {
+  if (field === undefined) return NO_DIRECTIVES;
+  let { noCache, noStore, onlyIfCached, maxAgeSeconds } = NO_DIRECTIVES;
+  for (const part of field.split(',')) {
+    const [name, argument] = part.trim().toLowerCase().split('=', 2);
+    if (name === 'no-cache') noCache = true;
+    else if (name === 'no-store') noStore = true;
+    else if (name === 'only-if-cached') onlyIfCached = true;
+    else if (name === 'max-age') maxAgeSeconds = deltaSeconds(argument);
+  }
+  return { noCache, noStore, onlyIfCached, maxAgeSeconds };
+}
+
+function deltaSeconds(argument: string | undefined): number {
+  const digits = /^"?(\d+)"?$/.exec(argument ?? '')?.[1];
+  if (digits === undefined) throw new FieldError('Cache-Control: expected max-age=SECONDS');
+  // RFC 9111 section 1.2.2: what is too large counts as 2^31.
+  return Math.min(Number(digits), 2 ** 31);
+}
+
+/**
+ * Tags of `Surrogate-Key`, divided by spaces; each is percent-encoded UTF-8 like a key, since a rule may well make tags
+ * with spaces, and a tag that is misread would never be evicted. Throws {@link FieldError}.
+ */
+export function parseTags(field: string | undefined): readonly string[] {
+  if (field === undefined) return [];
+  const tags = new Set<string>();
+  for (const part of field.split(/[ \t]+/)) {
+    if (part === '') continue;
+    let tag: string;
+    try {
+      // Node gives header bytes as Latin-1.
+      tag = decodeURIComponent(strictUtf8.decode(Buffer.from(part, 'latin1')));
+    } catch {
+      throw new FieldError('Surrogate-Key: expected tags of percent-encoded UTF-8, divided by spaces (a "%" is written %25)');
+    }
+    if (Buffer.byteLength(tag) > MAX_TAG_BYTES) throw new FieldError(`Surrogate-Key: expected tags of at most ${MAX_TAG_BYTES} bytes`);
+    tags.add(tag);
+  }
+  if (tags.size > MAX_TAGS) throw new FieldError(`Surrogate-Key: found ${tags.size} tags, expected at most ${MAX_TAGS}`);
+  return [...tags];
+}
+
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true });
+
+/** A boolean of RFC 9651; absent means false. Throws {@link FieldError}. */
+export function parseBoolean(name: string, field: string | undefined): boolean {
+  if (field === undefined || field.trim() === '?0') return false;
+  if (field.trim() === '?1') return true;
+  throw new FieldError(`${name}: expected ?1 or ?0`);
+}
+
+/** Throws {@link FieldError}. */
+export function parseSourceLsn(field: string | undefined): Lsn | undefined {
+  if (field === undefined) return undefined;
+  try {
+    return parseLsn(field.trim());
+  } catch (error) {
+    throw new FieldError(`Source-Lsn: ${(error as Error).message}`);
+  }
+}
+
+/** Throws {@link FieldError}. */
+export function parseContentType(field: string | undefined): string {
+  if (field === undefined || field === '') return DEFAULT_CONTENT_TYPE;
+  if (field.length > MAX_CONTENT_TYPE_CHARS) throw new FieldError(`Content-Type: expected at most ${MAX_CONTENT_TYPE_CHARS} characters`);
+  return field;
+}

@@ -1,0 +1,161 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { RedisStore } from './adapters/redis-store.ts';
+import type { KafkaFeed } from './adapters/kafka-feed.ts';
+import type { Coalescer } from './core/coalescer.ts';
+import type { Follower } from './core/follower.ts';
+import type { Leases } from './core/leases.ts';
+import type { Namespace } from './core/namespace.ts';
+import type { Reader } from './core/reader.ts';
+import type { ReplicaState, SourceReplica } from './core/replica.ts';
+
+export interface Observed {
+  readonly namespaces: readonly Namespace[];
+  readonly replica: SourceReplica;
+  readonly state: () => ReplicaState;
+  readonly follower: Follower;
+  readonly feed: KafkaFeed;
+  readonly coalescer: Coalescer;
+  readonly leases: Leases;
+  readonly reader: Reader;
+  readonly redis: RedisStore | undefined;
+}
+
+const STATES: readonly ReplicaState[] = ['starting', 'live', 'stalled'];
+const IRREGULAR = ['started', 'gap', 'new-epoch', 'stale-epoch', 'duplicate', 'too-new', 'unreadable', 'reset'] as const;
+
+/**
+ * Everything under `tidemark_`. What happens often is counted elsewhere in plain integers and only read here when
+ * somebody asks. No label has values that callers choose: namespaces come from the configuration.
+ */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #l2Latency: Histogram;
+  readonly #evictLag: Histogram;
+
+  constructor() {
+    const registers = [this.registry];
+    this.#l2Latency = new Histogram({
+      name: 'tidemark_l2_command_seconds',
+      help: 'Time until Redis answered a command.',
+      buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1],
+      registers,
+    });
+    this.#evictLag = new Histogram({
+      name: 'tidemark_commit_to_evict_seconds',
+      help: 'From the newest commit of a record to its application, by the clocks of Postgres and of this machine.',
+      buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
+      registers,
+    });
+  }
+
+  observeL2Latency(ms: number): void {
+    this.#l2Latency.observe(ms / 1000);
+  }
+
+  observeEvictLag(ms: number): void {
+    this.#evictLag.observe(ms / 1000);
+  }
+
+  async text(): Promise<{ contentType: string; body: string }> {
+    return { contentType: this.registry.contentType, body: await this.registry.metrics() };
+  }
+
+  /** Registers what is read from the parts when somebody asks. Once. */
+  watch(parts: Observed): void {
+    collectDefaultMetrics({ register: this.registry, prefix: 'tidemark_' });
+    this.#watchNamespaces(parts.namespaces);
+    this.#watchFeed(parts);
+    this.#watchL2(parts);
+    const loop = monitorEventLoopDelay({ resolution: 20 });
+    loop.enable();
+    this.#gauge('tidemark_event_loop_lag_p99_seconds', 'Delay of the event loop since it was last asked for.', (set) => {
+      set({}, loop.percentile(99) / 1e9);
+      loop.reset();
+    });
+    this.#gauge('tidemark_leases', 'Leases that are out.', (set) => set({}, parts.leases.size));
+    this.#gauge('tidemark_waiters', "Callers that wait for another caller's fill or for Redis.", (set) => set({}, parts.coalescer.waiting));
+  }
+
+  #watchNamespaces(namespaces: readonly Namespace[]): void {
+    this.#counter('tidemark_requests_total', 'Reads by how they ended.', ['namespace', 'result'], (set) => {
+      for (const { name, counters } of namespaces) {
+        set({ namespace: name, result: 'hit_l1' }, counters.hitsL1);
+        set({ namespace: name, result: 'hit_l2' }, counters.hitsL2);
+        set({ namespace: name, result: 'hit_coalesced' }, counters.hitsCoalesced);
+        set({ namespace: name, result: 'miss' }, counters.misses);
+        set({ namespace: name, result: 'bypass' }, counters.bypassed);
+      }
+    });
+    this.#counter('tidemark_fills_total', 'Fills by how they ended.', ['namespace', 'result'], (set) => {
+      for (const { name, counters } of namespaces) {
+        set({ namespace: name, result: 'stored' }, counters.fills);
+        set({ namespace: name, result: 'fenced' }, counters.refusedFenced);
+        set({ namespace: name, result: 'expired' }, counters.refusedExpired);
+        set({ namespace: name, result: 'mismatch' }, counters.refusedMismatch);
+      }
+    });
+    this.#counter('tidemark_evictions_total', 'Entries that left L1 before their TTL.', ['namespace', 'cause'], (set) => {
+      for (const { name, counters, l1 } of namespaces) {
+        set({ namespace: name, cause: 'key' }, counters.evictedByKey);
+        set({ namespace: name, cause: 'tag' }, counters.evictedByTag);
+        set({ namespace: name, cause: 'flush' }, counters.evictedByFlush);
+        set({ namespace: name, cause: 'room' }, l1.displaced);
+      }
+    });
+    this.#gauge('tidemark_l1_bytes', 'Memory of the entries in L1.', (set) => namespaces.forEach(({ name, l1 }) => set({ namespace: name }, l1.bytes)), ['namespace']);
+    this.#gauge('tidemark_l1_entries', 'Entries in L1.', (set) => namespaces.forEach(({ name, l1 }) => set({ namespace: name }, l1.entries)), ['namespace']);
+  }
+
+  #watchFeed({ replica, state, follower, feed }: Observed): void {
+    this.#counter('tidemark_records_total', 'Records of the stream by what they were.', ['kind'], (set) => {
+      for (const kind of ['next', ...IRREGULAR] as const) set({ kind }, follower.observed.get(kind) ?? 0);
+    });
+    this.#counter('tidemark_unreadable_blocks_total', 'Blocks of row changes that could not be read and flushed instead.', [], (set) => set({}, replica.unreadableBlocks));
+    this.#counter('tidemark_feed_restarts_total', 'How often the watchdog replaced a silent reader.', [], (set) => set({}, feed.restarts));
+    this.#gauge('tidemark_feed_state', '1 for the state that the feed is in.', (set) => STATES.forEach((each) => set({ state: each }, each === state() ? 1 : 0)), ['state']);
+    this.#gauge('tidemark_feed_connected', '1 while Kafka answers.', (set) => set({}, feed.isConnected ? 1 : 0));
+    this.#gauge('tidemark_epoch', 'Generation of the stream.', (set) => set({}, replica.epoch));
+    this.#gauge('tidemark_applied_lsn', 'Everything up to this position was applied.', (set) => set({}, replica.applied));
+    this.#gauge('tidemark_visible_lsn', 'Everything up to this position is visible to readers of the database.', (set) => set({}, replica.visible));
+    this.#gauge('tidemark_lag_seconds', 'From commit to application, of the newest record.', (set) => set({}, follower.lagMs / 1000));
+  }
+
+  #watchL2({ redis, reader }: Observed): void {
+    if (redis === undefined) return;
+    const { counters } = redis;
+    this.#counter('tidemark_l2_commands_total', 'Commands sent to Redis.', ['command'], (set) => {
+      for (const [command, count] of Object.entries(counters.commands)) set({ command }, count);
+    });
+    this.#counter('tidemark_l2_failures_total', 'Commands that brought nothing usable.', ['reason'], (set) => {
+      for (const [reason, count] of Object.entries(counters.failures)) set({ reason }, count);
+    });
+    this.#counter('tidemark_l2_fills_total', 'Fills of Redis by what its script answered.', ['result'], (set) => {
+      for (const [result, count] of counters.fills) set({ result }, count);
+    });
+    this.#counter('tidemark_l2_misses_total', 'Reads that Redis could not serve, by why.', ['reason'], (set) => {
+      for (const [reason, count] of reader.l2Misses) set({ reason }, count);
+    });
+    this.#gauge('tidemark_l2_up', '1 while Redis is asked; 0 while the breaker is open.', (set) => set({}, redis.available ? 1 : 0));
+  }
+
+  /** A counter whose value lives elsewhere. */
+  #counter(name: string, help: string, labelNames: readonly string[], read: (set: Set) => void): void {
+    const counter = new Counter({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.registry],
+      collect: () => {
+        counter.reset();
+        read((labels, value) => counter.inc(labels, value));
+      },
+    });
+  }
+
+  #gauge(name: string, help: string, read: (set: Set) => void, labelNames: readonly string[] = []): void {
+    const gauge = new Gauge({ name, help, labelNames: [...labelNames], registers: [this.registry], collect: () => read((labels, value) => gauge.set(labels, value)) });
+  }
+}
+
+type Set = (labels: Readonly<Record<string, string>>, value: number) => void;
