@@ -1,0 +1,306 @@
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { configJsonSchema, parseConfig, type TidemarkConfig } from './config.ts';
+
+const rule = { table: 'public.users', keys: ['{id}'] };
+const minimal = { sources: { main: { topic: 'tidemark.main' } } };
+const withNamespace = (namespace: object, name = 'users'): object => ({
+  ...minimal,
+  namespaces: { [name]: namespace },
+});
+const withRule = (one: object): object => withNamespace({ source: 'main', invalidate: [one] });
+const coherent = (more: object): object => withNamespace({ source: 'main', invalidate: [rule], ...more });
+const full = {
+  sources: { main: { topic: 'tidemark.main', l2: { buckets: 4, maxFences: 1000 } } },
+  namespaces: {
+    'user-profile': {
+      source: 'main',
+      invalidation: 'rules',
+      ttl: { hard: '1h', negative: '10s', jitter: '0%' },
+      l1: { maxBytes: '128MiB' },
+      l2: { enabled: false },
+      maxItemBytes: '64KiB',
+      invalidate: [
+        { table: 'public.users', keys: ['{id}', 'by-email:{email}'] },
+        { table: 'public.orders', tags: ['user:{user_id}', '{{literal}}'] },
+      ],
+    },
+    exchange: { source: 'main', invalidation: 'ttl_only' },
+  },
+};
+
+const examples: [string, unknown][] = [
+  ['the smallest document', minimal],
+  ['a namespace that only names its rules', coherent({})],
+  ['a namespace that opted out', withNamespace({ source: 'main', invalidation: 'ttl_only' })],
+  ['everything written out', full],
+];
+
+function parsed(document: unknown): TidemarkConfig {
+  const result = parseConfig(document);
+  if (!result.ok) throw new Error(JSON.stringify(result.issues));
+  return result.config;
+}
+
+describe('parseConfig', () => {
+  it('turns durations into milliseconds, sizes into bytes, percentages into fractions, and fills in defaults', () => {
+    expect(parsed(full).namespaces['user-profile']).toEqual({
+      source: 'main',
+      invalidation: 'rules',
+      ttl: { hard: 3_600_000, negative: 10_000, jitter: 0 },
+      l1: { maxBytes: 128 * 1024 ** 2 },
+      l2: { enabled: false },
+      maxItemBytes: 64 * 1024,
+      invalidate: [
+        { table: 'public.users', keys: ['{id}', 'by-email:{email}'], tags: [] },
+        { table: 'public.orders', keys: [], tags: ['user:{user_id}', '{{literal}}'] },
+      ],
+    });
+    expect(parsed(full).namespaces['exchange']).toEqual({
+      source: 'main',
+      invalidation: 'ttl_only',
+      ttl: { hard: 1_800_000, negative: 30_000, jitter: 0.1 },
+      l1: { maxBytes: 64 * 1024 ** 2 },
+      l2: { enabled: true },
+      maxItemBytes: 1024 ** 2,
+      invalidate: [],
+    });
+    expect(parsed(minimal)).toEqual({
+      sources: { main: { topic: 'tidemark.main', l2: { buckets: 1, maxFences: 100_000 } } },
+      namespaces: {},
+    });
+  });
+
+  it.each<[string, unknown, string, string]>([
+    ['no document', null, '', 'found null, expected object'],
+    ['a list', [], '', 'found [], expected object'],
+    [
+      'an unknown key at the top',
+      { ...minimal, extra: 1 },
+      '',
+      'found unknown key extra, expected only documented ones',
+    ],
+    [
+      'unknown keys',
+      coherent({ a: 1, b: 2 }),
+      'namespaces.users',
+      'found unknown keys a, b, expected only documented ones',
+    ],
+    ['no sources', {}, 'sources', 'found nothing, expected record'],
+    ['not one source', { sources: {} }, 'sources', 'found none, expected at least one source'],
+    ['a source without a topic', { sources: { main: {} } }, 'sources.main.topic', 'found nothing, expected string'],
+    [
+      'a topic that Kafka would refuse',
+      { sources: { main: { topic: 'a b' } } },
+      'sources.main.topic',
+      `found "a b", expected a Kafka topic name: 1 to 249 of a-z, A-Z, 0-9, '.', '_', '-'`,
+    ],
+    [
+      'a name in capitals',
+      { sources: { Main: { topic: 't' } } },
+      'sources.Main',
+      'found a name of a form that is not allowed, expected 1 to 63 of a-z, 0-9, ".", "_", "-", beginning with a letter or digit',
+    ],
+    [
+      'a name that JavaScript takes for something else',
+      JSON.parse('{"sources":{"__proto__":{"topic":"t"}}}'),
+      'sources',
+      'found none, expected at least one source',
+    ],
+    [
+      'too few buckets',
+      { sources: { main: { topic: 't', l2: { buckets: 0 } } } },
+      'sources.main.l2.buckets',
+      'found 0, expected at least 1',
+    ],
+    [
+      'too many buckets',
+      { sources: { main: { topic: 't', l2: { buckets: 1025 } } } },
+      'sources.main.l2.buckets',
+      'found 1025, expected at most 1024',
+    ],
+    [
+      'half a bucket',
+      { sources: { main: { topic: 't', l2: { buckets: 1.5 } } } },
+      'sources.main.l2.buckets',
+      'found 1.5, expected int',
+    ],
+    [
+      'a source that is not there',
+      withNamespace({ source: 'other', invalidate: [rule] }),
+      'namespaces.users.source',
+      'found "other", expected one of the sources: main',
+    ],
+    [
+      'a source that every object has',
+      withNamespace({ source: 'constructor', invalidate: [rule] }),
+      'namespaces.users.source',
+      'found "constructor", expected one of the sources: main',
+    ],
+    [
+      'a kind of invalidation that is not there',
+      coherent({ invalidation: 'none' }),
+      'namespaces.users.invalidation',
+      'found "none", expected "rules" or "ttl_only"',
+    ],
+    [
+      'a namespace without rules',
+      withNamespace({ source: 'main' }),
+      'namespaces.users.invalidate',
+      'found no rule, expected at least one: without rules nothing would ever evict these entries (or say invalidation: ttl_only)',
+    ],
+    [
+      'too many rules',
+      coherent({ invalidate: Array.from({ length: 257 }, () => rule) }),
+      'namespaces.users.invalidate',
+      'found 257 items, expected at most 256',
+    ],
+    [
+      'a duration without a unit',
+      coherent({ ttl: { hard: '30' } }),
+      'namespaces.users.ttl.hard',
+      'found "30", expected a duration from 1s to 365d',
+    ],
+    [
+      'a duration as a number',
+      coherent({ ttl: { hard: 30 } }),
+      'namespaces.users.ttl.hard',
+      'found 30, expected string',
+    ],
+    [
+      'a duration that is too short',
+      coherent({ ttl: { negative: '999ms' } }),
+      'namespaces.users.ttl.negative',
+      'found "999ms", expected a duration from 1s to 365d',
+    ],
+    [
+      'a duration that is too long',
+      coherent({ ttl: { hard: '366d' } }),
+      'namespaces.users.ttl.hard',
+      'found "366d", expected a duration from 1s to 365d',
+    ],
+    [
+      'more than all',
+      coherent({ ttl: { jitter: '101%' } }),
+      'namespaces.users.ttl.jitter',
+      'found "101%", expected a percentage from 0% to 100%',
+    ],
+    [
+      'a size that is too small',
+      coherent({ l1: { maxBytes: '63KiB' } }),
+      'namespaces.users.l1.maxBytes',
+      'found "63KiB", expected a size from 64KiB to 16GiB',
+    ],
+    [
+      'a size in other units',
+      coherent({ maxItemBytes: '1MB' }),
+      'namespaces.users.maxItemBytes',
+      'found "1MB", expected a size from 1B to 16MiB',
+    ],
+    [
+      'a switch in words',
+      coherent({ l2: { enabled: 'yes' } }),
+      'namespaces.users.l2.enabled',
+      'found "yes", expected boolean',
+    ],
+    [
+      'a table without a schema',
+      withRule({ table: 'users', keys: ['{id}'] }),
+      'namespaces.users.invalidate.0.table',
+      'found "users", expected schema.table, such as public.users',
+    ],
+    [
+      'a rule that evicts nothing',
+      withRule({ table: 'public.users' }),
+      'namespaces.users.invalidate.0',
+      'found neither keys nor tags, expected at least one of them',
+    ],
+    [
+      'an empty template',
+      withRule({ table: 'public.users', keys: [''] }),
+      'namespaces.users.invalidate.0.keys.0',
+      'found "", expected a template such as user:{id}: it is empty',
+    ],
+    [
+      'a malformed template',
+      withRule({ table: 'public.users', tags: ['ok', 'a}'] }),
+      'namespaces.users.invalidate.0.tags.1',
+      'found "a}", expected a template such as user:{id}: "}" at 1 closes nothing',
+    ],
+    [
+      'too many templates',
+      withRule({ table: 'public.users', keys: Array.from({ length: 65 }, () => 'k') }),
+      'namespaces.users.invalidate.0.keys',
+      'found 65 items, expected at most 64',
+    ],
+    [
+      'something long',
+      coherent({ maxItemBytes: 'x'.repeat(100) }),
+      'namespaces.users.maxItemBytes',
+      `found "${'x'.repeat(76)}..., expected a size`,
+    ],
+  ])('names place, found and expected: %s', (_, document, path, message) => {
+    const result = parseConfig(document);
+    expect(result.ok ? [] : result.issues.map((issue) => issue.path)).toEqual([path]);
+    const [issue] = result.ok ? [] : result.issues;
+    expect(issue?.message).toContain(message);
+    expect(issue?.message).toMatch(/^found .*expected /);
+  });
+
+  it('reports all issues at once', () => {
+    const result = parseConfig({
+      sources: { main: { topic: 'a b', extra: 1 } },
+      namespaces: {
+        users: { source: 'main', ttl: { hard: 'x', jitter: 'y' }, invalidate: [{ table: 'users', keys: ['{'] }] },
+      },
+    });
+    expect(result.ok ? [] : result.issues.map((issue) => issue.path).sort()).toEqual([
+      'namespaces.users.invalidate.0.keys.0',
+      'namespaces.users.invalidate.0.table',
+      'namespaces.users.ttl.hard',
+      'namespaces.users.ttl.jitter',
+      'sources.main',
+      'sources.main.topic',
+    ]);
+  });
+});
+
+describe('configJsonSchema', () => {
+  const schema = configJsonSchema();
+  // zod's reader of JSON Schema stands in for an editor's.
+  const validator = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
+
+  it.each(examples)('accepts what parseConfig accepts: %s', (_, document) => {
+    expect(parseConfig(document).ok).toBe(true);
+    expect(validator.safeParse(document).error).toBeUndefined();
+  });
+
+  it.each<[string, unknown]>([
+    ['an unknown key', coherent({ extra: 1 })],
+    ['a source without a topic', { sources: { main: {} } }],
+    ['a duration without a unit', coherent({ ttl: { hard: '30' } })],
+    ['a size in other units', coherent({ maxItemBytes: '1MB' })],
+    ['a percentage without its sign', coherent({ ttl: { jitter: '10' } })],
+    ['a malformed template', withRule({ table: 'public.users', keys: ['{id'] })],
+    ['a table without a schema', withRule({ table: 'users', keys: ['{id}'] })],
+    ['a kind of invalidation that is not there', coherent({ invalidation: 'none' })],
+  ])('refuses %s', (_, document) => {
+    expect(parseConfig(document).ok).toBe(false);
+    expect(validator.safeParse(document).success).toBe(false);
+  });
+
+  it('describes every setting', () => {
+    const undescribed: string[] = [];
+    const visit = (node: unknown, path: string): void => {
+      if (typeof node !== 'object' || node === null) return;
+      const { properties, additionalProperties, items, description, type } = node as Record<string, unknown>;
+      const leaf = properties === undefined && additionalProperties === undefined;
+      if (leaf && type !== undefined && description === undefined && !path.endsWith('[]')) undescribed.push(path);
+      for (const [name, child] of Object.entries(properties ?? {})) visit(child, `${path}.${name}`);
+      visit(additionalProperties, `${path}.*`);
+      visit(items, `${path}[]`);
+    };
+    visit(schema, '');
+    expect(undescribed).toEqual([]);
+  });
+});
