@@ -1,0 +1,23 @@
+// npm run demo: a shop behind two sidecars, live in this terminal, with a checker that compares what was served with Postgres.
+import { KitError, onParentGone, toStderr } from '../test/kit/index.ts';
+import { help, parseOptions } from './demo/options.ts';
+import { runDemo } from './demo/run.ts';
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2), process.stdout.isTTY);
+  if (options === 'help') {
+    process.stdout.write(`${help}\n`);
+    process.exit(0);
+  }
+  const asked = Promise.withResolvers<void>();
+  // A second signal changes nothing: each step of the end has its own time limit.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => asked.resolve());
+  onParentGone(() => asked.resolve());
+  process.exit(await runDemo(options, asked.promise));
+}
+
+main().catch((error: unknown) => {
+  if (!(error instanceof KitError)) throw error;
+  toStderr(error.message);
+  process.exit(1);
+});

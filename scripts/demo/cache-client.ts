@@ -1,0 +1,108 @@
+import { Agent, type IncomingHttpHeaders, request } from 'node:http';
+
+/** What a sidecar answered to a read. */
+export type Cached =
+  /** `value` is undefined where the cache knows that there is none. `lsn`: whoever committed at or before it is in the value. */
+  | { readonly kind: 'hit'; readonly value: unknown; readonly layer: 'l1' | 'l2'; readonly lsn: string }
+  /** Load it. With a lease you may store it; without one the cache would not take it now. */
+  | { readonly kind: 'miss'; readonly lease: string | undefined }
+  /** The sidecar did not answer: load it. */
+  | { readonly kind: 'unreachable' };
+
+interface Call {
+  readonly method: 'GET' | 'PUT';
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+/** A sidecar that does not answer within this is left out for a while: the cache must never cost more than it saves. */
+const timeoutMs = 1_000;
+const leftOutMs = 500;
+
+/** The two calls of a sidecar that an application needs, over connections that are kept. Values are JSON. */
+export class CacheClient {
+  readonly #host: string;
+  readonly #port: string;
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  #askAgainAt = 0;
+
+  constructor(url: string) {
+    const { hostname, port } = new URL(url);
+    this.#host = hostname;
+    this.#port = port;
+  }
+
+  async get(namespace: string, key: string): Promise<Cached> {
+    const answer = await this.#send({ method: 'GET', path: pathOf(namespace, key) });
+    if (answer === undefined) return { kind: 'unreachable' };
+    const status = answer.headers['cache-status']?.toString() ?? '';
+    const lsn = answer.headers['tidemark-lsn']?.toString() ?? '';
+    const layer = status.includes('detail=l2') ? 'l2' : 'l1';
+    if (answer.status === 200) return { kind: 'hit', value: JSON.parse(answer.body), layer, lsn };
+    if (answer.status === 404 && status.includes('detail=negative'))
+      return { kind: 'hit', value: undefined, layer, lsn };
+    return { kind: 'miss', lease: answer.headers['tidemark-lease']?.toString() };
+  }
+
+  /**
+   * Stores what was read from the database after the lease was handed out; undefined stores that there is nothing.
+   * The sidecar refuses it where the value changed meanwhile: the caller may still use it.
+   */
+  async put(
+    namespace: string,
+    key: string,
+    fill: { value: unknown; lease: string; tags: readonly string[] },
+  ): Promise<void> {
+    const headers = {
+      'content-type': 'application/json',
+      'tidemark-lease': fill.lease,
+      ...(fill.tags.length > 0 && { 'surrogate-key': fill.tags.join(' ') }),
+      ...(fill.value === undefined && { 'tidemark-absent': '?1' }),
+    };
+    await this.#send({ method: 'PUT', path: pathOf(namespace, key), headers, body: JSON.stringify(fill.value) ?? '' });
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  async #send(call: Call): Promise<Answer | undefined> {
+    if (performance.now() < this.#askAgainAt) return undefined;
+    try {
+      return await this.#exchange(call);
+    } catch {
+      this.#askAgainAt = performance.now() + leftOutMs;
+      return undefined;
+    }
+  }
+
+  #exchange({ method, path, headers = {}, body = '' }: Call): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const options = { host: this.#host, port: this.#port, agent: this.#agent, method, path, timeout: timeoutMs };
+      const length = method === 'PUT' ? { 'content-length': Buffer.byteLength(body) } : {};
+      const sent = request({ ...options, headers: { ...headers, ...length } }, (response) => {
+        let text = '';
+        response.setEncoding('utf8');
+        response.on('data', (chunk: string) => {
+          text += chunk;
+        });
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text }));
+        response.on('error', reject);
+      });
+      sent.on('timeout', () => sent.destroy(new Error('no answer in time')));
+      sent.on('error', reject);
+      sent.end(body);
+    });
+  }
+}
+
+function pathOf(namespace: string, key: string): string {
+  return `/v1/cache/${namespace}/${encodeURIComponent(key)}`;
+}

@@ -1,0 +1,71 @@
+import { milliseconds, type Part, type PartState, percent } from './view.ts';
+
+/** How a hit ratio must differ from the usual one to be news, and how near it must come to have recovered. */
+const fall = 0.1;
+const near = 0.03;
+/** Weight of a new hit ratio in the usual one. */
+const weight = 0.1;
+/** The caches fill first; until then there is no usual hit ratio. */
+const warmUpMs = 5_000;
+
+interface Trouble {
+  readonly sinceMs: number;
+  readonly state: PartState;
+}
+
+/** Turns states and figures into news: who got into trouble, who recovered, and how long it took. Pure; time is passed in. */
+export class Watcher {
+  readonly #troubles = new Map<string, Trouble>();
+  readonly #notes = new Map<string, string>();
+  readonly #startedAtMs: number;
+  #usual: number | undefined;
+  #fallen: { readonly sinceMs: number; lowest: number } | undefined;
+
+  constructor(nowMs: number) {
+    this.#startedAtMs = nowMs;
+  }
+
+  parts(nowMs: number, parts: readonly Part[]): string[] {
+    return parts.flatMap((part) => [...this.#state(nowMs, part), ...this.#note(part)]);
+  }
+
+  #state(nowMs: number, { name, state }: Part): string[] {
+    const trouble = this.#troubles.get(name);
+    if (state === 'up') {
+      if (trouble === undefined) return [];
+      this.#troubles.delete(name);
+      return [`${name} does its job again, after ${milliseconds(nowMs - trouble.sinceMs)}`];
+    }
+    this.#troubles.set(name, { sinceMs: trouble?.sinceMs ?? nowMs, state });
+    if (state !== 'waiting' || trouble !== undefined || !name.startsWith('sidecar')) return [];
+    return [`${name} cannot know what changed: it answers misses, its app reads Postgres`];
+  }
+
+  #note({ name, state, note }: Part): string[] {
+    if (state !== 'up') return [];
+    const before = this.#notes.get(name);
+    this.#notes.set(name, note);
+    return before === undefined || before === note || note === '' ? [] : [`${name}: ${note}`];
+  }
+
+  /** @param ratio hit ratio of about the last second */
+  hitRatio(nowMs: number, ratio: number | undefined): string[] {
+    if (ratio === undefined || nowMs - this.#startedAtMs < warmUpMs) return [];
+    this.#usual ??= ratio;
+    if (this.#fallen === undefined) {
+      if (ratio >= this.#usual - fall) {
+        this.#usual += (ratio - this.#usual) * weight;
+        return [];
+      }
+      this.#fallen = { sinceMs: nowMs, lowest: ratio };
+      return [`the hit ratio falls: ${percent(this.#usual)} to ${percent(ratio)}`];
+    }
+    this.#fallen.lowest = Math.min(this.#fallen.lowest, ratio);
+    if (ratio < this.#usual - near) return [];
+    const { sinceMs, lowest } = this.#fallen;
+    this.#fallen = undefined;
+    return [
+      `the hit ratio is back at ${percent(ratio)} after ${milliseconds(nowMs - sinceMs)} (lowest ${percent(lowest)})`,
+    ];
+  }
+}

@@ -1,0 +1,37 @@
+import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { configJsonSchema } from '../../proto/src/index.ts';
+import { root, runTool } from './tools.ts';
+
+/** Folders and files that hold nothing but generated text, from the root. */
+export const generatedPaths = ['proto/src/gen', 'proto/schema/config.schema.json'] as const;
+
+/** Writes everything that is generated below `target`, under the same paths as below the root. */
+export async function generate(target: string): Promise<void> {
+  const buf = await runTool('buf', ['generate', '--output', join(target, 'proto')], join(root, 'proto'));
+  if (buf.code !== 0) throw new Error(`buf generate failed:\n${buf.output}`);
+  const schemaFile = join(target, 'proto/schema/config.schema.json');
+  await mkdir(dirname(schemaFile), { recursive: true });
+  await writeFile(schemaFile, `${JSON.stringify(configJsonSchema(), undefined, 2)}\n`);
+}
+
+/** Empties the generated folders, so that what is no longer generated goes. */
+export async function removeGenerated(): Promise<void> {
+  await Promise.all(generatedPaths.map((path) => rm(join(root, path), { recursive: true, force: true })));
+}
+
+/** The generated files below a folder: path from it, and text. */
+export async function readGenerated(folder: string): Promise<Map<string, string>> {
+  const files = new Map<string, string>();
+  const visit = async (path: string): Promise<void> => {
+    const entries = await readdir(join(folder, path), { withFileTypes: true }).catch(() => undefined);
+    if (entries === undefined) {
+      const text = await readFile(join(folder, path), 'utf8').catch(() => undefined);
+      if (text !== undefined) files.set(path, text);
+      return;
+    }
+    for (const entry of entries) await visit(join(path, entry.name));
+  };
+  for (const path of generatedPaths) await visit(path);
+  return files;
+}

@@ -1,0 +1,61 @@
+// npm test: every test of every package, on real servers that vitest.config.ts has started (test/kit/global-setup.ts).
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onParentGone } from '../test/kit/index.ts';
+import { root } from './lib/tools.ts';
+
+const help = `Usage: npm test [-- FILTERS AND OPTIONS]
+
+Runs every test on a Postgres, a Kafka and a Redis of its own (or those of TIDEMARK_TEST_POSTGRES_URL,
+TIDEMARK_TEST_KAFKA_BROKERS and TIDEMARK_TEST_REDIS_URL).
+
+  npm test -- proto                      the files whose path contains "proto"
+  npm test -- --project unit             the tests that need no server
+  npm test -- -t "late fill"             the tests whose name matches
+
+Everything after -- goes to vitest run. The last line says: N passed, N failed.`;
+
+/** What vitest's JSON reporter counts. A file that does not load, or an error outside of a test, is a failure too. */
+function totals(file: string, code: number): { passed: number; failed: number } {
+  try {
+    const report = JSON.parse(readFileSync(file, 'utf8')) as {
+      numPassedTests: number;
+      numFailedTests: number;
+      testResults: { status: string; assertionResults: unknown[] }[];
+    };
+    const brokenFiles = report.testResults.filter(
+      ({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0,
+    ).length;
+    const failed = report.numFailedTests + brokenFiles;
+    return { passed: report.numPassedTests, failed: failed === 0 && code !== 0 ? 1 : failed };
+  } catch {
+    return { passed: 0, failed: 1 }; // it ended before it could report
+  }
+}
+
+function main(): void {
+  const args = process.argv.slice(2);
+  if (args.includes('--help')) {
+    process.stdout.write(`${help}\n`);
+    process.exit(0);
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-report-'));
+  const report = join(folder, 'report.json');
+  const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  const child = spawn(process.execPath, [vitest, 'run', ...reporters, ...args], { cwd: root, stdio: 'inherit' });
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, () => child.kill(signal));
+  onParentGone(() => child.kill('SIGTERM'));
+  child.once('exit', (exitCode, signal) => {
+    const code = exitCode ?? 128 + (signal === null ? 0 : constants.signals[signal]);
+    const { passed, failed } = totals(report, code);
+    rmSync(folder, { recursive: true, force: true });
+    process.stdout.write(`${passed} passed, ${failed} failed\n`);
+    process.exit(failed === 0 ? code : code || 1);
+  });
+}
+
+main();
