@@ -36,13 +36,24 @@ export interface Read<T> {
   readonly lsn: string;
 }
 
-/** A committed transaction: a position at or after its commit, and the rows that it changed with their new versions. */
+/** A row that a transaction changed, by a name of the demo's own, with its new version. */
+export interface ChangedRow {
+  readonly row: string;
+  readonly version: number;
+}
+
+/** A committed transaction. */
 export interface Written {
+  readonly rows: readonly ChangedRow[];
+  /** When the commit was acknowledged, by `performance.now`. */
+  readonly committedAtMs: number;
+  /** At or after the commit's position. */
   readonly lsn: string;
-  readonly rows: readonly { readonly row: string; readonly version: number }[];
 }
 
 const productRow = `returning 'products/' || id as row, version`;
+const priceRow = `returning 'prices/' || product_id || ':' || currency as row, version`;
+const customerRow = `returning 'customers/' || id as row, version`;
 
 /** A pod of the shop: the application with the sidecar beside it. */
 export class Shop {
@@ -101,33 +112,38 @@ export class Shop {
   }
 
   restock(id: number): Promise<Written> {
-    return this.#write(
-      `update products set stock = stock + 100, version = version + 1 where id = ${+id} ${productRow}`,
-    );
+    return this.#write([
+      `update products set stock = stock + 100, version = version + 1 where id = $1 ${productRow}`,
+      id,
+    ]);
   }
 
   move(id: number, category: string): Promise<Written> {
-    const set = `category = ${pg.escapeLiteral(category)}, version = version + 1`;
-    return this.#write(`update products set ${set} where id = ${+id} ${productRow}`);
+    return this.#write([
+      `update products set category = $2, version = version + 1 where id = $1 ${productRow}`,
+      id,
+      category,
+    ]);
   }
 
   launch(id: number, category: string): Promise<Written> {
-    return this.#write(
-      `insert into products values (${+id}, 'Product ${+id}', ${pg.escapeLiteral(category)}, 1000) ${productRow}`,
-    );
+    return this.#write([
+      `insert into products values ($1, 'Product ' || $1::int, $2, 1000) ${productRow}`,
+      id,
+      category,
+    ]);
   }
 
   reprice(id: number, currency: string, cents: number): Promise<Written> {
-    const where = `product_id = ${+id} and currency = ${pg.escapeLiteral(currency)}`;
-    const row = `returning 'prices/' || product_id || ':' || currency as row, version`;
-    return this.#write(`update prices set cents = ${+cents}, version = version + 1 where ${where} ${row}`);
+    const sql = `update prices set cents = $3, version = version + 1 where product_id = $1 and currency = $2 ${priceRow}`;
+    return this.#write([sql, id, currency, cents]);
   }
 
   order(customer: number, product: number): Promise<Written> {
     return this.#write(
-      `update products set stock = stock - 1, version = version + 1 where id = ${+product} ${productRow}`,
-      `update customers set version = version + 1 where id = ${+customer} returning 'customers/' || id as row, version`,
-      `insert into orders (customer_id, product_id) values (${+customer}, ${+product})`,
+      [`update products set stock = stock - 1, version = version + 1 where id = $1 ${productRow}`, product],
+      [`update customers set version = version + 1 where id = $1 ${customerRow}`, customer],
+      ['insert into orders (customer_id, product_id) values ($1, $2)', customer, product],
     );
   }
 
@@ -144,15 +160,18 @@ export class Shop {
     return (await this.#query<Row>(sql, values))[0];
   }
 
-  /** One round trip. Only a position asked for after the commit is certain to cover it. */
-  async #write(...statements: string[]): Promise<Written> {
-    const text = ['begin', ...statements, 'commit', 'select pg_current_wal_insert_lsn() as lsn'].join('; ');
+  async #write(...statements: [sql: string, ...values: unknown[]][]): Promise<Written> {
     const client = await this.#database.connect();
     try {
-      const results = (await client.query(text)) as unknown as pg.QueryResult[];
+      await client.query('begin');
+      const rows: ChangedRow[] = [];
+      for (const [sql, ...values] of statements) rows.push(...(await client.query<ChangedRow>(sql, values)).rows);
+      await client.query('commit');
+      const committedAtMs = performance.now();
+      // Only a position that is asked for after the commit is certain to cover it.
+      const position = await client.query<{ lsn: string }>('select pg_current_wal_insert_lsn() as lsn');
       client.release();
-      const [{ lsn }] = results.at(-1)?.rows as [{ lsn: string }];
-      return { lsn, rows: results.slice(0, -1).flatMap((result) => result.rows as Written['rows']) };
+      return { rows, committedAtMs, lsn: position.rows[0]?.lsn ?? '' };
     } catch (error) {
       client.release(true); // it may still be inside the failed transaction
       throw error;

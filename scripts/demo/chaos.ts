@@ -1,7 +1,7 @@
 import { createConnection } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { ProcessHandle, Stack } from '../../test/kit/index.ts';
-import type { Parts } from './parts.ts';
+import { type Parts, titleOf } from './parts.ts';
 import { type Random, shuffled } from './random.ts';
 import { milliseconds } from './view.ts';
 
@@ -71,13 +71,13 @@ export class Chaos {
 
   async #on(part: ProcessHandle, work: () => Promise<void>): Promise<void> {
     const { say } = this.#options;
-    if (!part.owned) return say(`${part.name} is a server of yours: the demo leaves it alone`);
-    if (part.pid === undefined || this.#under.has(part.name)) return say(`${part.name} is in trouble already`);
+    if (!part.owned) return say(`${titleOf(part.name)} is a server of yours: the demo leaves it alone`);
+    if (part.pid === undefined || this.#under.has(part.name)) return say(`${titleOf(part.name)} is in trouble already`);
     this.#under.add(part.name);
     try {
       await work();
     } catch (error) {
-      if (!this.#options.signal.aborted) say(`${part.name}: ${(error as Error).message.split('\n')[0] ?? ''}`);
+      if (!this.#options.signal.aborted) say(`${titleOf(part.name)}: ${(error as Error).message.split('\n')[0] ?? ''}`);
     } finally {
       this.#under.delete(part.name);
     }
@@ -87,7 +87,7 @@ export class Chaos {
     const { say, signal, scale } = this.#options;
     part.hold();
     await part.kill();
-    say(`${part.name} killed (kill -9); it is started again in ${milliseconds(downMs * scale)}`);
+    say(`${titleOf(part.name)} killed (kill -9); it is started again in ${milliseconds(downMs * scale)}`);
     await sleep(downMs * scale, signal);
     if (!signal.aborted) await part.release();
   }
@@ -95,7 +95,7 @@ export class Chaos {
   async #pause(part: ProcessHandle): Promise<void> {
     const { parts, say, signal, scale } = this.#options;
     parts.pause(part);
-    say(`${part.name} paused (SIGSTOP) for ${milliseconds(lastsMs.p * scale)}; its app reads Postgres`);
+    say(`${titleOf(part.name)} paused (SIGSTOP) for ${milliseconds(lastsMs.p * scale)}; its app reads Postgres`);
     await sleep(lastsMs.p * scale, signal);
     parts.resume(part);
   }

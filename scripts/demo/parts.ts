@@ -3,6 +3,13 @@ import type { Part, PartState } from './view.ts';
 
 const patienceMs = 400;
 
+const titles: Readonly<Record<string, string>> = { postgres: 'Postgres', kafka: 'Kafka', redis: 'Redis' };
+
+/** The name of a process, as it is shown. */
+export function titleOf(name: string): string {
+  return titles[name] ?? name;
+}
+
 /** What the demo reads of a sidecar's /v1/status. */
 export interface SidecarStatus {
   readonly sources: Readonly<Record<string, { readonly state: string; readonly lagMs: number | null }>>;
@@ -80,7 +87,7 @@ export class Parts {
   }
 
   #part(handle: ProcessHandle, atWork: boolean, note: string): Part {
-    return { name: handle.name, state: this.#state(handle, atWork), note };
+    return { name: titleOf(handle.name), state: this.#state(handle, atWork), note };
   }
 
   #state(handle: ProcessHandle, atWork: boolean): PartState {

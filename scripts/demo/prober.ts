@@ -29,9 +29,9 @@ export async function probe(options: ProberOptions, signal: AbortSignal): Promis
     for (const pod of pods) if (await holds(pod)) holders.push(pod);
     if (holders.length > 0) {
       const written = await load.commit(() => pods[0].shop.restock(probeId));
-      const committedAt = performance.now();
       const version = written?.rows[0]?.version;
-      if (version !== undefined) {
+      if (written !== undefined && version !== undefined) {
+        const committedAt = written.committedAtMs;
         const times = await Promise.all(
           holders.map((pod) => evictedAt(pod, version, { ...options, committedAt, signal })),
         );

@@ -5,7 +5,7 @@ import { Chaos, failures } from './chaos.ts';
 import { Checker, describeStaleRead } from './checker.ts';
 import { Load, pace, type Pod } from './load.ts';
 import type { Options } from './options.ts';
-import { Parts } from './parts.ts';
+import { Parts, titleOf } from './parts.ts';
 import { probe } from './prober.ts';
 import { seededRandom } from './random.ts';
 import { hitRatio, Latencies, RateWindow } from './stats.ts';
@@ -62,7 +62,6 @@ function withWrongRule(config: string): string {
 
 class Run {
   readonly #options: Options;
-  readonly #stack: Stack;
   readonly #startedAtMs = performance.now();
   readonly #end = new AbortController();
   readonly #checker = new Checker();
@@ -80,7 +79,6 @@ class Run {
 
   constructor(options: Options, stack: Stack) {
     this.#options = options;
-    this.#stack = stack;
     this.#pods = stack.sidecars.map(({ name, url }) => ({
       name,
       shop: new Shop({ sidecarUrl: url, databaseUrl: stack.postgres }),
@@ -100,7 +98,7 @@ class Run {
   onProcess(event: ProcessEvent): void {
     this.#parts.event(event);
     if (event.kind === 'exit' && event.willRestart)
-      this.#say(`${event.name} ended with ${describeExit(event.exit)}; it is started again`);
+      this.#say(`${titleOf(event.name)} ended with ${describeExit(event.exit)}; it is started again`);
   }
 
   /** Runs until one of: it was asked to end, the time is over, q was pressed. Answers the exit code. */

@@ -22,7 +22,7 @@ export class Terminal {
     process.once('exit', this.#onExit);
     if (!process.stdin.isTTY) return;
     process.stdin.setRawMode(true).setEncoding('utf8');
-    process.stdin.on('data', (keys: string) => [...keys].forEach(onKey));
+    process.stdin.on('data', (keys: string) => keys.split('').forEach((key) => onKey(key)));
     process.stdin.on('error', () => undefined); // the terminal is gone: a SIGHUP ends the demo
   }
 
