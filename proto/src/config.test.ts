@@ -1,40 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
-import { configJsonSchema, parseConfig, type TidemarkConfig } from './config.ts';
-
-const rule = { table: 'public.users', keys: ['{id}'] };
-const minimal = { sources: { main: { topic: 'tidemark.main' } } };
-const withNamespace = (namespace: object, name = 'users'): object => ({
-  ...minimal,
-  namespaces: { [name]: namespace },
-});
-const withRule = (one: object): object => withNamespace({ source: 'main', invalidate: [one] });
-const coherent = (more: object): object => withNamespace({ source: 'main', invalidate: [rule], ...more });
-const full = {
-  sources: { main: { topic: 'tidemark.main', l2: { buckets: 4, maxFences: 1000 } } },
-  namespaces: {
-    'user-profile': {
-      source: 'main',
-      invalidation: 'rules',
-      ttl: { hard: '1h', negative: '10s', jitter: '0%' },
-      l1: { maxBytes: '128MiB' },
-      l2: { enabled: false },
-      maxItemBytes: '64KiB',
-      invalidate: [
-        { table: 'public.users', keys: ['{id}', 'by-email:{email}'] },
-        { table: 'public.orders', tags: ['user:{user_id}', '{{literal}}'] },
-      ],
-    },
-    exchange: { source: 'main', invalidation: 'ttl_only' },
-  },
-};
-
-const examples: [string, unknown][] = [
-  ['the smallest document', minimal],
-  ['a namespace that only names its rules', coherent({})],
-  ['a namespace that opted out', withNamespace({ source: 'main', invalidation: 'ttl_only' })],
-  ['everything written out', full],
-];
+import { parseConfig, type TidemarkConfig } from './config.ts';
+import { coherent, full, minimal, rule, withNamespace, withRule } from './testing/documents.ts';
 
 function parsed(document: unknown): TidemarkConfig {
   const result = parseConfig(document);
@@ -254,7 +220,7 @@ describe('parseConfig', () => {
         users: { source: 'main', ttl: { hard: 'x', jitter: 'y' }, invalidate: [{ table: 'users', keys: ['{'] }] },
       },
     });
-    expect(result.ok ? [] : result.issues.map((issue) => issue.path).sort()).toEqual([
+    expect(result.ok ? [] : result.issues.map((issue) => issue.path).toSorted()).toEqual([
       'namespaces.users.invalidate.0.keys.0',
       'namespaces.users.invalidate.0.table',
       'namespaces.users.ttl.hard',
@@ -262,45 +228,5 @@ describe('parseConfig', () => {
       'sources.main',
       'sources.main.topic',
     ]);
-  });
-});
-
-describe('configJsonSchema', () => {
-  const schema = configJsonSchema();
-  // zod's reader of JSON Schema stands in for an editor's.
-  const validator = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
-
-  it.each(examples)('accepts what parseConfig accepts: %s', (_, document) => {
-    expect(parseConfig(document).ok).toBe(true);
-    expect(validator.safeParse(document).error).toBeUndefined();
-  });
-
-  it.each<[string, unknown]>([
-    ['an unknown key', coherent({ extra: 1 })],
-    ['a source without a topic', { sources: { main: {} } }],
-    ['a duration without a unit', coherent({ ttl: { hard: '30' } })],
-    ['a size in other units', coherent({ maxItemBytes: '1MB' })],
-    ['a percentage without its sign', coherent({ ttl: { jitter: '10' } })],
-    ['a malformed template', withRule({ table: 'public.users', keys: ['{id'] })],
-    ['a table without a schema', withRule({ table: 'users', keys: ['{id}'] })],
-    ['a kind of invalidation that is not there', coherent({ invalidation: 'none' })],
-  ])('refuses %s', (_, document) => {
-    expect(parseConfig(document).ok).toBe(false);
-    expect(validator.safeParse(document).success).toBe(false);
-  });
-
-  it('describes every setting', () => {
-    const undescribed: string[] = [];
-    const visit = (node: unknown, path: string): void => {
-      if (typeof node !== 'object' || node === null) return;
-      const { properties, additionalProperties, items, description, type } = node as Record<string, unknown>;
-      const leaf = properties === undefined && additionalProperties === undefined;
-      if (leaf && type !== undefined && description === undefined && !path.endsWith('[]')) undescribed.push(path);
-      for (const [name, child] of Object.entries(properties ?? {})) visit(child, `${path}.${name}`);
-      visit(additionalProperties, `${path}.*`);
-      visit(items, `${path}[]`);
-    };
-    visit(schema, '');
-    expect(undescribed).toEqual([]);
   });
 });

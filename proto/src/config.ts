@@ -195,6 +195,7 @@ export function configJsonSchema(): object {
   return z.toJSONSchema(configSchema, { io: 'input' });
 }
 
+/** "found …, expected …", in the words of the document. */
 function explain(issue: z.core.$ZodIssue, found: unknown): string {
   switch (issue.code) {
     case 'unrecognized_keys':
@@ -204,7 +205,7 @@ function explain(issue: z.core.$ZodIssue, found: unknown): string {
     case 'invalid_value':
       return `found ${show(found)}, expected ${issue.values.map(show).join(' or ')}`;
     case 'invalid_key':
-      return `found a name of a form that is not allowed, ${issue.issues[0]?.message ?? 'expected a plain name'}`;
+      return `found a name of a form that is not allowed, ${issue.issues.map(({ message }) => message).join(', ')}`;
     case 'invalid_format':
       return `found ${show(found)}, ${issue.message}`;
     case 'too_small':
@@ -230,6 +231,6 @@ function measure(found: unknown): string {
 
 function show(value: unknown): string {
   if (value === undefined) return 'nothing';
-  const text = JSON.stringify(value) ?? String(value);
+  const text = JSON.stringify(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }

@@ -76,7 +76,7 @@ describe('parsePurge', () => {
         const purge = parse(value);
         if (purge === undefined) return;
         expect(parsePurge(JSON.stringify(purge))).toEqual(purge);
-        const all = purge.purge.flatMap(({ keys, tags }) => [...keys, ...tags]);
+        const all = purge.purge.flatMap(({ keys, tags }) => keys.concat(tags));
         for (const one of all) expect(utf8Length(one)).toBeLessThanOrEqual(PURGE_LIMITS.nameBytes);
         expect(all.length * PURGE_LIMITS.nameBytes).toBeLessThan(1024 ** 2);
       }),

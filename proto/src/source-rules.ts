@@ -9,7 +9,7 @@ export function rulesOfSource(config: TidemarkConfig, source: string): CompiledR
   return compileRules(
     Object.entries(config.namespaces)
       .filter(([, namespace]) => namespace.source === source && namespace.invalidation === 'rules')
-      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, namespace]) => ({ name, source, rules: namespace.invalidate })),
   );
 }

@@ -198,7 +198,7 @@ describe('a malformed block is refused as a whole', () => {
     const builder = new TableChangesBuilder(['a']);
     builder.add({ op: Op.insert, commit: 0, after: ['xyz'] });
     const bytes = builder.encode();
-    expect(() => readTableChanges(bytes.subarray(0, bytes.length - 1))).toThrow();
-    expect(() => readTableChanges(Uint8Array.of(...bytes.subarray(0, bytes.length - 1), 0xff))).toThrow();
+    expect(() => readTableChanges(bytes.subarray(0, bytes.length - 1))).toThrow(/premature EOF|invalid/);
+    expect(() => readTableChanges(Uint8Array.of(...bytes.subarray(0, bytes.length - 1), 0xff))).toThrow(/utf-8/);
   });
 });

@@ -44,7 +44,7 @@ describe('bucketOf', () => {
       expect(bucketOf(16, '00ff', `k${i}`)).toBe(bucket);
       used.add(bucket);
     }
-    expect([...used].sort((a, b) => a - b)).toEqual(Array.from({ length: 16 }, (_, i) => i));
+    expect([...used].toSorted((a, b) => a - b)).toEqual(Array.from({ length: 16 }, (_, i) => i));
     expect(bucketOf(1, '00ff', 'k')).toBe(0);
   });
 });

@@ -13,8 +13,8 @@ export interface BucketKeys {
   readonly log: string;
   readonly keyFences: string;
   readonly tagFences: string;
-  pair(hashHex: string): string;
-  entry(generation: string, hashHex: string, key: string): string;
+  readonly pair: (hashHex: string) => string;
+  readonly entry: (generation: string, hashHex: string, key: string) => string;
 }
 
 export function bucketKeys(source: string, bucket: number): BucketKeys {
