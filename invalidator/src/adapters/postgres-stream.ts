@@ -22,7 +22,10 @@ export async function openChangeStream(options: {
   readonly handlers: StreamHandlers;
 }): Promise<ChangeStream> {
   const { slot, publication, handlers } = options;
-  const service = new LogicalReplicationService({ ...options.connection, keepAlive: true }, { acknowledge: { auto: false, timeoutSeconds: 0 } });
+  const service = new LogicalReplicationService(
+    { ...options.connection, keepAlive: true },
+    { acknowledge: { auto: false, timeoutSeconds: 0 } },
+  );
   let client: ReplicationClient | undefined;
   let ended = false;
   let confirmed: Lsn = 0;
@@ -71,8 +74,8 @@ export async function openChangeStream(options: {
         reject(new Error('the replication stream ended'));
         fail(new Error('the replication stream ended'));
       },
-      (error: unknown) => {
-        reject(error as Error);
+      (error: Error) => {
+        reject(error);
         ended = true;
         service.stop().catch(() => undefined);
       },

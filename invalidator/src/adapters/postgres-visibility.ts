@@ -23,7 +23,11 @@ export async function openVisibilityProbe(options: {
   await client.connect();
   let recent = 0n;
   const ask = async (xids: readonly string[]): Promise<readonly number[]> => {
-    const { rows } = await client.query<{ xmax: string; unseen: number[] }>({ name: 'visible', text: QUERY, values: [xids] });
+    const { rows } = await client.query<{ xmax: string; unseen: number[] }>({
+      name: 'visible',
+      text: QUERY,
+      values: [xids],
+    });
     recent = BigInt(rows[0]?.xmax ?? 0);
     return rows[0]?.unseen ?? [];
   };

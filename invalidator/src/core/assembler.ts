@@ -1,5 +1,7 @@
 import { HEARTBEAT_PREFIX, parsePurge, PURGE_PREFIX, type CompiledRules, type Lsn } from '@tidemark/proto';
-import { PURGE_EVERYTHING, TransactionChanges, type ChangeBounds, type CommittedChanges, type PurgeTarget } from './changes.ts';
+import type { ChangeBounds } from './bounds.ts';
+import type { CommittedChanges } from './record-changes.ts';
+import { PURGE_EVERYTHING, TransactionChanges, type PurgeTarget } from './transaction-changes.ts';
 import { decodeMessage, PgoutputError, type PgMessage } from './pgoutput.ts';
 import type { Target } from './relations.ts';
 
@@ -33,22 +35,19 @@ export class Assembler {
   readonly #rules: CompiledRules;
   readonly #bounds: ChangeBounds;
   readonly #targets = new Map<number, Target>();
+  readonly #onUnreadablePurge: () => void;
   #open: OpenTransaction | undefined;
-  #unreadablePurges = 0;
 
-  constructor(options: { rules: CompiledRules; bounds: ChangeBounds }) {
+  /** @param options.onUnreadablePurge told of each purge message that is understood as a purge of everything */
+  constructor(options: { rules: CompiledRules; bounds: ChangeBounds; onUnreadablePurge: () => void }) {
     this.#rules = options.rules;
     this.#bounds = options.bounds;
+    this.#onUnreadablePurge = options.onUnreadablePurge;
   }
 
   /** Whether a transaction has begun and not ended; positions must not move on then. */
   get inTransaction(): boolean {
     return this.#open !== undefined;
-  }
-
-  /** Purge messages so far that could not be understood and became a purge of everything. */
-  get unreadablePurges(): number {
-    return this.#unreadablePurges;
   }
 
   /** Says what the rows of a relation mean from here on. */
@@ -67,7 +66,11 @@ export class Assembler {
         return NOTHING;
       case 'begin':
         if (this.#open !== undefined) throw new PgoutputError('a transaction begins inside another one');
-        this.#open = { xid: message.xid, committedAtUs: message.committedAtUs, changes: new TransactionChanges(this.#bounds) };
+        this.#open = {
+          xid: message.xid,
+          committedAtUs: message.committedAtUs,
+          changes: new TransactionChanges(this.#bounds),
+        };
         return NOTHING;
       case 'commit':
         return this.#commit(message.end);
@@ -78,7 +81,7 @@ export class Assembler {
         return NOTHING;
       case 'message':
         return this.#message(message);
-      case 'other':
+      default:
         return NOTHING;
     }
   }
@@ -86,13 +89,16 @@ export class Assembler {
   #row(message: Extract<PgMessage, { kind: 'insert' | 'update' | 'delete' }>, bytes: Buffer): void {
     const { changes } = this.#transaction();
     const target = this.#target(message.oid);
-    if (target.kind === 'projected') for (const projection of target.projections) changes.addRow(projection, message, bytes);
+    if (target.kind === 'projected')
+      for (const projection of target.projections) changes.addRow(projection, message, bytes);
     else if (target.kind === 'coarse') this.#wholeTables(this.#transaction(), target);
   }
 
   #wholeTables({ changes }: OpenTransaction, target: Target): void {
-    if (target.kind === 'projected') for (const { table, columns } of target.projections) changes.addWholeTable(table, columns);
-    else if (target.kind === 'coarse') for (const table of target.tables) changes.addWholeTable(table, this.#rules.columns.get(table) ?? []);
+    if (target.kind === 'projected')
+      for (const { table, columns } of target.projections) changes.addWholeTable(table, columns);
+    else if (target.kind === 'coarse')
+      for (const table of target.tables) changes.addWholeTable(table, this.#rules.columns.get(table) ?? []);
   }
 
   #commit(end: Lsn): Assembled {
@@ -119,7 +125,7 @@ export class Assembler {
   #purgeTargets(content: Buffer): readonly PurgeTarget[] {
     const request = content.length <= MAX_PURGE_BYTES ? parsePurge(content.toString('utf8')) : undefined;
     if (request !== undefined) return request.purge;
-    this.#unreadablePurges += 1;
+    this.#onUnreadablePurge();
     return [PURGE_EVERYTHING];
   }
 

@@ -1,5 +1,6 @@
 import type { Lsn } from '@tidemark/proto';
-import { RecordChanges, type ChangeBounds, type CommittedChanges, type EncodedChanges } from './changes.ts';
+import type { ChangeBounds } from './bounds.ts';
+import { RecordChanges, type CommittedChanges, type EncodedChanges } from './record-changes.ts';
 
 /** A record that is due: everything that was committed in (from, to]. */
 export interface DueRecord extends EncodedChanges {

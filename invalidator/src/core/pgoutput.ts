@@ -16,12 +16,30 @@ export interface RelationColumn {
 export type PgMessage =
   | { readonly kind: 'begin'; readonly xid: number; readonly committedAtUs: number }
   | { readonly kind: 'commit'; readonly end: Lsn }
-  | { readonly kind: 'relation'; readonly oid: number; readonly schema: string; readonly table: string; readonly columns: readonly RelationColumn[] }
+  | {
+      readonly kind: 'relation';
+      readonly oid: number;
+      readonly schema: string;
+      readonly table: string;
+      readonly columns: readonly RelationColumn[];
+    }
   | { readonly kind: 'insert'; readonly oid: number; readonly newAt: number }
-  | { readonly kind: 'update'; readonly oid: number; readonly old: OldTuple; readonly oldAt: number; readonly newAt: number }
+  | {
+      readonly kind: 'update';
+      readonly oid: number;
+      readonly old: OldTuple;
+      readonly oldAt: number;
+      readonly newAt: number;
+    }
   | { readonly kind: 'delete'; readonly oid: number; readonly old: OldTuple; readonly oldAt: number }
   | { readonly kind: 'truncate'; readonly oids: readonly number[] }
-  | { readonly kind: 'message'; readonly transactional: boolean; readonly lsn: Lsn; readonly prefix: string; readonly content: Buffer }
+  | {
+      readonly kind: 'message';
+      readonly transactional: boolean;
+      readonly lsn: Lsn;
+      readonly prefix: string;
+      readonly content: Buffer;
+    }
   /** Type and origin messages, which say nothing about rows. */
   | { readonly kind: 'other' };
 
@@ -42,14 +60,20 @@ export function decodeMessage(bytes: Buffer): PgMessage {
     return decode(bytes);
   } catch (error) {
     if (error instanceof PgoutputError) throw error;
-    throw new PgoutputError(`a message of type ${printable(bytes[0])} and ${bytes.length} bytes ends early`, { cause: error });
+    throw new PgoutputError(`a message of type ${printable(bytes[0])} and ${bytes.length} bytes ends early`, {
+      cause: error,
+    });
   }
 }
 
 function decode(bytes: Buffer): PgMessage {
   switch (bytes[0]) {
     case 0x42: // B
-      return { kind: 'begin', committedAtUs: Number(bytes.readBigInt64BE(9)) + POSTGRES_EPOCH_US, xid: bytes.readUInt32BE(17) };
+      return {
+        kind: 'begin',
+        committedAtUs: Number(bytes.readBigInt64BE(9)) + POSTGRES_EPOCH_US,
+        xid: bytes.readUInt32BE(17),
+      };
     case 0x43: // C
       return { kind: 'commit', end: lsnFromBigInt(bytes.readBigUInt64BE(10)) };
     case 0x49: // I
@@ -58,11 +82,19 @@ function decode(bytes: Buffer): PgMessage {
     case 0x55: // U
       return decodeUpdate(bytes);
     case 0x44: // D
-      return { kind: 'delete', oid: bytes.readUInt32BE(1), old: bytes.readUInt8(5) === 0x4f ? 'full' : expectByte(bytes, 5, 0x4b) && 'key', oldAt: 6 };
+      return {
+        kind: 'delete',
+        oid: bytes.readUInt32BE(1),
+        old: bytes.readUInt8(5) === 0x4f ? 'full' : expectByte(bytes, 5, 0x4b) && 'key',
+        oldAt: 6,
+      };
     case 0x52: // R
       return decodeRelation(bytes);
     case 0x54: // T
-      return { kind: 'truncate', oids: Array.from({ length: bytes.readUInt32BE(1) }, (_, i) => bytes.readUInt32BE(6 + 4 * i)) };
+      return {
+        kind: 'truncate',
+        oids: Array.from({ length: bytes.readUInt32BE(1) }, (_, i) => bytes.readUInt32BE(6 + 4 * i)),
+      };
     case 0x4d: // M
       return decodeLogicalMessage(bytes);
     case 0x4f: // O
@@ -107,7 +139,13 @@ function decodeLogicalMessage(bytes: Buffer): PgMessage {
   const length = bytes.readUInt32BE(cursor.at);
   const content = bytes.subarray(cursor.at + 4, cursor.at + 4 + length);
   if (content.length !== length) throw new PgoutputError('a logical message ends early');
-  return { kind: 'message', transactional: (bytes.readUInt8(1) & 1) === 1, lsn: lsnFromBigInt(bytes.readBigUInt64BE(2)), prefix, content };
+  return {
+    kind: 'message',
+    transactional: (bytes.readUInt8(1) & 1) === 1,
+    lsn: lsnFromBigInt(bytes.readBigUInt64BE(2)),
+    prefix,
+    content,
+  };
 }
 
 /** A value of more bytes cannot be part of any key or tag; it is not materialised but counts as unknown. */
@@ -185,7 +223,8 @@ function readText(bytes: Buffer, cursor: { at: number }): string {
 
 function expectByte(bytes: Buffer, at: number, expected: number): true {
   const found = bytes.readUInt8(at);
-  if (found !== expected) throw new PgoutputError(`found ${printable(found)} at ${at}, expected ${printable(expected)}`);
+  if (found !== expected)
+    throw new PgoutputError(`found ${printable(found)} at ${at}, expected ${printable(expected)}`);
   return true;
 }
 
@@ -194,5 +233,9 @@ function unknownKind(kind: number): never {
 }
 
 function printable(byte: number | undefined): string {
-  return byte === undefined ? 'nothing' : byte > 0x20 && byte < 0x7f ? `"${String.fromCharCode(byte)}"` : `0x${byte.toString(16)}`;
+  return byte === undefined
+    ? 'nothing'
+    : byte > 0x20 && byte < 0x7f
+      ? `"${String.fromCharCode(byte)}"`
+      : `0x${byte.toString(16)}`;
 }

@@ -68,7 +68,11 @@ export function decideStart(options: {
   return { kind: 'continue', epoch: last.epoch, from: last.to, visible: Math.max(last.visible, confirmed) };
 }
 
-function reasonForNewEpoch(last: LastRecord | 'unreadable' | undefined, server: ServerIdentity, slot: SlotFacts): EpochReason | undefined {
+function reasonForNewEpoch(
+  last: LastRecord | 'unreadable' | undefined,
+  server: ServerIdentity,
+  slot: SlotFacts,
+): EpochReason | undefined {
   if (last === undefined) return 'empty-topic';
   if (last === 'unreadable') return 'unreadable-topic';
   if (last.systemId !== server.systemId) return 'other-server';

@@ -1,6 +1,6 @@
 import type { CompiledRules } from '@tidemark/proto';
 import { Assembler } from '../core/assembler.ts';
-import type { ChangeBounds } from '../core/changes.ts';
+import type { ChangeBounds } from '../core/bounds.ts';
 import type { Outbox } from '../core/outbox.ts';
 import type { ChangeStream } from '../core/ports.ts';
 import { targetOf, type RelationFacts } from '../core/relations.ts';
@@ -17,6 +17,8 @@ export interface ReaderOptions {
   readonly partitioned: () => readonly string[];
   /** Something is to be published; `heartbeat` when our own message came back. */
   readonly onNews: (heartbeat: boolean) => void;
+  /** A purge message could not be understood and purges everything. */
+  readonly onUnreadablePurge: () => void;
   readonly onFailure: (error: Error) => void;
 }
 
@@ -37,10 +39,6 @@ export class StreamReader {
   constructor(options: ReaderOptions) {
     this.#options = options;
     this.#assembler = new Assembler(options);
-  }
-
-  get unreadablePurges(): number {
-    return this.#assembler.unreadablePurges;
   }
 
   /** Whether silence is our own doing. */
@@ -111,7 +109,8 @@ export class StreamReader {
       (found) => {
         const lineage = [...new Set([...(this.#lineages.get(relation.oid) ?? []), ...(found?.lineage ?? [])])];
         this.#lineages.set(relation.oid, lineage);
-        const facts = found === undefined && lineage.length === 0 ? undefined : { published: found?.published ?? false, lineage };
+        const facts =
+          found === undefined && lineage.length === 0 ? undefined : { published: found?.published ?? false, lineage };
         this.#assembler.define(relation.oid, targetOf({ rules, relation, facts, partitioned: partitioned() }));
         this.#lookingUp = false;
         this.drain();

@@ -70,7 +70,8 @@ export class VisibilityWatch {
         this.#recheck = undefined;
         if (this.#stopped) return;
         this.#onSeen();
-        this.#recheckMs = this.#clock.count === 0 ? PATIENCE.firstRecheckMs : Math.min(2 * this.#recheckMs, PATIENCE.maxRecheckMs);
+        this.#recheckMs =
+          this.#clock.count === 0 ? PATIENCE.firstRecheckMs : Math.min(2 * this.#recheckMs, PATIENCE.maxRecheckMs);
         if (this.#clock.count > 0) this.#recheckLater();
       });
     }, this.#recheckMs);

@@ -1,0 +1,111 @@
+import type { Purge } from '@tidemark/proto';
+import type { ChangeBounds } from './bounds.ts';
+import type { Projection } from './relations.ts';
+import { TableBuffer, type RowMessage } from './table-buffer.ts';
+
+/** An explicit purge without its position. */
+export type PurgeTarget = Omit<Purge, 'commit'>;
+
+/** What a message that cannot be understood may have meant. */
+export const PURGE_EVERYTHING: PurgeTarget = { namespace: '', keys: [], tags: [], all: true };
+
+/** What one transaction did, in bounded memory however large the transaction is. */
+export class TransactionChanges {
+  readonly tables = new Map<string, TableBuffer>();
+  readonly #bounds: ChangeBounds;
+  #purges: PurgeTarget[] = [];
+  #purgeBytes = 0;
+  #tableBytes = 0;
+  #rows = 0;
+  #collapses = 0;
+
+  constructor(bounds: ChangeBounds) {
+    this.#bounds = bounds;
+  }
+
+  get bytes(): number {
+    return this.#tableBytes + this.#purgeBytes;
+  }
+
+  /** Row changes of rule tables that were seen, kept or not. */
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** How often a bound made something coarser. */
+  get collapses(): number {
+    return this.#collapses;
+  }
+
+  get purges(): readonly PurgeTarget[] {
+    return this.#purges;
+  }
+
+  addRow(projection: Projection, message: RowMessage, bytes: Buffer): void {
+    this.#rows += 1;
+    const buffer = this.#buffer(projection.table, projection.columns);
+    if (buffer.collapsed) return;
+    const before = buffer.bytes;
+    buffer.addRow(projection, message, bytes);
+    this.#tableBytes += buffer.bytes - before;
+    if (buffer.bytes > this.#bounds.maxTableBytes || buffer.rows > this.#bounds.maxTableRows) this.#collapse(buffer);
+    else if (this.#tableBytes > this.#bounds.maxBytes - this.#bounds.maxPurgeBytes)
+      this.#collapse(largest(this.tables));
+  }
+
+  /** Every row of a table: TRUNCATE, or changes that nobody can name. */
+  addWholeTable(table: string, columns: readonly string[]): void {
+    const buffer = this.#buffer(table, columns);
+    this.#tableBytes -= buffer.bytes;
+    buffer.collapse(0);
+    this.#tableBytes += buffer.bytes;
+  }
+
+  addPurges(targets: readonly PurgeTarget[]): void {
+    for (const target of targets) {
+      this.#purges.push(target);
+      this.#purgeBytes += purgeBytes(target);
+    }
+    if (this.#purgeBytes <= this.#bounds.maxPurgeBytes) return;
+    this.#collapses += 1;
+    this.#purges = collapsePurges(this.#purges);
+    this.#purgeBytes = this.#purges.reduce((sum, target) => sum + purgeBytes(target), 0);
+    if (this.#purgeBytes <= this.#bounds.maxPurgeBytes / 2) return;
+    this.#purges = [PURGE_EVERYTHING];
+    this.#purgeBytes = purgeBytes(PURGE_EVERYTHING);
+  }
+
+  #collapse(buffer: TableBuffer): void {
+    this.#collapses += 1;
+    this.addWholeTable(buffer.table, buffer.columns);
+  }
+
+  #buffer(table: string, columns: readonly string[]): TableBuffer {
+    let buffer = this.tables.get(table);
+    if (buffer === undefined) {
+      buffer = new TableBuffer(table, columns);
+      this.tables.set(table, buffer);
+      this.#tableBytes += buffer.bytes;
+    }
+    return buffer;
+  }
+}
+
+function largest(tables: ReadonlyMap<string, TableBuffer>): TableBuffer {
+  let found: TableBuffer | undefined;
+  for (const buffer of tables.values()) if (found === undefined || buffer.bytes > found.bytes) found = buffer;
+  return found as TableBuffer;
+}
+
+function purgeBytes({ namespace, keys, tags }: PurgeTarget): number {
+  let units = namespace.length;
+  for (const name of keys) units += name.length + 1;
+  for (const name of tags) units += name.length + 1;
+  return 16 + 3 * units;
+}
+
+function collapsePurges(targets: readonly PurgeTarget[]): PurgeTarget[] {
+  const namespaces = new Set(targets.map(({ namespace }) => namespace));
+  if (namespaces.has('')) return [PURGE_EVERYTHING];
+  return [...namespaces].map((namespace) => ({ namespace, keys: [], tags: [], all: true }));
+}

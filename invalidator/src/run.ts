@@ -1,0 +1,81 @@
+import { createServer } from 'node:http';
+import { rulesOfSource } from '@tidemark/proto';
+import { closeServer, createKafka, createLogger, formatAddress, listen, runUntilSignal } from '@tidemark/runtime';
+import type { ClientConfig } from 'pg';
+import { openRequestPool } from './adapters/postgres-pool.ts';
+import { emitPurge } from './adapters/postgres-purge.ts';
+import { runConfig } from './config.ts';
+import { createRoutes } from './http/routes.ts';
+import { RunMetrics } from './run/metrics.ts';
+import type { State, Status } from './run/state.ts';
+import { supervise } from './run/supervisor.ts';
+
+const CONNECT_MS = 5000;
+const QUERY_MS = 10_000;
+const SHUTDOWN_MS = 10_000;
+
+/** `run`: follows Postgres and writes to Kafka until a signal. Rejects when a person has to mend something first. */
+export async function run(configFile: string | undefined): Promise<void> {
+  const config = runConfig(process.env, configFile);
+  const logger = createLogger({ service: 'invalidator', instance: config.instance, level: config.logLevel });
+  const metrics = new RunMetrics();
+  const connection: ClientConfig = {
+    connectionString: config.postgresUrl,
+    application_name: `tidemark invalidator ${config.instance}`.slice(0, 63),
+    connectionTimeoutMillis: CONNECT_MS,
+    query_timeout: QUERY_MS,
+    keepAlive: true,
+  };
+  let status: Status = { state: 'starting', detail: '' };
+  const setState = (state: State, detail: string): void => {
+    status = { state, detail };
+    metrics.setState(state);
+  };
+  const pool = openRequestPool(connection);
+  const app = createRoutes({
+    health: {
+      unready: () =>
+        status.state === 'streaming' ? undefined : `${status.state}${status.detail === '' ? '' : `: ${status.detail}`}`,
+      metrics: () => metrics.render(),
+    },
+    purge: (request) => pool.use((client, version) => emitPurge(client, request, version)),
+    onPurge: (code) => metrics.purgeRequest(code),
+    onError: (error) => logger.warn({ err: error }, 'a request failed'),
+  });
+  const server = createServer(app);
+  logger.info({ http: formatAddress(await listen(server, config.listen)) }, 'listening');
+
+  const stop = new AbortController();
+  const work = supervise({
+    context: {
+      config,
+      rules: rulesOfSource(config.document, config.source),
+      kafka: createKafka({ ...config.kafka, clientId: `tidemark-invalidator-${config.instance}`, logger }),
+      connection,
+      logger,
+      metrics,
+      setState,
+    },
+    stop: stop.signal,
+    onReady: () => logger.info('ready'),
+  });
+  await runUntilSignal({
+    logger,
+    deadlineMs: SHUTDOWN_MS,
+    // It resolves only when it was stopped.
+    failed: work as Promise<never>,
+    steps: [
+      {
+        name: 'stream',
+        run: () => {
+          setState('stopping', '');
+          stop.abort();
+          // Its failure was told already.
+          return work.catch(() => undefined);
+        },
+      },
+      { name: 'http', run: () => closeServer(server, 1000) },
+      { name: 'postgres', run: () => pool.close() },
+    ],
+  });
+}

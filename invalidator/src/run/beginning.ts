@@ -1,0 +1,151 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { decodeBatch, formatLsn, type Lsn } from '@tidemark/proto';
+import type { Client } from 'pg';
+import { newestRecord } from '../adapters/kafka-log.ts';
+import type { ServerFacts } from '../adapters/postgres-session.ts';
+import {
+  countUnseen,
+  createSlot,
+  dropSlot,
+  identifyServer,
+  lookAtSlot,
+  openTransactions,
+  type NewSlot,
+} from '../adapters/postgres-slot.ts';
+import { OperatorError } from '../core/errors.ts';
+import { decideStart, type LastRecord, type SlotFacts } from '../core/start.ts';
+import type { RunContext } from './context.ts';
+
+/** Where the stream begins. */
+export interface Beginning {
+  readonly epoch: number;
+  readonly systemId: bigint;
+  readonly timeline: number;
+  readonly from: Lsn;
+  readonly visible: Lsn;
+  /** Claims of the record before the first one that still hold; all for a new epoch, which has no WAL from before. */
+  readonly proven: ReadonlySet<bigint> | 'all';
+  readonly isNew: boolean;
+}
+
+/** How often a wait tells why it lasts, ms. */
+const TELL_MS = 10_000;
+const POLL_MS = 50;
+
+/**
+ * Decides where to begin, and makes a new slot for a new epoch. The caller holds the lock and the slot is not in use.
+ * @param options.unusable why the slot is not to be used although it looks sound
+ */
+export async function findBeginning(options: {
+  context: RunContext;
+  client: Client;
+  server: ServerFacts;
+  unusable: string | undefined;
+  stop: AbortSignal;
+}): Promise<Beginning> {
+  const { context, client, server, unusable, stop } = options;
+  const { config, logger, metrics, kafka, connection } = context;
+  const newest = await newestRecord(kafka, config.topic);
+  const last = newest === undefined ? undefined : lastRecordOf(newest, config.source);
+  const identity = await identifyServer(connection);
+  const found = (await lookAtSlot(client, config.slot, server.version)).facts;
+  const slot: SlotFacts =
+    unusable === undefined || found.state === 'missing' ? found : { state: 'lost', why: unusable };
+  const decision = decideStart({ last, server: identity, slot, nowMs: Date.now() });
+  const { systemId, timeline } = identity;
+  if (decision.kind === 'continue') {
+    const { epoch, from, visible } = decision;
+    logger.info({ epoch, from: formatLsn(from), visible: formatLsn(visible) }, 'continuing the stream');
+    return { epoch, systemId, timeline, from, visible, proven: provenBy(newest), isNew: false };
+  }
+  const { epoch, reason } = decision;
+  logger.warn(
+    { epoch, reason, ...(slot.state === 'lost' && { slot: slot.why }) },
+    'the stream cannot be continued: beginning a new epoch',
+  );
+  metrics.epoch(reason);
+  if (slot.state !== 'missing') await dropSlot(client, config.slot);
+  const { start, snapshot } = await makeSlot({ context, client, server, stop });
+  await untilSeen({ context, client, snapshot, stop });
+  return { epoch, systemId, timeline, from: start, visible: start, proven: 'all', isNew: true };
+}
+
+async function makeSlot(options: {
+  context: RunContext;
+  client: Client;
+  server: ServerFacts;
+  stop: AbortSignal;
+}): Promise<NewSlot> {
+  const { context, client, server, stop } = options;
+  let backend: number | undefined;
+  const tell = setInterval(() => {
+    openTransactions(client).then(
+      (transactions) =>
+        context.logger.warn({ transactions }, 'the slot can be made once these transactions have ended'),
+      () => undefined, // the connection's own failure is told elsewhere
+    );
+  }, TELL_MS);
+  // Closing our end would leave the server waiting, and then with a slot that nobody knows.
+  const cancel = (): void => void client.query('select pg_terminate_backend($1)', [backend]).catch(() => undefined);
+  stop.addEventListener('abort', cancel, { once: true });
+  try {
+    return await createSlot({
+      connection: context.connection,
+      slot: context.config.slot,
+      failover: server.version >= 170_000,
+      onBackend: (pid) => {
+        backend = pid;
+      },
+    });
+  } finally {
+    clearInterval(tell);
+    stop.removeEventListener('abort', cancel);
+  }
+}
+
+/** Whatever was committed before the slot will never be announced, so a snapshot must see all of it before anybody may rely on it. */
+async function untilSeen(options: {
+  context: RunContext;
+  client: Client;
+  snapshot: string;
+  stop: AbortSignal;
+}): Promise<void> {
+  let toldAtMs = performance.now();
+  for (;;) {
+    const unseen = await countUnseen(options.client, options.snapshot);
+    if (unseen === 0) return;
+    if (performance.now() - toldAtMs > TELL_MS) {
+      toldAtMs = performance.now();
+      options.context.logger.warn(
+        { transactions: unseen },
+        'waiting until transactions that were committed before the slot are visible (synchronous replication?)',
+      );
+    }
+    await sleep(POLL_MS, undefined, { signal: options.stop });
+  }
+}
+
+function lastRecordOf(bytes: Uint8Array, source: string): LastRecord | 'unreadable' {
+  const batch = decodedOrUndefined(bytes);
+  if (batch === undefined) return 'unreadable';
+  if (batch.source !== source) {
+    throw new OperatorError(
+      `the topic holds records of source ${batch.source}, expected ${source}: each source needs a topic of its own`,
+    );
+  }
+  const { epoch, to, visible, systemId, timeline } = batch;
+  return { epoch, to, visible, systemId, timeline };
+}
+
+function provenBy(bytes: Uint8Array | undefined): ReadonlySet<bigint> {
+  return new Set(bytes === undefined ? [] : decodedOrUndefined(bytes)?.covers);
+}
+
+function decodedOrUndefined(bytes: Uint8Array) {
+  try {
+    const decoded = decodeBatch(bytes);
+    return decoded.kind === 'batch' ? decoded.batch : undefined;
+  } catch {
+    return undefined;
+  }
+}

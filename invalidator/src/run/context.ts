@@ -1,0 +1,19 @@
+import type { CompiledRules } from '@tidemark/proto';
+import type { Logger } from '@tidemark/runtime';
+import type { Kafka } from 'kafkajs';
+import type { ClientConfig } from 'pg';
+import type { RunConfig } from '../config.ts';
+import type { RunMetrics } from './metrics.ts';
+import type { State } from './state.ts';
+
+/** What every part of `run` works with. */
+export interface RunContext {
+  readonly config: RunConfig;
+  readonly rules: CompiledRules;
+  readonly kafka: Kafka;
+  /** How to connect to Postgres, deadlines included. */
+  readonly connection: ClientConfig;
+  readonly logger: Logger;
+  readonly metrics: RunMetrics;
+  readonly setState: (state: State, detail: string) => void;
+}

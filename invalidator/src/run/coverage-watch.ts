@@ -1,0 +1,179 @@
+import { PURGE_LIMITS, type Lsn } from '@tidemark/proto';
+import type { Client } from 'pg';
+import { lookAtCatalog, type CatalogLook } from '../adapters/postgres-catalog.ts';
+import { nextXid, repairPublication, type ServerFacts } from '../adapters/postgres-session.ts';
+import { emitPurge } from '../adapters/postgres-purge.ts';
+import { CoverageClock } from '../core/coverage-clock.ts';
+import { judgeCoverage, tableShapes, type Coverage, type Refusal } from '../core/coverage.ts';
+import { OperatorError } from '../core/errors.ts';
+import type { RunContext } from './context.ts';
+
+/**
+ * Watches the catalog: which namespaces the publication and the replica identities serve, and which tables DDL has
+ * changed (DDL is not in the stream). Mends the publication where the role may, and says once what it may not.
+ */
+export class CoverageWatch {
+  readonly #context: RunContext;
+  readonly #client: Client;
+  readonly #server: ServerFacts;
+  #coverage: Coverage;
+  #shapes: ReadonlyMap<string, string>;
+  #clock: CoverageClock | undefined;
+  #told = '';
+  #tried = '';
+
+  private constructor(options: { context: RunContext; client: Client; server: ServerFacts; look: CatalogLook }) {
+    this.#context = options.context;
+    this.#client = options.client;
+    this.#server = options.server;
+    this.#coverage = this.#judge(options.look);
+    this.#shapes = tableShapes(options.look.facts);
+  }
+
+  /** Looks, and makes the publication if there is none. Rejects with an OperatorError when there is none and the role may not make it. */
+  static async open(options: { context: RunContext; client: Client; server: ServerFacts }): Promise<CoverageWatch> {
+    const watch = new CoverageWatch({ ...options, look: await look(options) });
+    if (watch.#coverage.repair.length > 0) {
+      await watch.#repair();
+      const again = await look(options);
+      if (again.facts.publication === undefined) throw new Error('the publication is gone again');
+      watch.#take(again);
+    }
+    watch.#tell();
+    return watch;
+  }
+
+  /** Rule tables whose rows live in other tables too. */
+  get partitioned(): readonly string[] {
+    return this.#coverage.partitioned;
+  }
+
+  /** Namespaces that the catalog does not serve as it is. */
+  get uncovered(): number {
+    return this.#context.rules.namespaces.length - this.#coverage.served.size;
+  }
+
+  /** Whether it is worth looking again soon. */
+  get settling(): boolean {
+    return (this.#clock?.waiting ?? 0) > 0;
+  }
+
+  /** Begins to say what records may claim; see {@link CoverageClock}. */
+  begin(start: Lsn, proven: ReadonlySet<bigint> | 'all'): void {
+    this.#clock = new CoverageClock({ served: hashesOf(this.#coverage), proven, start });
+  }
+
+  /** Hashes that a record with this `from` may claim. */
+  coversAt(from: Lsn): readonly bigint[] {
+    return this.#clock?.coversAt(from) ?? [];
+  }
+
+  /** Looks again. Returns the server's WAL position and how many namespaces were purged because of DDL. */
+  async check(): Promise<{ insertLsn: Lsn; purged: number }> {
+    const found = await look({ context: this.#context, client: this.#client, server: this.#server });
+    const purged = await this.#purgeChanged(tableShapes(found.facts));
+    this.#take(found);
+    if (this.#coverage.repair.length > 0 && this.#worthTrying()) await this.#repair();
+    this.#tell();
+    this.#clock?.observe({ served: hashesOf(this.#coverage), oldestXid: found.oldestXid, insertLsn: found.insertLsn });
+    if (this.#clock?.needsXid) this.#clock.wait(await nextXid(this.#client));
+    return { insertLsn: found.insertLsn, purged };
+  }
+
+  #take(found: CatalogLook): void {
+    this.#coverage = this.#judge(found);
+    this.#shapes = tableShapes(found.facts);
+  }
+
+  #judge(found: CatalogLook): Coverage {
+    return judgeCoverage({
+      rules: this.#context.rules,
+      facts: found.facts,
+      publication: this.#context.config.publication,
+    });
+  }
+
+  /** The same repair is tried once; it is worth another try when the catalog has changed. */
+  #worthTrying(): boolean {
+    const state = JSON.stringify([this.#coverage.repair, [...this.#shapes], this.#coverage.refusals]);
+    if (state === this.#tried) return false;
+    this.#tried = state;
+    return true;
+  }
+
+  async #repair(): Promise<void> {
+    const { logger } = this.#context;
+    const { repair } = this.#coverage;
+    try {
+      await repairPublication(this.#client, repair);
+      logger.info({ sql: repair }, 'made the publication right');
+    } catch (error) {
+      const making = repair[0]?.startsWith('CREATE') === true;
+      if (making || !(error instanceof OperatorError || isTransient(error))) throw error;
+      logger.error({ err: error, sql: repair }, 'the publication cannot be made right from here');
+    }
+  }
+
+  /** A purge goes through the WAL, so that it has a position after the DDL that it stands for. */
+  async #purgeChanged(shapes: ReadonlyMap<string, string>): Promise<number> {
+    const changed = [...shapes].filter(([table, shape]) => this.#shapes.get(table) !== shape).map(([table]) => table);
+    const namespaces = [
+      ...new Set(
+        changed.flatMap((table) =>
+          (this.#context.rules.tables.get(table) ?? []).map(({ namespace }) => namespace.name),
+        ),
+      ),
+    ];
+    if (namespaces.length === 0) return 0;
+    this.#context.logger.warn(
+      { tables: changed, namespaces },
+      'DDL changed tables that rules name: purging their namespaces',
+    );
+    for (let i = 0; i < namespaces.length; i += PURGE_LIMITS.targets) {
+      const purge = namespaces
+        .slice(i, i + PURGE_LIMITS.targets)
+        .map((namespace) => ({ namespace, keys: [], tags: [], all: true }));
+      await emitPurge(this.#client, { purge }, this.#server.version);
+    }
+    return namespaces.length;
+  }
+
+  /** Each state of affairs is told once. */
+  #tell(): void {
+    const { refusals } = this.#coverage;
+    const state = JSON.stringify(refusals);
+    if (state === this.#told || (this.#told === '' && refusals.length === 0)) return;
+    this.#told = state;
+    for (const refusal of refusals) this.#context.logger.error(refusal, complaint(refusal));
+    if (refusals.length === 0) this.#context.logger.info('every namespace is served again');
+  }
+}
+
+function complaint({ namespace, reason, sql }: Refusal): string {
+  return `namespace ${namespace} is not served: ${reason}${sql.length === 0 ? '' : `. To mend it: ${sql.join(' ')}`}`;
+}
+
+function look({
+  context,
+  client,
+  server,
+}: {
+  context: RunContext;
+  client: Client;
+  server: ServerFacts;
+}): Promise<CatalogLook> {
+  return lookAtCatalog(client, {
+    tables: [...context.rules.tables.keys()],
+    publication: context.config.publication,
+    version: server.version,
+  });
+}
+
+function hashesOf(coverage: Coverage): ReadonlySet<bigint> {
+  return new Set([...coverage.served].map(({ hash }) => hash));
+}
+
+/** lock_not_available, undefined_table and deadlock_detected pass by themselves, or show in the next look. */
+function isTransient(error: unknown): boolean {
+  return ['55P03', '42P01', '40P01'].includes((error as { code?: string }).code ?? '');
+}

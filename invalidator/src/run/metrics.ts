@@ -1,0 +1,106 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import type { EpochReason } from '../core/start.ts';
+import type { Published } from './publisher.ts';
+import { STATES, type State } from './state.ts';
+
+const PREFIX = 'tidemark_invalidator_';
+/** From a tenth of a millisecond to ten seconds. */
+const LATENCY_BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10];
+
+/** What `run` tells Prometheus. No label holds anything but words of this file and of the core. */
+export class RunMetrics {
+  readonly #registry = new Registry();
+  readonly #records = this.#counter('records_total', 'Records written to Kafka, by kind', ['kind']);
+  readonly #changes = this.#counter(
+    'changes_total',
+    'Row changes of rule tables that were published, those in collapsed tables included',
+  );
+  readonly #bytes = this.#counter('record_bytes_total', 'Bytes of records before compression');
+  readonly #collapses = this.#counter('collapsed_total', 'Times that a bound turned single changes into a coarser one');
+  readonly #unreadable = this.#counter(
+    'unreadable_purges_total',
+    'Purge messages that could not be understood and purged everything',
+  );
+  readonly #epochs = this.#counter('epochs_total', 'New epochs, by reason', ['reason']);
+  readonly #restarts = this.#counter('restarts_total', 'Restarts of the stream, by cause', ['cause']);
+  readonly #ddl = this.#counter('ddl_purges_total', 'Namespaces purged because DDL changed a table of theirs');
+  readonly #purges = this.#counter('purge_requests_total', 'Answers to POST /v1/purge, by status', ['status']);
+  readonly #publish = this.#histogram('publish_seconds', 'From taking a record to its acknowledgement by Kafka');
+  readonly #latency = this.#histogram(
+    'commit_to_publish_seconds',
+    'From the newest commit of a record (clock of Postgres) to its acknowledgement by Kafka',
+  );
+  readonly #slotLag = this.#gauge(
+    'slot_lag_bytes',
+    'WAL that the slot keeps back: insert position minus confirmed position',
+  );
+  readonly #visibleLag = this.#gauge('visible_lag_bytes', 'Newest published position minus the visible one');
+  readonly #invisible = this.#gauge('invisible_commits', 'Published transactions that new snapshots do not see yet');
+  readonly #uncovered = this.#gauge('uncovered_namespaces', 'Namespaces with rules that are not served');
+  readonly #state = this.#gauge('state', '1 for the state that the process is in', ['state']);
+
+  constructor() {
+    collectDefaultMetrics({ register: this.#registry });
+    this.setState('starting');
+  }
+
+  render(): Promise<{ contentType: string; body: string }> {
+    return this.#registry.metrics().then((body) => ({ contentType: this.#registry.contentType, body }));
+  }
+
+  published(published: Published): void {
+    this.#records.inc({ kind: published.heartbeat ? 'heartbeat' : 'changes' });
+    this.#bytes.inc(published.bytes);
+    this.#changes.inc(published.rows);
+    this.#publish.observe(published.publishMs / 1000);
+    if (published.commitToPublishMs !== undefined)
+      this.#latency.observe(Math.max(0, published.commitToPublishMs) / 1000);
+    this.#visibleLag.set(published.to - published.visible);
+  }
+
+  setState(state: State): void {
+    for (const each of STATES) this.#state.set({ state: each }, each === state ? 1 : 0);
+  }
+
+  epoch(reason: EpochReason): void {
+    this.#epochs.inc({ reason });
+  }
+
+  restart(cause: string): void {
+    this.#restarts.inc({ cause });
+  }
+
+  collapsed(count: number): void {
+    this.#collapses.inc(count);
+  }
+
+  unreadablePurge(): void {
+    this.#unreadable.inc();
+  }
+
+  ddlPurge(namespaces: number): void {
+    this.#ddl.inc(namespaces);
+  }
+
+  purgeRequest(status: number): void {
+    this.#purges.inc({ status: String(status) });
+  }
+
+  measure(gauges: { slotLagBytes: number; invisible: number; uncovered: number }): void {
+    this.#slotLag.set(gauges.slotLagBytes);
+    this.#invisible.set(gauges.invisible);
+    this.#uncovered.set(gauges.uncovered);
+  }
+
+  #counter(name: string, help: string, labelNames: string[] = []): Counter {
+    return new Counter({ name: `${PREFIX}${name}`, help, labelNames, registers: [this.#registry] });
+  }
+
+  #gauge(name: string, help: string, labelNames: string[] = []): Gauge {
+    return new Gauge({ name: `${PREFIX}${name}`, help, labelNames, registers: [this.#registry] });
+  }
+
+  #histogram(name: string, help: string): Histogram {
+    return new Histogram({ name: `${PREFIX}${name}`, help, buckets: LATENCY_BUCKETS_S, registers: [this.#registry] });
+  }
+}

@@ -1,0 +1,264 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { encodeBatch } from '@tidemark/proto';
+import type { Client } from 'pg';
+import { ensureTopic, openRecordLog, type RecordLog } from '../adapters/kafka-log.ts';
+import {
+  checkServer,
+  emitHeartbeat,
+  openSession,
+  relationFacts,
+  walSenderOf,
+  type ServerFacts,
+} from '../adapters/postgres-session.ts';
+import { openChangeStream } from '../adapters/postgres-stream.ts';
+import { DEFAULT_BOUNDS } from '../core/bounds.ts';
+import { isStreamDead, SILENCE_MS } from '../core/liveness.ts';
+import { Outbox } from '../core/outbox.ts';
+import type { ChangeStream } from '../core/ports.ts';
+import { VisibleClock } from '../core/visibility.ts';
+import { findBeginning, type Beginning } from './beginning.ts';
+import type { RunContext } from './context.ts';
+import { CoverageWatch } from './coverage-watch.ts';
+import { LastingProbe } from './probe.ts';
+import { Publisher } from './publisher.ts';
+import { StreamReader } from './reader.ts';
+import { StreamError } from './stream-error.ts';
+import { waitForTurn } from './turn.ts';
+import { VisibilityWatch } from './visibility-watch.ts';
+
+const HEARTBEAT_MS = 1000;
+/** While a namespace waits to be served, looks follow one another faster. */
+const SETTLING_MS = 100;
+/** Records that may wait for the one in flight; beyond them the stream is paused. */
+const MAX_PENDING = 2;
+/** Longest wait for what was read to be published when the process is asked to end. */
+const FLUSH_MS = 5000;
+
+export interface SessionOptions {
+  readonly context: RunContext;
+  /** Ends the session in good order. */
+  readonly stop: AbortSignal;
+  /** Why the slot is not to be used although it looks sound. */
+  readonly unusable: string | undefined;
+  /** A record came all the way: Postgres, stream, Kafka. */
+  readonly onProgress: () => void;
+}
+
+/**
+ * One attempt at following Postgres: from connecting to the first failure of anything, or to a stop. It never mends
+ * itself half-way; the next attempt begins from what Kafka and the slot have (protocol R1, R2).
+ */
+export class Session {
+  readonly #options: SessionOptions;
+  readonly #failure = Promise.withResolvers<never>();
+  readonly #cleanups: (() => Promise<unknown>)[] = [];
+  #heardAtMs = 0;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#failure.promise.catch(() => undefined);
+  }
+
+  /** Resolves when it was stopped; rejects with what failed first. */
+  async run(): Promise<void> {
+    try {
+      await Promise.race([this.#follow(), this.#failure.promise]);
+    } catch (error) {
+      if (!this.#options.stop.aborted) throw error;
+    } finally {
+      for (const cleanup of this.#cleanups.toReversed()) await cleanup().catch(() => undefined);
+    }
+  }
+
+  async #follow(): Promise<void> {
+    const { context, stop, unusable } = this.#options;
+    const { config, kafka, connection } = context;
+    const fail = this.#failure.reject;
+    const client = await this.#owned(openSession({ connection, onFailure: fail }), (opened) => opened.end());
+    const server = await checkServer(client);
+    await waitForTurn({ context, client, server, stop });
+    const coverage = await CoverageWatch.open({ context, client, server });
+    await ensureTopic(kafka, { topic: config.topic, retentionMs: config.retentionMs });
+    const beginning = await findBeginning({ context, client, server, unusable, stop });
+    coverage.begin(beginning.from, beginning.proven);
+    const log = await this.#owned(openRecordLog(kafka, config.topic), (opened) => opened.close());
+    if (beginning.isNew) await this.#announce({ beginning, log, coverage });
+    const probe = new LastingProbe(connection);
+    await this.#owned(
+      probe.open().then(() => probe),
+      (opened) => opened.close(),
+    );
+    await this.#stream({ client, server, coverage, beginning, log, probe });
+  }
+
+  /** Sidecars learn of a new epoch at once, not when something happens. */
+  async #announce({
+    beginning,
+    log,
+    coverage,
+  }: {
+    beginning: Beginning;
+    log: RecordLog;
+    coverage: CoverageWatch;
+  }): Promise<void> {
+    const { epoch, systemId, timeline, from, visible } = beginning;
+    await log.append(
+      encodeBatch({
+        source: this.#options.context.config.source,
+        epoch,
+        systemId,
+        timeline,
+        from,
+        to: from,
+        visible,
+        committedAtUs: 0,
+        publishedAtUs: Date.now() * 1000,
+        heartbeat: true,
+        covers: coverage.coversAt(from),
+        commits: [],
+        tables: [],
+        purges: [],
+      }),
+    );
+  }
+
+  async #stream(parts: {
+    client: Client;
+    server: ServerFacts;
+    coverage: CoverageWatch;
+    beginning: Beginning;
+    log: RecordLog;
+    probe: LastingProbe;
+  }): Promise<void> {
+    const { client, coverage, beginning, log, probe } = parts;
+    const { context, stop, onProgress } = this.#options;
+    const { config, rules, connection, metrics } = context;
+    const outbox = new Outbox({ bounds: DEFAULT_BOUNDS, maxPending: MAX_PENDING, from: beginning.from });
+    const clock = new VisibleClock(beginning.visible);
+    const fail = this.#failure.reject;
+    const watch = new VisibilityWatch({
+      clock,
+      ask: (xids) => probe.ask(xids),
+      onSeen: () => {
+        if (clock.visible(outbox.taken) > publisher.visible) publisher.poke(true);
+      },
+    });
+    this.#cleanups.push(async () => watch.stop());
+    const { epoch, systemId, timeline } = beginning;
+    const publisher: Publisher = new Publisher({
+      identity: { source: config.source, epoch, systemId, timeline },
+      outbox,
+      watch,
+      visible: beginning.visible,
+      append: (record) => log.append(record),
+      coversAt: (from) => coverage.coversAt(from),
+      confirm: (position) => stream.confirm(position),
+      onRoom: () => reader.drain(),
+      onPublished: (published) => {
+        metrics.published(published);
+        onProgress();
+      },
+      wallMs: Date.now,
+    });
+    const reader = new StreamReader({
+      rules,
+      bounds: DEFAULT_BOUNDS,
+      outbox,
+      clock,
+      lookUp: (oid) => relationFacts(client, oid, config.publication),
+      partitioned: () => coverage.partitioned,
+      onNews: (heartbeat) => publisher.poke(heartbeat),
+      onUnreadablePurge: () => {
+        metrics.unreadablePurge();
+        context.logger.error('a purge message in the WAL could not be understood: purging every namespace');
+      },
+      onFailure: (error) => fail(new StreamError(error)),
+    });
+    const stream = await this.#owned(
+      openChangeStream({
+        connection,
+        slot: config.slot,
+        publication: config.publication,
+        handlers: {
+          onMessage: (bytes) => {
+            this.#heardAtMs = performance.now();
+            reader.receive(bytes);
+          },
+          onKeepalive: (end) => {
+            this.#heardAtMs = performance.now();
+            reader.keepalive(end);
+          },
+          onFailure: (error) => fail(new StreamError(error)),
+        },
+      }).catch((error: unknown) => {
+        throw new StreamError(error as Error);
+      }),
+      (opened) => opened.close(),
+    );
+    // The first record after a start says whatever is known already.
+    stream.confirm(beginning.visible);
+    reader.attach(stream);
+    this.#heardAtMs = performance.now();
+    const publishing = publisher.run();
+    const ticking = this.#tick({ ...parts, stream, reader, clock, outbox, publisher });
+    stop.addEventListener('abort', () => {
+      reader.stop();
+      publisher.stop();
+    });
+    if (stop.aborted) publisher.stop();
+    await Promise.race([publishing, ticking]);
+    await Promise.race([publishing, sleep(FLUSH_MS, undefined, { ref: false })]);
+  }
+
+  /** Once a second: the catalog, the heartbeat, a sign of life to the server and one from it. */
+  async #tick(parts: {
+    client: Client;
+    server: ServerFacts;
+    coverage: CoverageWatch;
+    stream: ChangeStream;
+    reader: StreamReader;
+    clock: VisibleClock;
+    outbox: Outbox;
+    publisher: Publisher;
+  }): Promise<void> {
+    const { client, server, coverage, stream, reader, clock, publisher } = parts;
+    const { context, stop } = this.#options;
+    const { metrics } = context;
+    while (!stop.aborted) {
+      const { insertLsn, purged } = await coverage.check();
+      if (purged > 0) metrics.ddlPurge(purged);
+      metrics.measure({
+        slotLagBytes: insertLsn - publisher.visible,
+        invisible: clock.count,
+        uncovered: coverage.uncovered,
+      });
+      await emitHeartbeat(client, server.version);
+      stream.ping();
+      await this.#checkAlive({ client, stream, reader });
+      await sleep(coverage.settling ? SETTLING_MS : HEARTBEAT_MS, undefined, { signal: stop }).catch(() => undefined);
+    }
+  }
+
+  async #checkAlive({
+    client,
+    stream,
+    reader,
+  }: {
+    client: Client;
+    stream: ChangeStream;
+    reader: StreamReader;
+  }): Promise<void> {
+    if (reader.paused) this.#heardAtMs = performance.now();
+    const silentMs = performance.now() - this.#heardAtMs;
+    if (silentMs < SILENCE_MS) return;
+    if (isStreamDead(silentMs, await walSenderOf(client, stream.backendPid))) {
+      throw new Error(`the replication stream was silent for ${Math.round(silentMs / 1000)} s`);
+    }
+  }
+
+  /** Registers what has to be closed, also when the session has failed by the time it is open. */
+  async #owned<T>(opening: Promise<T>, close: (opened: T) => Promise<unknown>): Promise<T> {
+    this.#cleanups.push(() => opening.then(close));
+    return opening;
+  }
+}

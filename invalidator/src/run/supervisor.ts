@@ -1,0 +1,82 @@
+import { Backoff } from '@tidemark/runtime';
+import { OperatorError } from '../core/errors.ts';
+import type { RunContext } from './context.ts';
+import { Session } from './session.ts';
+import { StreamError } from './stream-error.ts';
+
+const FIRST_BACKOFF_MS = 100;
+const MAX_BACKOFF_MS = 3000;
+/** The same complaint is told again after this time. */
+const REPEAT_MS = 30_000;
+/** So many failures of the stream itself without progress mean that this slot will never get past them. */
+const MAX_STUBBORN = 5;
+
+/**
+ * Runs sessions one after the other until it is stopped. Whatever fails, the next one begins from what Kafka and the slot
+ * have. Rejects with an OperatorError when the first session finds that a person has to mend something first.
+ */
+export async function supervise(options: {
+  context: RunContext;
+  stop: AbortSignal;
+  onReady: () => void;
+}): Promise<void> {
+  const { context, stop, onReady } = options;
+  const { logger, metrics, setState } = context;
+  const backoff = new Backoff({ firstMs: FIRST_BACKOFF_MS, maxMs: MAX_BACKOFF_MS });
+  const complaints = new Complaints();
+  let everReady = false;
+  let stubborn = 0;
+  let unusable: string | undefined;
+  while (!stop.aborted) {
+    let isProgressing = false;
+    const session = new Session({
+      context,
+      stop,
+      unusable,
+      onProgress: () => {
+        if (isProgressing) return;
+        isProgressing = true;
+        stubborn = 0;
+        backoff.reset();
+        if (!stop.aborted) setState('streaming', '');
+        if (!everReady) onReady();
+        else logger.info('streaming again');
+        everReady = true;
+      },
+    });
+    try {
+      await session.run();
+    } catch (error) {
+      if (error instanceof OperatorError && !everReady) throw error;
+      const { message } = error as Error;
+      metrics.restart(causeOf(error));
+      setState(everReady ? 'restarting' : 'starting', message);
+      if (complaints.isNew(message, performance.now()))
+        logger.error({ err: error }, `the stream failed and is started again: ${message}`);
+      stubborn = error instanceof StreamError && error.isStubborn ? stubborn + 1 : 0;
+      unusable = stubborn >= MAX_STUBBORN ? `it failed ${stubborn} times in a row: ${message}` : undefined;
+      await backoff.pause(stop);
+    }
+  }
+}
+
+/** A word for metrics. */
+function causeOf(error: unknown): string {
+  if (error instanceof StreamError) return 'stream';
+  if (error instanceof OperatorError) return 'operator';
+  const { name, message } = error as Error;
+  if (name.startsWith('KafkaJS') || message.includes('Kafka')) return 'kafka';
+  return message.includes('silent') ? 'silence' : 'postgres';
+}
+
+class Complaints {
+  #last = '';
+  #atMs = Number.NEGATIVE_INFINITY;
+
+  isNew(message: string, nowMs: number): boolean {
+    if (message === this.#last && nowMs - this.#atMs < REPEAT_MS) return false;
+    this.#last = message;
+    this.#atMs = nowMs;
+    return true;
+  }
+}
