@@ -1,0 +1,70 @@
+import type { Stack } from '../../kit/index.ts';
+
+/** What an application sees of one answer of a sidecar. */
+export interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly lease: string | undefined;
+  /** `Tidemark-Lsn`: the position under which the value was served. */
+  readonly lsn: string | undefined;
+  readonly cacheStatus: string;
+}
+
+export interface Fill {
+  readonly lease?: string | undefined;
+  readonly tags?: readonly string[];
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** An application in front of one sidecar, with nothing but HTTP. */
+export class App {
+  readonly #base: string;
+
+  constructor(sidecarUrl: string) {
+    this.#base = `${sidecarUrl}/v1/cache`;
+  }
+
+  get(namespace: string, key: string, headers: Readonly<Record<string, string>> = {}): Promise<Answer> {
+    return this.#call('GET', namespace, key, { headers });
+  }
+
+  put(namespace: string, key: string, body: string, fill: Fill): Promise<Answer> {
+    const headers: Record<string, string> = { 'content-type': 'text/plain', ...fill.headers };
+    if (fill.lease !== undefined) headers['tidemark-lease'] = fill.lease;
+    if (fill.tags !== undefined) headers['surrogate-key'] = fill.tags.join(' ');
+    return this.#call('PUT', namespace, key, { headers, body });
+  }
+
+  delete(namespace: string, key: string): Promise<Answer> {
+    return this.#call('DELETE', namespace, key, {});
+  }
+
+  /** Cache-aside as an application does it: the cached value, else `load` and a fill. Returns what the user would get. */
+  async read(namespace: string, key: string, load: () => Promise<string>, fill: Omit<Fill, 'lease'> = {}): Promise<string> {
+    const found = await this.get(namespace, key);
+    if (found.status === 200) return found.body;
+    const value = await load();
+    if (found.lease !== undefined) await this.put(namespace, key, value, { ...fill, lease: found.lease });
+    return value;
+  }
+
+  async #call(method: string, namespace: string, key: string, init: { headers?: Readonly<Record<string, string>>; body?: string }): Promise<Answer> {
+    const response = await fetch(`${this.#base}/${encodeURIComponent(namespace)}/${encodeURIComponent(key)}`, {
+      method,
+      ...(init.headers && { headers: { ...init.headers } }),
+      ...(init.body !== undefined && { body: init.body }),
+    });
+    return {
+      status: response.status,
+      body: await response.text(),
+      lease: response.headers.get('tidemark-lease') ?? undefined,
+      lsn: response.headers.get('tidemark-lsn') ?? undefined,
+      cacheStatus: response.headers.get('cache-status') ?? '',
+    };
+  }
+}
+
+/** An application in front of each sidecar of a stack. */
+export function appsOf(stack: Stack): App[] {
+  return stack.sidecars.map((sidecar) => new App(sidecar.url));
+}
