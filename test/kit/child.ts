@@ -25,6 +25,8 @@ export interface Exit {
 /** One run of a program. */
 export interface Child {
   readonly pid: number;
+  /** Sends a signal; nothing happens when it is gone already. */
+  signal(signal: NodeJS.Signals): void;
   /** Settles when the process is gone and its output is read. */
   readonly exited: Promise<Exit>;
 }
@@ -49,7 +51,7 @@ export function startChild(spec: ChildSpec): Child {
       child.once('error', (error) => reject(new KitError(`${spec.command} does not start: ${error.message}.`)));
     });
     failed.catch(() => undefined);
-    return { pid: -1, exited: failed };
+    return { pid: -1, signal: () => undefined, exited: failed };
   }
   const unguard = guardProcess(child.pid, spec.orphanSignal);
   const exited = new Promise<Exit>((resolve) => {
@@ -59,7 +61,17 @@ export function startChild(spec: ChildSpec): Child {
     });
   });
   child.on('error', (error) => take(`(signal could not be sent: ${error.message})`));
-  return { pid: child.pid, exited };
+  const { pid } = child;
+  return { pid, signal: (signal) => signalIfThere(pid, signal), exited };
+}
+
+/** Sends a signal to a process; nothing happens when it is gone already. */
+export function signalIfThere(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** Runs a program to its end. Answers its output; throws a KitError with its last lines when it fails. */

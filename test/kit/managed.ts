@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Child, Exit } from './child.ts';
+import { type Child, type Exit, signalIfThere } from './child.ts';
 import { KitError } from './error.ts';
 import { type ProcessEvent, type ProcessHandle, describeExit } from './handle.ts';
 import { LogRing } from './log.ts';
@@ -161,7 +161,7 @@ export class ManagedProcess implements ProcessHandle {
     const child = this.#child;
     if (child === undefined) throw new KitError(`${this.name} is not running.`);
     const workers = this.#workers(child.pid);
-    process.kill(child.pid, signal);
+    child.signal(signal);
     // Paused workers would otherwise outlive their parent and keep its data in use.
     for (const worker of workers) signalIfThere(worker, 'SIGCONT');
     return child.exited;
@@ -180,10 +180,10 @@ export class ManagedProcess implements ProcessHandle {
   }
 
   #signalAll(signal: NodeJS.Signals): void {
-    const pid = this.pid;
-    if (pid === undefined) throw new KitError(`${this.name} is not running.`);
-    process.kill(pid, signal);
-    for (const worker of this.#workers(pid)) signalIfThere(worker, signal);
+    const child = this.#child;
+    if (child === undefined) throw new KitError(`${this.name} is not running.`);
+    child.signal(signal);
+    for (const worker of this.#workers(child.pid)) signalIfThere(worker, signal);
   }
 
   async restart(signal?: NodeJS.Signals): Promise<void> {
@@ -210,16 +210,17 @@ export class ManagedProcess implements ProcessHandle {
 
   async #end(child: Child, signal: NodeJS.Signals): Promise<void> {
     const workers = this.#workers(child.pid);
-    signalIfThere(child.pid, signal);
+    child.signal(signal);
     // What was paused must be woken to see its signal.
-    for (const pid of [child.pid, ...workers]) signalIfThere(pid, 'SIGCONT');
+    child.signal('SIGCONT');
+    for (const worker of workers) signalIfThere(worker, 'SIGCONT');
     const timer = new AbortController();
     const late = wait(this.#spec.graceMs, 'late' as const, { signal: timer.signal }).catch(() => 'late' as const);
     const first = await Promise.race([child.exited, late]);
     timer.abort();
     if (first === 'late') {
       this.log.add(`(kit) ${this.name} did not end within ${this.#spec.graceMs} ms of ${signal}: SIGKILL`);
-      signalIfThere(child.pid, 'SIGKILL');
+      child.signal('SIGKILL');
       await child.exited;
     }
   }
@@ -260,10 +261,27 @@ export async function startOrRemove(handle: ProcessHandle): Promise<void> {
   }
 }
 
-function signalIfThere(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
+/** What a server is made of: how to launch it, where it listens, what to remove in the end. */
+export interface Program {
+  /** The port of its next launch. */
+  readonly port: () => number;
+  /** Takes other ports. */
+  readonly choosePorts: () => Promise<void>;
+  readonly launch: ManagedSpec['launch'];
+  readonly remove: () => Promise<void>;
+}
+
+/** Starts a server for the first time, on other ports when somebody has just taken those that were free. */
+export async function startServer(
+  program: Program,
+  spec: Omit<ManagedSpec, 'launch' | 'beforeRetry' | 'afterStop'>,
+): Promise<ManagedProcess> {
+  const server = new ManagedProcess({
+    ...spec,
+    launch: program.launch,
+    beforeRetry: program.choosePorts,
+    afterStop: program.remove,
+  });
+  await startOrRemove(server);
+  return server;
 }

