@@ -38,8 +38,10 @@ function membersQuery(version: number): string {
       select t.name, i.inhrelid, false from tree t join pg_inherits i on i.inhparent = t.oid)
   select t.name, c.oid::bigint::text as oid, n.nspname as schema, c.relname as tbl, c.relkind as kind, c.relpersistence = 'p' as logged,
          c.relreplident as identity_kind,
-         (select coalesce(array_agg(attname || ' ' || format_type(atttypid, atttypmod) order by attnum), '{}') from pg_attribute a
+         (select coalesce(array_agg(attname::text order by attnum), '{}') from pg_attribute a
            where attrelid = c.oid and attnum > 0 and not attisdropped) as columns,
+         (select coalesce(array_agg(format_type(atttypid, atttypmod) order by attnum), '{}') from pg_attribute a
+           where attrelid = c.oid and attnum > 0 and not attisdropped) as types,
          (select coalesce(array_agg(attname::text order by attnum), '{}') from pg_attribute a
            where attrelid = c.oid and attnum > 0 and not attisdropped and case c.relreplident
              when 'f' then true
@@ -111,6 +113,7 @@ interface MemberRow {
   readonly logged: boolean;
   readonly identity_kind: string;
   readonly columns: readonly string[];
+  readonly types: readonly string[];
   readonly identity: readonly string[];
   readonly candidates: readonly { readonly index: string; readonly columns: readonly string[] }[];
   readonly published: boolean;
@@ -131,6 +134,7 @@ function memberOf(row: MemberRow): MemberFacts {
     kind: row.kind,
     logged: row.logged,
     columns: row.columns,
+    types: row.types,
     identityKind: row.identity_kind,
     identity: row.identity,
     candidates: row.candidates,

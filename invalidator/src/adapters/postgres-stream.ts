@@ -6,6 +6,16 @@ import type { ChangeStream, StreamHandlers } from '../core/ports.ts';
 /** What the library hands to its plugin but does not declare. */
 type ReplicationClient = Client & { readonly connection: Connection; readonly processID: number };
 
+/** The text of a value must not depend on settings of the server, the role or the database. */
+const TEXT_FORMS = [
+  "SET client_encoding = 'UTF8'",
+  "SET datestyle = 'ISO, MDY'",
+  "SET intervalstyle = 'postgres'",
+  "SET timezone = 'UTC'",
+  "SET bytea_output = 'hex'",
+  'SET extra_float_digits = 1',
+].join('; ');
+
 /**
  * Opens the slot's stream where the slot stands. Rejects with the server's error when the slot cannot be started
  * (55006 in use, 42704 missing, 55000 lost).
@@ -45,8 +55,9 @@ export async function openChangeStream(options: {
   const plugin = {
     name: 'pgoutput',
     options: {},
-    start(replicationClient: Client): Promise<unknown> {
+    async start(replicationClient: Client): Promise<unknown> {
       client = replicationClient as ReplicationClient;
+      await client.query(TEXT_FORMS);
       const names = publication.replaceAll('"', '""').replaceAll("'", "''");
       return client.query(
         `START_REPLICATION SLOT "${slot}" LOGICAL 0/0 (proto_version '1', publication_names '"${names}"', messages 'true')`,
@@ -76,8 +87,7 @@ export async function openChangeStream(options: {
       },
       (error: Error) => {
         reject(error);
-        ended = true;
-        service.stop().catch(() => undefined);
+        fail(error);
       },
     );
   });

@@ -9,8 +9,9 @@ export interface MemberFacts {
   readonly kind: string;
   /** Whether it writes WAL (relpersistence p). */
   readonly logged: boolean;
-  /** Name and type of each column, as `name type`; a change of them is a change of what rows look like. */
   readonly columns: readonly string[];
+  /** The columns' types; a change of them is a change of what rows look like. */
+  readonly types: readonly string[];
   /** pg_class.relreplident: d primary key, i index, f full, n nothing. */
   readonly identityKind: string;
   /** Columns that old rows carry; empty where nothing does. */

@@ -101,7 +101,7 @@ function tableProblem(table: TableFacts): Problem | undefined {
 /** What keeps the old rows of a table from saying what the rules of one namespace need. */
 function rulesProblem(table: TableFacts, columns: ReadonlySet<string>): Problem | undefined {
   const root = table.members[0] as MemberFacts;
-  const present = new Set(root.columns.map((column) => column.slice(0, column.lastIndexOf(' '))));
+  const present = new Set(root.columns);
   const absent = [...columns].filter((column) => !present.has(column));
   if (absent.length > 0) return { reason: `${table.name} has no column ${absent.join(', ')}`, sql: [] };
   const wanting = rowHolders(table).filter(
@@ -205,7 +205,7 @@ export function tableShapes(facts: CatalogFacts): ReadonlyMap<string, string> {
   return new Map(
     facts.tables.map(({ name, members }) => [
       name,
-      JSON.stringify(members.map(({ oid, membership, columns }) => [oid, membership, columns])),
+      JSON.stringify(members.map(({ oid, membership, columns, types }) => [oid, membership, columns, types])),
     ]),
   );
 }

@@ -1,0 +1,140 @@
+import {
+  decodeBatch,
+  formatLsn,
+  Op,
+  parseLsn,
+  readTableChanges,
+  type Batch,
+  type Lsn,
+  type Row,
+} from '@tidemark/proto';
+import { createKafka, createLogger, RecordReader } from '@tidemark/runtime';
+import { expect } from 'vitest';
+import type { Stack } from '../../kit/index.ts';
+import { eventually } from './eventually.ts';
+
+/** A row change as a record has it, with values by column; undefined is a value that the publisher did not know. */
+export interface Change {
+  readonly table: string;
+  readonly op: 'insert' | 'update' | 'delete' | 'all';
+  readonly before?: Readonly<Record<string, string | null | undefined>>;
+  readonly after?: Readonly<Record<string, string | null | undefined>>;
+  readonly commit: Lsn;
+}
+
+const OPS: Readonly<Record<number, Change['op']>> = {
+  [Op.insert]: 'insert',
+  [Op.update]: 'update',
+  [Op.delete]: 'delete',
+  [Op.wholeTable]: 'all',
+};
+
+/**
+ * Reads a stack's topic from its first record on and holds every record to the chain (SPEC I1, I2, I3): each begins
+ * where the one before it ended, epochs and the visible position never fall, and no commit lies outside.
+ */
+export class Feed {
+  readonly batches: Batch[] = [];
+  readonly sizes: number[] = [];
+  /** Overlaps that a restarted publisher may cause; a duplicate is legal, a gap is not. */
+  repeats = 0;
+  readonly #reader: RecordReader;
+  #broken: Error | undefined;
+
+  constructor(stack: Pick<Stack, 'brokers' | 'topic'>) {
+    const logger = createLogger({ service: 'test', instance: 'feed', level: 'silent' });
+    this.#reader = new RecordReader({
+      kafka: createKafka({ brokers: stack.brokers, tls: false, clientId: 'test-feed', logger }),
+      topic: stack.topic,
+      start: { from: 'offset', offset: 0 },
+      logger,
+      onRecords: ({ records }) => {
+        for (const { value } of records) this.#take(value);
+      },
+      onReset: ({ reason }) => {
+        this.#broken = new Error(`the topic was reset: ${reason}`);
+      },
+    });
+  }
+
+  get last(): Batch {
+    const batch = this.batches.at(-1);
+    if (batch === undefined) throw new Error('no record yet');
+    return batch;
+  }
+
+  /** Waits until a record reaches a position; fails if the chain was broken on the way. */
+  async reaches(lsn: Lsn | string, withinMs = 10_000): Promise<void> {
+    const wanted = typeof lsn === 'string' ? parseLsn(lsn) : lsn;
+    await eventually(
+      () => {
+        if (this.#broken !== undefined) throw this.#broken;
+        if (this.last.to < wanted)
+          throw new Error(`the newest record ends at ${formatLsn(this.last.to)}, before ${formatLsn(wanted)}`);
+      },
+      { withinMs },
+    );
+  }
+
+  /** Row changes of the records from an index on. */
+  changes(fromBatch = 0): Change[] {
+    return this.batches.slice(fromBatch).flatMap(changesOf);
+  }
+
+  async stop(): Promise<void> {
+    await this.#reader.stop();
+    if (this.#broken !== undefined) throw this.#broken;
+  }
+
+  #take(value: Uint8Array): void {
+    try {
+      const decoded = decodeBatch(value);
+      if (decoded.kind !== 'batch') throw new Error('a record of a newer version');
+      this.#check(decoded.batch);
+      this.batches.push(decoded.batch);
+      this.sizes.push(value.length);
+    } catch (error) {
+      this.#broken ??= error as Error;
+    }
+  }
+
+  #check(batch: Batch): void {
+    const last = this.batches.at(-1);
+    if (last === undefined || batch.epoch > last.epoch) return;
+    expect(batch.epoch).toBe(last.epoch);
+    if (batch.from < last.to) this.repeats += 1;
+    else expect(formatLsn(batch.from)).toBe(formatLsn(last.to));
+    expect(batch.visible).toBeGreaterThanOrEqual(last.visible);
+  }
+}
+
+function changesOf(batch: Batch): Change[] {
+  const changes: Change[] = [];
+  for (const block of batch.tables) {
+    const reader = readTableChanges(block.changes);
+    const named = (row: Row | undefined) =>
+      row && Object.fromEntries(reader.columns.map((column, i) => [column, row[i]]));
+    reader.forEach((op, commit, before, after) => {
+      const [old, young] = [named(before), named(after)];
+      changes.push({
+        table: `${block.schema}.${block.table}`,
+        op: OPS[op] as Change['op'],
+        ...(old && { before: old }),
+        ...(young && { after: young }),
+        commit: batch.commits[commit] as Lsn,
+      });
+    });
+  }
+  return changes;
+}
+
+/** Runs SQL and returns what the records then say of it, once they have come past it. */
+export async function changesAfter(options: { stack: Stack; feed: Feed; sql: string }): Promise<Change[]> {
+  const { stack, feed, sql } = options;
+  const [start] = await stack.sql<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
+  await stack.sql(sql);
+  const [end] = await stack.sql<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
+  await feed.reaches(end?.lsn ?? '');
+  const after = parseLsn(start?.lsn ?? '');
+  return feed.changes().filter(({ commit }) => commit > after);
+}
