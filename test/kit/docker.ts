@@ -73,7 +73,7 @@ export function newContainer(server: string): Container {
 
 function runFlags(run: ContainerRun): string[] {
   return [
-    ...['--publish', `127.0.0.1:${run.port}:${run.port}`],
+    `--publish=127.0.0.1:${run.port}:${run.port}`,
     ...(run.user === undefined ? [] : ['--user', run.user]),
     ...Object.entries(run.env ?? {}).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
     ...Object.entries(run.mounts ?? {}).flatMap(([host, inside]) => ['--volume', `${host}:${inside}`]),

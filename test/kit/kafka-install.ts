@@ -57,11 +57,9 @@ export async function installKafka(progress: Progress): Promise<KafkaInstallatio
   const libs = join(folder, 'libs');
   const jars = readdirSync(libs).toSorted();
   const classpath = jars.map((jar) => join(libs, jar)).join(':');
-  const jvm = [
-    ...['-Xms128m', '-Xmx512m', '-XX:+UseSerialGC', '-Xshare:auto'],
-    `-Dlog4j2.configurationFile=${join(folder, 'log4j2.properties')}`,
-    ...['-cp', classpath],
-  ];
+  const memory = ['-Xms128m', '-Xmx512m', '-XX:+UseSerialGC', '-Xshare:auto'];
+  const log4j = `-Dlog4j2.configurationFile=${join(folder, 'log4j2.properties')}`;
+  const jvm = [...memory, log4j, '-cp', classpath];
   // The archive of loaded classes (JEP 350) fits one Java and one class path only.
   const key = createHash('sha256').update(`${javaVersion()?.line}\n${classpath}`).digest('hex').slice(0, 8);
   const prepared = await cached(`${jarsEntry}-prepared-${key}`, (draft) => prepare(draft, jvm, progress));

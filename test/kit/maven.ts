@@ -17,8 +17,20 @@ export function javaCommand(): string {
   return home !== undefined && existsSync(join(home, 'bin', 'java')) ? join(home, 'bin', 'java') : 'java';
 }
 
-/** The version line of the Java in use, or nothing where there is none. */
-export function javaVersion(): { line: string; major: number } | undefined {
+interface JavaVersion {
+  readonly line: string;
+  readonly major: number;
+}
+
+let known: { readonly version: JavaVersion | undefined } | undefined;
+
+/** The version of the Java in use, or nothing where there is none. */
+export function javaVersion(): JavaVersion | undefined {
+  known ??= { version: askJava() };
+  return known.version;
+}
+
+function askJava(): JavaVersion | undefined {
   const result = spawnSync(javaCommand(), ['-version'], { encoding: 'utf8' });
   if (result.status !== 0) return undefined;
   const line = result.stderr.trim().replaceAll('\n', ' ');

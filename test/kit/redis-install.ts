@@ -21,8 +21,7 @@ function runs(command: string): boolean {
  */
 export async function redisCommand(progress: Progress): Promise<string | undefined> {
   for (const command of ['redis-server', 'valkey-server']) if (runs(command)) return command;
-  const canFetch = javaVersion() !== undefined && hasMaven();
-  if (!existsSync(join(cacheFolder(), entry)) && !canFetch) return undefined;
+  if (!existsSync(join(cacheFolder(), entry)) && (javaVersion() === undefined || !hasMaven())) return undefined;
   const command = join(await cached(entry, (draft) => fetchRedis(draft, progress)), 'redis-server');
   return runs(command) ? command : undefined;
 }
