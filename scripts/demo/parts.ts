@@ -1,7 +1,9 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import type { ProcessEvent, ProcessHandle, Stack } from '../../test/kit/index.ts';
 import type { Part, PartState } from './view.ts';
 
-const patienceMs = 400;
+const betweenMs = 400;
+const patienceMs = 2_000;
 
 const titles: Readonly<Record<string, string>> = { postgres: 'Postgres', kafka: 'Kafka', redis: 'Redis' };
 
@@ -11,28 +13,37 @@ export function titleOf(name: string): string {
 }
 
 /** What the demo reads of a sidecar's /v1/status. */
-export interface SidecarStatus {
+interface SidecarStatus {
   readonly sources: Readonly<Record<string, { readonly state: string; readonly lagMs: number | null }>>;
   readonly l2: { readonly state: string };
+}
+
+/** What a service said of itself when it was last asked. */
+interface Said {
+  readonly working: boolean;
+  readonly note: string;
+  readonly lagMs: number | undefined;
 }
 
 /** The states of all processes, by their ids and by what they say of themselves. */
 export class Parts {
   readonly #stack: Stack;
-  readonly #ready = new Set<string>();
+  /** Names of processes that the kit has seen ready. */
+  readonly #ready: Set<string>;
   readonly #paused = new Set<string>();
-  /** Services that answered that they do their job. */
-  readonly #atWork = new Set<string>();
-  readonly #statuses = new Map<string, SidecarStatus>();
+  /** By name; nothing of one that did not answer. */
+  readonly #said = new Map<string, Said>();
 
   constructor(stack: Stack) {
     this.#stack = stack;
-    for (const { name } of this.#handles()) this.#ready.add(name);
+    this.#ready = new Set(
+      [...this.#servers(), stack.invalidator, stack.applier, ...stack.sidecars].map(({ name }) => name),
+    );
   }
 
-  #handles(): ProcessHandle[] {
-    const { servers, invalidator, applier, sidecars } = this.#stack;
-    return [servers.postgres, servers.kafka, servers.redis, invalidator, applier, ...sidecars];
+  #servers(): ProcessHandle[] {
+    const { postgres, kafka, redis } = this.#stack.servers;
+    return [postgres, kafka, redis];
   }
 
   /** Takes what the kit tells of its processes. */
@@ -51,65 +62,73 @@ export class Parts {
     if (handle.pid !== undefined) handle.resume();
   }
 
-  /** Asks all services how they are; settles when each has answered or had its time. */
-  async poll(): Promise<void> {
-    const { invalidator, applier, sidecars } = this.#stack;
-    const services = [invalidator, applier].map(async ({ name, url }) => {
-      const ready = await ask(`${url}/readyz`, async ({ ok }) => ok);
-      if (ready === true) this.#atWork.add(name);
-      else this.#atWork.delete(name);
-    });
-    const statuses = sidecars.map(async ({ name, admin }) => {
-      const status = await ask(`${admin}/v1/status`, (response) => response.json() as Promise<SidecarStatus>);
-      if (status === undefined) this.#statuses.delete(name);
-      else this.#statuses.set(name, status);
-    });
-    await Promise.all([...services, ...statuses]);
+  /** Asks every service how it is, a few times a second, until told to stop. */
+  async watch(signal: AbortSignal): Promise<void> {
+    const { invalidator, applier, sidecars, source } = this.#stack;
+    await Promise.all([
+      ...[invalidator, applier].map(({ name, url }) => this.#keepAsking(name, signal, () => askService(url))),
+      ...sidecars.map(({ name, admin }) => this.#keepAsking(name, signal, () => askSidecar(admin, source))),
+    ]);
+  }
+
+  async #keepAsking(name: string, signal: AbortSignal, ask: () => Promise<Said>): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        this.#said.set(name, await ask());
+      } catch {
+        this.#said.delete(name);
+      }
+      await wait(betweenMs, undefined, { signal }).catch(() => undefined);
+    }
   }
 
   list(): Part[] {
-    const { servers, invalidator, applier, sidecars, source } = this.#stack;
+    const { invalidator, applier, sidecars } = this.#stack;
     return [
-      ...[servers.postgres, servers.kafka, servers.redis].map((handle) =>
-        this.#part(handle, true, handle.owned ? '' : 'yours'),
-      ),
-      ...[invalidator, applier].map((handle) => this.#part(handle, this.#atWork.has(handle.name), '')),
-      ...sidecars.map((handle) => {
-        const status = this.#statuses.get(handle.name);
-        const state = status?.sources[source]?.state;
-        return this.#part(
-          handle,
-          state === 'live',
-          status === undefined ? '' : `${state ?? 'unknown'}, L2 ${status.l2.state}`,
-        );
-      }),
+      ...this.#servers().map((server) => ({
+        name: titleOf(server.name),
+        state: this.#stateOfServer(server),
+        note: server.owned ? '' : 'yours',
+      })),
+      ...[invalidator, applier, ...sidecars].map((service) => ({
+        name: service.name,
+        state: this.#stateOfService(service),
+        note: this.#said.get(service.name)?.note ?? '',
+      })),
     ];
   }
 
-  #part(handle: ProcessHandle, atWork: boolean, note: string): Part {
-    return { name: titleOf(handle.name), state: this.#state(handle, atWork), note };
+  #stateOfServer({ name, owned, pid }: ProcessHandle): PartState {
+    if (!owned) return 'up';
+    if (pid === undefined) return 'down';
+    return this.#ready.has(name) ? 'up' : 'starting';
   }
 
-  #state(handle: ProcessHandle, atWork: boolean): PartState {
-    if (!handle.owned) return 'up';
-    if (handle.pid === undefined) return 'down';
-    if (this.#paused.has(handle.name)) return 'paused';
-    return this.#ready.has(handle.name) && atWork ? 'up' : 'waiting';
+  #stateOfService({ name, pid }: ProcessHandle): PartState {
+    if (pid === undefined) return 'down';
+    if (this.#paused.has(name)) return 'paused';
+    if (!this.#ready.has(name)) return 'starting';
+    const said = this.#said.get(name);
+    if (said === undefined) return 'silent';
+    return said.working ? 'up' : 'waiting';
   }
 
   /** How far each sidecar's watermark is behind; undefined for one that does not say. */
   lags(): { readonly name: string; readonly lagMs: number | undefined }[] {
-    const { sidecars, source } = this.#stack;
-    return sidecars.map(({ name }) => ({ name, lagMs: this.#statuses.get(name)?.sources[source]?.lagMs ?? undefined }));
+    return this.#stack.sidecars.map(({ name }) => ({ name, lagMs: this.#said.get(name)?.lagMs }));
   }
 }
 
-async function ask<T>(url: string, read: (response: Response) => Promise<T>): Promise<T | undefined> {
-  try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(patienceMs) });
-    const answer = await read(response);
-    return answer;
-  } catch {
-    return undefined;
-  }
+async function askService(url: string): Promise<Said> {
+  const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(patienceMs) });
+  await response.body?.cancel();
+  return { working: response.ok, note: '', lagMs: undefined };
+}
+
+async function askSidecar(admin: string, sourceName: string): Promise<Said> {
+  const response = await fetch(`${admin}/v1/status`, { signal: AbortSignal.timeout(patienceMs) });
+  const { sources, l2 } = (await response.json()) as SidecarStatus;
+  const source = sources[sourceName];
+  const state = source?.state ?? 'unknown';
+  return { working: state === 'live', note: `${state}, L2 ${l2.state}`, lagMs: source?.lagMs ?? undefined };
 }

@@ -16,7 +16,8 @@ import { Watcher } from './watcher.ts';
 const sidecars = 2;
 const readersPerPod = 12;
 const writers = 4;
-const pollMs = 500;
+const lookMs = 250;
+const drawMs = 500;
 const plainMs = 1_000;
 const evictedSpanMs = 10_000;
 /** What --chaos does in a minute; shorter runs have shorter failures. */
@@ -107,8 +108,8 @@ class Run {
     const ended = Promise.withResolvers<void>();
     const terminal = plain ? undefined : new Terminal();
     const timers = [
-      setInterval(() => void this.#poll(), pollMs),
-      setInterval(() => this.#show(terminal), plain ? plainMs : pollMs),
+      setInterval(() => this.#look(), lookMs),
+      setInterval(() => this.#show(terminal), plain ? plainMs : drawMs),
       ...(seconds === undefined ? [] : [setTimeout(ended.resolve, seconds * 1000)]),
     ];
     terminal?.open((key) => this.#press(key, ended.resolve));
@@ -141,6 +142,7 @@ class Run {
       ...this.#pods.flatMap((pod) => many(readersPerPod, readsPerSecond / sidecars, () => this.#load.read(pod))),
       ...many(writers, writesPerSecond, () => this.#load.write()),
       probe({ pods: this.#pods, load: this.#load, checker: this.#checker, measured }, signal),
+      this.#parts.watch(signal),
       ...(chaos ? [this.#chaos.causeAll(seededRandom(seed))] : []),
     ];
   }
@@ -151,8 +153,8 @@ class Run {
     if (failure !== undefined) void this.#chaos.cause(failure);
   }
 
-  async #poll(): Promise<void> {
-    await this.#parts.poll();
+  /** Looks what has changed, and says it. */
+  #look(): void {
     const now = performance.now();
     this.#lastSecond.note(now, this.#load.totals);
     const news = [

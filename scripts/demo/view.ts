@@ -1,7 +1,7 @@
 import { hitRatio, type Layer, layers, type Quantiles, sumOf, type Totals } from './stats.ts';
 
-/** `up`: does its job. `waiting`: is there, but cannot do its job now. */
-export type PartState = 'up' | 'waiting' | 'paused' | 'down';
+/** `up`: does its job. `waiting`: says that it cannot do its job now. `silent`: does not answer. */
+export type PartState = 'up' | 'waiting' | 'silent' | 'starting' | 'paused' | 'down';
 
 export interface Part {
   readonly name: string;
@@ -41,6 +41,8 @@ const labelWidth = 12;
 const stateStyle: Readonly<Record<PartState, Style>> = {
   up: 'green',
   waiting: 'yellow',
+  silent: 'yellow',
+  starting: 'yellow',
   paused: 'yellow',
   down: 'red',
 };

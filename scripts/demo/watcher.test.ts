@@ -17,11 +17,25 @@ test('a sidecar that stalls is news once, and so is how long it took to recover'
   expect(watcher.parts(3_500, sidecar('up'))).toEqual([]);
 });
 
+test('a part that has not been up yet is no news', () => {
+  const watcher = new Watcher(0);
+  expect(watcher.parts(0, sidecar('silent', ''))).toEqual([]);
+  expect(watcher.parts(500, sidecar('up'))).toEqual([]);
+});
+
+test('a sidecar that was paused finds out by itself that it slept', () => {
+  const watcher = new Watcher(0);
+  watcher.parts(0, sidecar('up'));
+  expect(watcher.parts(1_000, sidecar('paused', ''))).toEqual([]);
+  expect(watcher.parts(11_000, sidecar('waiting', 'stalled, L2 up'))).toHaveLength(1);
+  expect(watcher.parts(11_400, sidecar('up'))).toEqual(['sidecar-0 does its job again, after 10.4 s']);
+});
+
 test('what was caused on purpose is told by who caused it: only the recovery is news', () => {
   const watcher = new Watcher(0);
   watcher.parts(0, [{ name: 'Kafka', state: 'up', note: '' }]);
   expect(watcher.parts(500, [{ name: 'Kafka', state: 'down', note: '' }])).toEqual([]);
-  expect(watcher.parts(1_000, [{ name: 'Kafka', state: 'waiting', note: '' }])).toEqual([]);
+  expect(watcher.parts(1_000, [{ name: 'Kafka', state: 'starting', note: '' }])).toEqual([]);
   expect(watcher.parts(8_500, [{ name: 'Kafka', state: 'up', note: '' }])).toEqual([
     'Kafka does its job again, after 8.0 s',
   ]);

@@ -8,14 +8,11 @@ const weight = 0.1;
 /** The caches fill first; until then there is no usual hit ratio. */
 const warmUpMs = 5_000;
 
-interface Trouble {
-  readonly sinceMs: number;
-  readonly state: PartState;
-}
-
 /** Turns states and figures into news: who got into trouble, who recovered, and how long it took. Pure; time is passed in. */
 export class Watcher {
-  readonly #troubles = new Map<string, Trouble>();
+  /** Of parts that have been up once. */
+  readonly #states = new Map<string, PartState>();
+  readonly #notUpSinceMs = new Map<string, number>();
   readonly #notes = new Map<string, string>();
   readonly #startedAtMs: number;
   #usual: number | undefined;
@@ -30,14 +27,16 @@ export class Watcher {
   }
 
   #state(nowMs: number, { name, state }: Part): string[] {
-    const trouble = this.#troubles.get(name);
+    const before = this.#states.get(name);
+    if (before === state || (before === undefined && state !== 'up')) return [];
+    this.#states.set(name, state);
+    const sinceMs = this.#notUpSinceMs.get(name);
     if (state === 'up') {
-      if (trouble === undefined) return [];
-      this.#troubles.delete(name);
-      return [`${name} does its job again, after ${milliseconds(nowMs - trouble.sinceMs)}`];
+      this.#notUpSinceMs.delete(name);
+      return sinceMs === undefined ? [] : [`${name} does its job again, after ${milliseconds(nowMs - sinceMs)}`];
     }
-    this.#troubles.set(name, { sinceMs: trouble?.sinceMs ?? nowMs, state });
-    if (state !== 'waiting' || trouble !== undefined || !name.startsWith('sidecar')) return [];
+    if (sinceMs === undefined) this.#notUpSinceMs.set(name, nowMs);
+    if (state !== 'waiting' || !name.startsWith('sidecar')) return [];
     return [`${name} cannot know what changed: it answers misses, its app reads Postgres`];
   }
 
