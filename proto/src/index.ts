@@ -1,5 +1,6 @@
 export * from './batch.ts';
 export * from './config.ts';
+export * from './crc32.ts';
 export * from './envelope.ts';
 export * from './fences.ts';
 export * from './lsn.ts';
