@@ -1,7 +1,6 @@
 // npm run check: everything that a machine can say about the code without running it.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { scratchFolder } from '../test/kit/index.ts';
 import { generate, readGenerated } from './lib/generate.ts';
 import { type ToolRun, root, runTool } from './lib/tools.ts';
 
@@ -22,16 +21,16 @@ const checks: readonly Check[] = [
 
 /** Generates into a temp folder and names the files that differ from those in the checkout. */
 async function compareGenerated(): Promise<ToolRun> {
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-codegen-'));
+  const folder = scratchFolder('codegen');
   try {
-    await generate(folder);
-    const [wanted, present] = [await readGenerated(folder), await readGenerated(root)];
+    await generate(folder.path);
+    const [wanted, present] = [await readGenerated(folder.path), await readGenerated(root)];
     const paths = [...new Set([...wanted.keys(), ...present.keys()])].filter(
       (path) => wanted.get(path) !== present.get(path),
     );
     return { code: paths.length === 0 ? 0 : 1, output: paths.map((path) => `not as generated: ${path}\n`).join('') };
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await folder.remove();
   }
 }
 

@@ -24,4 +24,4 @@ export {
   createStack,
   startStack,
 } from './stack.ts';
-export type { Role, TidemarkProcess } from './tidemark.ts';
+export type { Role } from './tidemark.ts';

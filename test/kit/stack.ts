@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import pg from 'pg';
 import { KitError } from './error.ts';
-import type { ProcessEvent } from './handle.ts';
+import type { ProcessEvent, ProcessHandle } from './handle.ts';
 import { withPostgres } from './names.ts';
 import { type Place, type StackConfig, makePlace } from './place.ts';
 import { freePort } from './ports.ts';
 import { scratchFolder } from './scratch.ts';
 import { type Servers, type ServersOptions, startServers } from './servers.ts';
-import { type Role, type TidemarkProcess, tidemarkProcess } from './tidemark.ts';
+import { type Role, tidemarkProcess } from './tidemark.ts';
 
 export type Environment = Readonly<Record<string, string>>;
 
@@ -42,7 +42,7 @@ export interface StackOptions {
 }
 
 /** A process that serves HTTP: `url` is `http://127.0.0.1:PORT`, the same over restarts. */
-export interface ServiceHandle extends TidemarkProcess {
+export interface ServiceHandle extends ProcessHandle {
   readonly url: string;
 }
 

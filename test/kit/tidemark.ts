@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { startChild } from './child.ts';
-import type { ProcessEvent, ProcessHandle } from './handle.ts';
+import type { ProcessEvent } from './handle.ts';
 import { ManagedProcess } from './managed.ts';
 import { watchLines } from './watch.ts';
 
@@ -22,20 +22,11 @@ export interface TidemarkOptions {
   readonly onEvent?: ((event: ProcessEvent) => void) | undefined;
 }
 
-/** The fields of the `listening` log line: the addresses that a process has bound. */
-export type Bound = Readonly<Record<string, string>>;
-
-/** One process of ours. */
-export interface TidemarkProcess extends ProcessHandle {
-  /** The addresses it said it listens on, of its newest start. */
-  readonly bound: Bound;
-}
-
-/** A log line of ours (pino), or nothing for any other line. */
-function record(line: string): Record<string, unknown> | undefined {
-  if (!line.startsWith('{')) return undefined;
+/** Whether a line is the log line (pino) with which a process of ours says that it does its job. */
+function saysReady(line: string): true | undefined {
+  if (!line.startsWith('{') || !line.includes('"ready"')) return undefined;
   try {
-    return JSON.parse(line) as Record<string, unknown>;
+    return (JSON.parse(line) as { msg?: unknown }).msg === 'ready' ? true : undefined;
   } catch {
     return undefined;
   }
@@ -45,12 +36,11 @@ function record(line: string): Record<string, unknown> | undefined {
 const passedOn = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'NODE_V8_COVERAGE', 'NODE_EXTRA_CA_CERTS'];
 
 /** Prepares a process of ours; `start` starts it. It is ready when it has logged `ready`. */
-export function tidemarkProcess(options: TidemarkOptions): ManagedProcess & TidemarkProcess {
+export function tidemarkProcess(options: TidemarkOptions): ManagedProcess {
   const program = programs[options.role];
   const script = fileURLToPath(new URL(`../../${program.script}`, import.meta.url));
   const inherited = Object.fromEntries(passedOn.map((name) => [name, process.env[name]]));
-  const state: { bound: Bound } = { bound: {} };
-  const handle = new ManagedProcess({
+  return new ManagedProcess({
     name: options.name,
     stopSignal: 'SIGTERM',
     graceMs: 15_000,
@@ -61,29 +51,16 @@ export function tidemarkProcess(options: TidemarkOptions): ManagedProcess & Tide
     supervise: options.supervise,
     onEvent: options.onEvent,
     launch: (log) => {
-      const listening = watchLines((line) => {
-        const fields = record(line);
-        return fields?.['msg'] === 'listening' ? fields : undefined;
-      });
-      const ready = watchLines((line) => (record(line)?.['msg'] === 'ready' ? true : undefined));
+      const watch = watchLines(saysReady);
       const child = startChild({
         command: process.execPath,
         args: ['--disable-warning=ExperimentalWarning', script, ...program.args],
         env: { ...inherited, TIDEMARK_INSTANCE: options.name, ...options.env },
         orphanSignal: 'SIGKILL',
         log,
-        onLine: (line) => {
-          listening.take(line);
-          ready.take(line);
-        },
+        onLine: watch.take,
       });
-      const bound = listening.found.then((fields) => {
-        state.bound = Object.fromEntries(
-          Object.entries(fields).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
-        );
-      });
-      return { child, ready: Promise.all([bound, ready.found]).then(() => undefined) };
+      return { child, ready: watch.found.then(() => undefined) };
     },
   });
-  return Object.defineProperty(handle, 'bound', { get: () => state.bound }) as ManagedProcess & TidemarkProcess;
 }
