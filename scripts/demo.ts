@@ -9,11 +9,12 @@ async function main(): Promise<void> {
     process.stdout.write(`${help}\n`);
     process.exit(0);
   }
-  const asked = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<undefined>();
   // A second signal changes nothing: each step of the end has its own time limit.
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => asked.resolve());
-  onParentGone(() => asked.resolve());
-  process.exit(await runDemo(options, asked.promise));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => asked.resolve(undefined));
+  onParentGone(() => asked.resolve(undefined));
+  const code = await runDemo(options, asked.promise);
+  process.exit(code ?? 130); // 130: ended by Ctrl-C, as shells tell it
 }
 
 main().catch((error: unknown) => {

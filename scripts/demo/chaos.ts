@@ -87,7 +87,7 @@ export class Chaos {
     const { say, signal, scale } = this.#options;
     part.hold();
     await part.kill();
-    say(`${titleOf(part.name)} killed (kill -9); it is started again in ${milliseconds(downMs * scale)}`);
+    say(`${titleOf(part.name)} killed (kill -9); it comes back in ${milliseconds(downMs * scale)}`);
     await sleep(downMs * scale, signal);
     if (!signal.aborted) await part.release();
   }

@@ -41,7 +41,7 @@ const maxKept = 10;
 
 /**
  * Compares what caches served with what was committed, under the protocol's rule: a value served at watermark W reflects
- * every commit at or before W (SPEC I3). Versions of a row rise with each commit. A write is known by an upper bound of its
+ * every commit at or before W (SPEC I6). Versions of a row rise with each commit. A write is known by an upper bound of its
  * commit's position, so a value is never blamed for a commit that it need not show.
  *
  * A served value is judged once every write that was under way when it came is known: a commit that its writer has not
@@ -52,7 +52,7 @@ export class Checker {
   checked = 0;
   /** How many of them were stale. */
   stale = 0;
-  /** The first of them. */
+  /** The first one of each row and sidecar, at most 10. */
   readonly offences: StaleRead[] = [];
   readonly #writes = new Map<string, Write[]>();
   readonly #underWay = new Set<number>();
@@ -123,7 +123,12 @@ export class Checker {
     });
     if (offences.length === 0) return;
     this.stale += 1;
-    for (const offence of offences) if (this.offences.length < maxKept) this.offences.push(offence);
+    for (const offence of offences) this.#keep(offence);
+  }
+
+  #keep(offence: StaleRead): void {
+    const isKnown = this.offences.some(({ sidecar, row }) => sidecar === offence.sidecar && row === offence.row);
+    if (!isKnown && this.offences.length < maxKept) this.offences.push(offence);
   }
 }
 

@@ -5,7 +5,7 @@ import type { Layer, Totals } from './stats.ts';
 
 /** As in shop.sql. */
 const products = 500;
-const customers = 1_000;
+const customers = 300;
 const categories = 20;
 const currencies = ['EUR', 'GBP', 'USD'] as const;
 /** Products that writers add; readers ask for the next one before it is there. */
@@ -78,7 +78,7 @@ export class Load {
   async write(): Promise<void> {
     const { pods, random } = this.#options;
     const { shop } = pick(random, pods);
-    const product = 1 + below(random, products);
+    const product = this.#popular() + 1; // what sells is restocked and repriced
     const kind = random();
     if (kind < 0.3) await this.commit(() => shop.restock(product));
     else if (kind < 0.7)

@@ -24,10 +24,14 @@ const evictedSpanMs = 10_000;
 const fullScaleSeconds = 60;
 const keptEvents = 50;
 
-/** Runs the demo until it is asked to end. Answers the exit code; throws a KitError where it cannot start. */
-export async function runDemo(options: Options, asked: Promise<unknown>): Promise<number> {
+/**
+ * Runs the demo until it is asked to end. Answers the exit code, and undefined where it was asked before all was ready:
+ * to exit then ends what has started. Throws a KitError where it cannot start.
+ */
+export async function runDemo(options: Options, asked: Promise<undefined>): Promise<number | undefined> {
   let running: Run | undefined;
-  const stack = await start(options, (event) => running?.onProcess(event));
+  const stack = await Promise.race([start(options, (event) => running?.onProcess(event)), asked]);
+  if (stack === undefined) return undefined;
   try {
     running = new Run(options, stack);
     return await running.until(asked);

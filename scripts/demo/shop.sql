@@ -52,4 +52,4 @@ from products p, unnest(array['EUR', 'GBP', 'USD']) c (currency);
 
 insert into customers (id, name)
 select n, 'Customer ' || n
-from generate_series(1, 1000) n;
+from generate_series(1, 300) n;

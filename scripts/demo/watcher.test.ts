@@ -10,10 +10,10 @@ test('a sidecar that stalls is news once, and so is how long it took to recover'
   const watcher = new Watcher(0);
   expect(watcher.parts(0, sidecar('up'))).toEqual([]);
   expect(watcher.parts(1_000, sidecar('waiting', 'stalled, L2 up'))).toEqual([
-    'sidecar-0 cannot know what changed: it answers misses, its app reads Postgres',
+    'sidecar-0 hears nothing: it answers misses, its app reads Postgres',
   ]);
   expect(watcher.parts(1_500, sidecar('waiting', 'stalled, L2 up'))).toEqual([]);
-  expect(watcher.parts(3_400, sidecar('up'))).toEqual(['sidecar-0 does its job again, after 2.4 s']);
+  expect(watcher.parts(3_400, sidecar('up'))).toEqual(['sidecar-0 is back after 2.4 s']);
   expect(watcher.parts(3_500, sidecar('up'))).toEqual([]);
 });
 
@@ -28,7 +28,7 @@ test('a sidecar that was paused finds out by itself that it slept', () => {
   watcher.parts(0, sidecar('up'));
   expect(watcher.parts(1_000, sidecar('paused', ''))).toEqual([]);
   expect(watcher.parts(11_000, sidecar('waiting', 'stalled, L2 up'))).toHaveLength(1);
-  expect(watcher.parts(11_400, sidecar('up'))).toEqual(['sidecar-0 does its job again, after 10.4 s']);
+  expect(watcher.parts(11_400, sidecar('up'))).toEqual(['sidecar-0 is back after 10.4 s']);
 });
 
 test('what was caused on purpose is told by who caused it: only the recovery is news', () => {
@@ -36,9 +36,7 @@ test('what was caused on purpose is told by who caused it: only the recovery is 
   watcher.parts(0, [{ name: 'Kafka', state: 'up', note: '' }]);
   expect(watcher.parts(500, [{ name: 'Kafka', state: 'down', note: '' }])).toEqual([]);
   expect(watcher.parts(1_000, [{ name: 'Kafka', state: 'starting', note: '' }])).toEqual([]);
-  expect(watcher.parts(8_500, [{ name: 'Kafka', state: 'up', note: '' }])).toEqual([
-    'Kafka does its job again, after 8.0 s',
-  ]);
+  expect(watcher.parts(8_500, [{ name: 'Kafka', state: 'up', note: '' }])).toEqual(['Kafka is back after 8.0 s']);
 });
 
 test('a sidecar that loses Redis says so while it goes on', () => {

@@ -33,11 +33,11 @@ export class Watcher {
     const sinceMs = this.#notUpSinceMs.get(name);
     if (state === 'up') {
       this.#notUpSinceMs.delete(name);
-      return sinceMs === undefined ? [] : [`${name} does its job again, after ${milliseconds(nowMs - sinceMs)}`];
+      return sinceMs === undefined ? [] : [`${name} is back after ${milliseconds(nowMs - sinceMs)}`];
     }
     if (sinceMs === undefined) this.#notUpSinceMs.set(name, nowMs);
     if (state !== 'waiting' || !name.startsWith('sidecar')) return [];
-    return [`${name} cannot know what changed: it answers misses, its app reads Postgres`];
+    return [`${name} hears nothing: it answers misses, its app reads Postgres`];
   }
 
   #note({ name, state, note }: Part): string[] {

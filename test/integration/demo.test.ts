@@ -12,37 +12,35 @@ const scratches: Scratch[] = [];
 afterEach(() => Promise.all(scratches.splice(0).map((scratch) => scratch.remove())));
 
 /** Runs the demo as its own process, with servers of its own, to its end. */
-async function demo(
-  ...args: string[]
-): Promise<{ code: number | null; stdout: string; stderr: string; left: string[] }> {
+async function demo(...args: string[]): Promise<{ code: number | null; output: string; left: string[] }> {
   const scratch = scratchFolder('demo');
   scratches.push(scratch);
   chmodSync(scratch.path, 0o755);
   const env = { ...process.env, TMPDIR: scratch.path };
   const child = spawn(process.execPath, [script, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
-  return { code: code as number | null, stdout, stderr, left: readdirSync(scratch.path) };
+  return { code: code as number | null, output: stderr + stdout, left: readdirSync(scratch.path) };
 }
 
 test('the demo serves no stale read while its parts are killed, and leaves nothing behind', async () => {
-  const { code, stdout, stderr, left } = await demo('--seconds', '5', '--plain', '--chaos');
-  expect(stdout, stderr).toMatch(/^stale reads: 0$/m);
+  const { code, output, left } = await demo('--seconds', '5', '--plain', '--chaos');
+  expect(output).toMatch(/^stale reads: 0$/m);
   expect(code).toBe(0);
-  expect(Number(/hit ratio ([\d.]+)%/.exec(stdout)?.[1])).toBeGreaterThan(0);
-  expect(stdout).toMatch(/killed|paused|flushed/);
+  expect(Number(/hit ratio ([\d.]+)%/.exec(output)?.[1])).toBeGreaterThan(0);
+  expect(output).toMatch(/killed|paused|flushed/);
   expect(left).toEqual([]);
 });
 
 test('the checker of the demo finds what a rule on the wrong table does', async () => {
-  const { code, stdout, stderr } = await demo('--seconds', '3', '--plain', '--wrong-rule');
-  expect(stdout, stderr).toMatch(
+  const { code, output } = await demo('--seconds', '3', '--plain', '--wrong-rule');
+  expect(output).toMatch(
     /^ {2}sidecar-\d served price\/\S+ under W = \S+ with prices\/\S+ at version \d+, but version \d+ was committed at or before W$/m,
   );
   expect(code).toBe(1);
 });
 
 test('an argument that makes no sense is told in a sentence, and nothing is started', async () => {
-  const { code, stderr } = await demo('--seconds', 'soon');
-  expect(stderr).toBe('tidemark: --seconds is "soon", but must be a number above 0 and at most 1000000.\n');
+  const { code, output } = await demo('--seconds', 'soon');
+  expect(output).toBe('tidemark: --seconds is "soon", but must be a number above 0 and at most 1000000.\n');
   expect(code).toBe(1);
 });
