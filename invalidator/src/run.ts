@@ -23,9 +23,9 @@ export async function run(configFile: string | undefined): Promise<void> {
     connectionString: config.postgresUrl,
     application_name: `tidemark invalidator ${config.instance}`.slice(0, 63),
     connectionTimeoutMillis: CONNECT_MS,
-    query_timeout: QUERY_MS,
     keepAlive: true,
   };
+  const querying: ClientConfig = { ...connection, query_timeout: QUERY_MS };
   let status: Status = { state: 'starting', detail: '' };
   const setState = (state: State, detail: string): void => {
     status = { state, detail };
@@ -52,6 +52,7 @@ export async function run(configFile: string | undefined): Promise<void> {
       rules: rulesOfSource(config.document, config.source),
       kafka: createKafka({ ...config.kafka, clientId: `tidemark-invalidator-${config.instance}`, logger }),
       connection,
+      querying,
       logger,
       metrics,
       setState,

@@ -40,7 +40,7 @@ beforeAll(async () => {
       },
     },
   });
-  feed = new Feed(stack);
+  feed = await Feed.open(stack);
 });
 
 afterAll(async () => {

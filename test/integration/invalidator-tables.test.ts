@@ -47,7 +47,7 @@ beforeAll(async () => {
       },
     },
   });
-  feed = new Feed(stack);
+  feed = await Feed.open(stack);
 });
 
 afterAll(async () => {
@@ -55,7 +55,12 @@ afterAll(async () => {
   await stack?.stop();
 });
 
-beforeEach(() => showLogsOnFailure(stack));
+const NAMESPACES = 7;
+
+beforeEach(async () => {
+  showLogsOnFailure(stack);
+  await feed.claims(NAMESPACES);
+});
 
 async function changes(sql: string): Promise<Omit<Change, 'commit'>[]> {
   return (await changesAfter({ stack, feed, sql })).map(({ commit: _commit, ...change }) => change);
@@ -69,6 +74,11 @@ function purged(fromBatch: number): string[] {
   return feed.batches
     .slice(fromBatch)
     .flatMap(({ purges }) => purges.filter((purge) => purge.all).map(({ namespace }) => namespace));
+}
+
+/** How many namespaces the records from an index on claim. */
+function coversSince(fromBatch: number): number[] {
+  return feed.batches.slice(fromBatch).map(({ covers }) => covers.length);
 }
 
 describe('TRUNCATE', () => {
@@ -167,49 +177,43 @@ describe('DDL', () => {
   });
 
   it('makes a column of a rule that is gone unknown, and stops claiming the namespace', async () => {
-    const hash = feed.last.covers.length;
     const found = await changes('alter table shape rename column id to key; insert into shape (key) values (5)');
     expect(found).toEqual([{ table: 'public.shape', op: 'insert', after: { id: undefined } }]);
-    await eventually(() => expect(feed.last.covers).toHaveLength(hash - 1), { withinMs: 5000 });
+    await feed.claims(NAMESPACES - 1);
     await stack.sql('alter table shape rename column key to id');
-    await eventually(() => expect(feed.last.covers).toHaveLength(hash), { withinMs: 5000 });
+    await feed.claims(NAMESPACES);
     expect(await changes('insert into shape (id) values (6)')).toEqual([inserted('shape', '6')]);
   });
 
   it('of a table that is replaced under its name purges, and publishes the new one', async () => {
-    const covers = feed.last.covers.length;
     const before = feed.batches.length;
     await stack.sql('begin; alter table swapped rename to swapped_old; alter table other rename to swapped; commit');
     await eventually(() => expect(purged(before)).toContain('swapped'), { withinMs: 5000 });
-    await eventually(() => expect(feed.last.covers).toHaveLength(covers), { withinMs: 10_000 });
+    await eventually(() => expect(coversSince(before)).toContain(NAMESPACES - 1), { withinMs: 5000 });
+    await feed.claims(NAMESPACES);
     expect(await changes('insert into swapped values (9)')).toEqual([inserted('swapped', '9')]);
   });
 
   it('notices a table that leaves the publication, and brings it back', async () => {
-    const covers = feed.last.covers.length;
     const before = feed.batches.length;
     await stack.sql(`alter publication ${stack.publication} drop table parent`);
-    await eventually(
-      () => expect(feed.batches.slice(before).map((batch) => batch.covers.length)).toContain(covers - 1),
-      { withinMs: 5000 },
-    );
-    await eventually(() => expect(feed.last.covers).toHaveLength(covers), { withinMs: 10_000 });
+    await eventually(() => expect(coversSince(before)).toContain(NAMESPACES - 1), { withinMs: 5000 });
+    await feed.claims(NAMESPACES);
     expect(await changes('insert into parent values (77)')).toEqual([inserted('parent', '77')]);
   });
 
   it('does not claim a table again before every transaction has ended that may have changed it unseen', async () => {
-    const covers = feed.last.covers.length;
     const open = new pg.Client({ connectionString: stack.postgres });
     await open.connect();
     try {
       await stack.sql(`alter publication ${stack.publication} drop table parent`);
       await open.query('begin; insert into parent values (78)');
-      await eventually(() => expect(feed.last.covers).toHaveLength(covers - 1), { withinMs: 5000 });
+      await feed.claims(NAMESPACES - 1);
       const { length } = feed.batches;
       await eventually(() => expect(feed.batches.length).toBeGreaterThan(length + 2), { withinMs: 10_000 });
-      expect(feed.last.covers).toHaveLength(covers - 1);
+      expect(feed.last.covers).toHaveLength(NAMESPACES - 1);
       await open.query('commit');
-      await eventually(() => expect(feed.last.covers).toHaveLength(covers), { withinMs: 5000 });
+      await feed.claims(NAMESPACES);
     } finally {
       await open.end();
     }

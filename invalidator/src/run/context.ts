@@ -11,8 +11,10 @@ export interface RunContext {
   readonly config: RunConfig;
   readonly rules: CompiledRules;
   readonly kafka: Kafka;
-  /** How to connect to Postgres, deadlines included. */
+  /** How to connect to Postgres; commands may take as long as they like (replication, making a slot). */
   readonly connection: ClientConfig;
+  /** The same for queries, which have a deadline. */
+  readonly querying: ClientConfig;
   readonly logger: Logger;
   readonly metrics: RunMetrics;
   readonly setState: (state: State, detail: string) => void;

@@ -73,7 +73,8 @@ export class CoverageWatch {
     const found = await look({ context: this.#context, client: this.#client, server: this.#server });
     const purged = await this.#purgeChanged(tableShapes(found.facts));
     this.#take(found);
-    if (this.#coverage.repair.length > 0 && this.#worthTrying()) await this.#repair();
+    if (this.#coverage.repair.length === 0) this.#tried = '';
+    else if (this.#worthTrying()) await this.#repair();
     this.#tell();
     this.#clock?.observe({ served: hashesOf(this.#coverage), oldestXid: found.oldestXid, insertLsn: found.insertLsn });
     if (this.#clock?.needsXid) this.#clock.wait(await nextXid(this.#client));

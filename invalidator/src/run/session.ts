@@ -72,9 +72,9 @@ export class Session {
 
   async #follow(): Promise<void> {
     const { context, stop, unusable } = this.#options;
-    const { config, kafka, connection } = context;
+    const { config, kafka, connection, querying } = context;
     const fail = this.#failure.reject;
-    const client = await this.#owned(openSession({ connection, onFailure: fail }), (opened) => opened.end());
+    const client = await this.#owned(openSession({ connection: querying, onFailure: fail }), (opened) => opened.end());
     const server = await checkServer(client);
     await waitForTurn({ context, client, server, stop });
     const coverage = await CoverageWatch.open({ context, client, server });

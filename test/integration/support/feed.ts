@@ -9,7 +9,6 @@ import {
   type Row,
 } from '@tidemark/proto';
 import { createKafka, createLogger, RecordReader } from '@tidemark/runtime';
-import { expect } from 'vitest';
 import type { Stack } from '../../kit/index.ts';
 import { eventually } from './eventually.ts';
 
@@ -41,7 +40,7 @@ export class Feed {
   readonly #reader: RecordReader;
   #broken: Error | undefined;
 
-  constructor(stack: Pick<Stack, 'brokers' | 'topic'>) {
+  private constructor(stack: Pick<Stack, 'brokers' | 'topic'>) {
     const logger = createLogger({ service: 'test', instance: 'feed', level: 'silent' });
     this.#reader = new RecordReader({
       kafka: createKafka({ brokers: stack.brokers, tls: false, clientId: 'test-feed', logger }),
@@ -55,6 +54,13 @@ export class Feed {
         this.#broken = new Error(`the topic was reset: ${reason}`);
       },
     });
+  }
+
+  /** Begins to read; settles with the first record. */
+  static async open(stack: Pick<Stack, 'brokers' | 'topic'>): Promise<Feed> {
+    const feed = new Feed(stack);
+    await feed.reaches(0);
+    return feed;
   }
 
   get last(): Batch {
@@ -71,6 +77,18 @@ export class Feed {
         if (this.#broken !== undefined) throw this.#broken;
         if (this.last.to < wanted)
           throw new Error(`the newest record ends at ${formatLsn(this.last.to)}, before ${formatLsn(wanted)}`);
+      },
+      { withinMs },
+    );
+  }
+
+  /** Waits until the newest record claims so many namespaces. */
+  async claims(namespaces: number, withinMs = 10_000): Promise<void> {
+    await eventually(
+      () => {
+        const { length } = this.last.covers;
+        if (length !== namespaces)
+          throw new Error(`the newest record claims ${length} namespaces, expected ${namespaces}`);
       },
       { withinMs },
     );
@@ -101,10 +119,11 @@ export class Feed {
   #check(batch: Batch): void {
     const last = this.batches.at(-1);
     if (last === undefined || batch.epoch > last.epoch) return;
-    expect(batch.epoch).toBe(last.epoch);
+    if (batch.epoch < last.epoch) throw new Error(`epoch ${batch.epoch} after ${last.epoch}`);
+    if (batch.from > last.to) throw new Error(`a gap from ${formatLsn(last.to)} to ${formatLsn(batch.from)}`);
+    if (batch.visible < last.visible)
+      throw new Error(`visible fell from ${formatLsn(last.visible)} to ${formatLsn(batch.visible)}`);
     if (batch.from < last.to) this.repeats += 1;
-    else expect(formatLsn(batch.from)).toBe(formatLsn(last.to));
-    expect(batch.visible).toBeGreaterThanOrEqual(last.visible);
   }
 }
 
