@@ -1,4 +1,4 @@
-import { attached } from './attached.ts';
+import { attached, notOurs } from './attached.ts';
 import { KitError, type Progress, silent } from './error.ts';
 import { type KafkaOptions, type KafkaServer, startKafka } from './kafka.ts';
 import type { ProcessEvent, ProcessHandle } from './handle.ts';
@@ -9,7 +9,7 @@ import { type RedisOptions, type RedisServer, startRedis } from './redis.ts';
 export interface Servers {
   readonly postgres: ProcessHandle & Pick<PostgresServer, 'url'>;
   readonly kafka: ProcessHandle & Pick<KafkaServer, 'brokers'>;
-  readonly redis: ProcessHandle & Pick<RedisServer, 'url'>;
+  readonly redis: ProcessHandle & Pick<RedisServer, 'url' | 'snapshot' | 'restore'>;
   /** Ends those of them that are ours. */
   stop(): Promise<void>;
 }
@@ -53,9 +53,7 @@ export async function startServers(options: ServersOptions = {}): Promise<Server
     use.kafka === undefined
       ? startKafka({ ...common, ...options.kafka })
       : Promise.resolve(attached('kafka', { brokers: use.kafka })),
-    use.redis === undefined
-      ? startRedis({ ...common, ...options.redis })
-      : Promise.resolve(attached('redis', { url: use.redis })),
+    use.redis === undefined ? startRedis({ ...common, ...options.redis }) : Promise.resolve(attachedRedis(use.redis)),
   ]);
   const stopAll = async (): Promise<void> => {
     const running = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
@@ -72,12 +70,17 @@ export async function startServers(options: ServersOptions = {}): Promise<Server
   return { postgres: postgres.value, kafka: kafka.value, redis: redis.value, stop: stopAll };
 }
 
+function attachedRedis(url: string): Servers['redis'] {
+  const refuse = (): Promise<never> => Promise.reject(notOurs('redis'));
+  return attached('redis', { url, snapshot: refuse, restore: refuse });
+}
+
 /** Uses servers that another process has started (a vitest worker uses those of the run). */
 export function attachServers(addresses: ServerAddresses): Servers {
   return {
     postgres: attached('postgres', { url: addresses.postgres }),
     kafka: attached('kafka', { brokers: addresses.kafka }),
-    redis: attached('redis', { url: addresses.redis }),
+    redis: attachedRedis(addresses.redis),
     stop: async () => undefined,
   };
 }
