@@ -27,9 +27,13 @@ interface ChaosOptions {
 export class Chaos {
   readonly #options: ChaosOptions;
   readonly #under = new Set<string>();
+  readonly #ended: Promise<void>;
 
   constructor(options: ChaosOptions) {
     this.#options = options;
+    this.#ended = new Promise((resolve) => {
+      options.signal.addEventListener('abort', () => resolve(), { once: true });
+    });
   }
 
   /** Whether something is broken on purpose now. */
@@ -89,7 +93,8 @@ export class Chaos {
     await part.kill();
     say(`${titleOf(part.name)} killed (kill -9); it comes back in ${milliseconds(downMs * scale)}`);
     await sleep(downMs * scale, signal);
-    if (!signal.aborted) await part.release();
+    // It may not become ready before another part is back; the end of the demo does not wait for that.
+    if (!signal.aborted) await Promise.race([part.release(), this.#ended]);
   }
 
   async #pause(part: ProcessHandle): Promise<void> {

@@ -4,6 +4,8 @@ import type { Part, PartState } from './view.ts';
 
 const betweenMs = 400;
 const patienceMs = 2_000;
+/** Heartbeats move a watermark every second: one that stands for longer has lost touch, and its last lag says nothing. */
+const standstillMs = 1_500;
 
 const titles: Readonly<Record<string, string>> = { postgres: 'Postgres', kafka: 'Kafka', redis: 'Redis' };
 
@@ -14,7 +16,9 @@ export function titleOf(name: string): string {
 
 /** What the demo reads of a sidecar's /v1/status. */
 interface SidecarStatus {
-  readonly sources: Readonly<Record<string, { readonly state: string; readonly lagMs: number | null }>>;
+  readonly sources: Readonly<
+    Record<string, { readonly state: string; readonly applied: string; readonly lagMs: number | null }>
+  >;
   readonly l2: { readonly state: string };
 }
 
@@ -23,6 +27,7 @@ interface Said {
   readonly working: boolean;
   readonly note: string;
   readonly lagMs: number | undefined;
+  readonly applied: string | undefined;
 }
 
 /** The states of all processes, by their ids and by what they say of themselves. */
@@ -33,6 +38,8 @@ export class Parts {
   readonly #paused = new Set<string>();
   /** By name; nothing of one that did not answer. */
   readonly #said = new Map<string, Said>();
+  /** Watermarks by sidecar, and when each was first seen where it is. */
+  readonly #applied = new Map<string, { readonly lsn: string; readonly sinceMs: number }>();
 
   constructor(stack: Stack) {
     this.#stack = stack;
@@ -74,7 +81,12 @@ export class Parts {
   async #keepAsking(name: string, signal: AbortSignal, ask: () => Promise<Said>): Promise<void> {
     while (!signal.aborted) {
       try {
-        this.#said.set(name, await ask());
+        const said = await ask();
+        this.#said.set(name, said);
+        const { applied } = said;
+        if (applied !== undefined && applied !== this.#applied.get(name)?.lsn) {
+          this.#applied.set(name, { lsn: applied, sinceMs: performance.now() });
+        }
       } catch {
         this.#said.delete(name);
       }
@@ -114,15 +126,18 @@ export class Parts {
   }
 
   /** How far each sidecar's watermark is behind; undefined for one that does not say. */
-  lags(): { readonly name: string; readonly lagMs: number | undefined }[] {
-    return this.#stack.sidecars.map(({ name }) => ({ name, lagMs: this.#said.get(name)?.lagMs }));
+  lags(nowMs: number): { readonly name: string; readonly lagMs: number | undefined }[] {
+    return this.#stack.sidecars.map(({ name }) => {
+      const standingMs = nowMs - (this.#applied.get(name)?.sinceMs ?? nowMs);
+      return { name, lagMs: standingMs > standstillMs ? standingMs : this.#said.get(name)?.lagMs };
+    });
   }
 }
 
 async function askService(url: string): Promise<Said> {
   const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(patienceMs) });
   await response.body?.cancel();
-  return { working: response.ok, note: '', lagMs: undefined };
+  return { working: response.ok, note: '', lagMs: undefined, applied: undefined };
 }
 
 async function askSidecar(admin: string, sourceName: string): Promise<Said> {
@@ -130,5 +145,10 @@ async function askSidecar(admin: string, sourceName: string): Promise<Said> {
   const { sources, l2 } = (await response.json()) as SidecarStatus;
   const source = sources[sourceName];
   const state = source?.state ?? 'unknown';
-  return { working: state === 'live', note: `${state}, L2 ${l2.state}`, lagMs: source?.lagMs ?? undefined };
+  return {
+    working: state === 'live',
+    note: `${state}, L2 ${l2.state}`,
+    lagMs: source?.lagMs ?? undefined,
+    applied: source?.applied,
+  };
 }

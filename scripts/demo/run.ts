@@ -140,7 +140,8 @@ class Run {
     const measured = (ms: number): void => {
       const now = performance.now();
       this.#evicted.add(now, ms);
-      (this.#chaos.active ? this.#evictedInTrouble : this.#evictedInPeace).add(now, ms);
+      const inTrouble = this.#chaos.active || this.#parts.list().some(({ state }) => state !== 'up');
+      (inTrouble ? this.#evictedInTrouble : this.#evictedInPeace).add(now, ms);
     };
     return [
       ...this.#pods.flatMap((pod) => many(readersPerPod, readsPerSecond / sidecars, () => this.#load.read(pod))),
@@ -189,7 +190,7 @@ class Run {
       elapsedMs: now - this.#startedAtMs,
       perSecond: this.#smooth.perSecond(),
       evicted: this.#evicted.since(now - evictedSpanMs),
-      lags: this.#parts.lags(),
+      lags: this.#parts.lags(now),
       checked: this.#checker.checked,
       stale: this.#checker.stale,
       parts: this.#parts.list(),
