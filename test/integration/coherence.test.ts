@@ -33,7 +33,8 @@ const used = useStack({
   },
 });
 
-const nameOf = async (id: number): Promise<string> => (await used.stack.sql<{ name: string }>('select name from users where id = $1', [id]))[0]?.name ?? 'none';
+const nameOf = async (id: number): Promise<string> =>
+  (await used.stack.sql<{ name: string }>('select name from users where id = $1', [id]))[0]?.name ?? 'none';
 
 /** Puts a value with a fresh lease and sees it served. */
 async function cache(app: App, namespace: string, key: string, value: string, tags?: readonly string[]): Promise<void> {
@@ -49,7 +50,10 @@ const onlyIfCached = { 'cache-control': 'only-if-cached' };
 
 /** Every sidecar stops serving a key, and soon. */
 async function gone(namespace: string, key: string, withinMs = 3_000): Promise<void> {
-  for (const app of used.apps) await eventually(async () => expect((await app.get(namespace, key, onlyIfCached)).status).not.toBe(200), { withinMs });
+  for (const app of used.apps)
+    await eventually(async () => expect((await app.get(namespace, key, onlyIfCached)).status).not.toBe(200), {
+      withinMs,
+    });
 }
 
 function pair(): [App, App] {
@@ -61,7 +65,11 @@ function pair(): [App, App] {
 it('serves what one sidecar stored through the other, and no old value from either once the row has changed', async () => {
   const [a, b] = pair();
   await cache(a, 'users', '1', await nameOf(1));
-  expect(await b.get('users', '1')).toMatchObject({ status: 200, body: 'name-0', cacheStatus: expect.stringContaining('detail=l2') as string });
+  expect(await b.get('users', '1')).toMatchObject({
+    status: 200,
+    body: 'name-0',
+    cacheStatus: expect.stringContaining('detail=l2') as string,
+  });
   await used.stack.sql("update users set name = 'name-1' where id = 1");
   await gone('users', '1');
   expect(await a.read('users', '1', () => nameOf(1))).toBe('name-1');
@@ -108,9 +116,13 @@ it('forgets that a row does not exist when it is inserted, and a row when it is 
   const [a, b] = pair();
   const { lease } = await a.get('notes', '1');
   expect((await a.put('notes', '1', '', { lease, headers: { 'tidemark-absent': '?1' } })).status).toBe(201);
-  expect(await b.get('notes', '1')).toMatchObject({ status: 404, cacheStatus: expect.stringContaining('negative') as string });
+  expect(await b.get('notes', '1')).toMatchObject({
+    status: 404,
+    cacheStatus: expect.stringContaining('negative') as string,
+  });
   await used.stack.sql("insert into notes values (1, 'here')");
-  for (const app of used.apps) await eventually(async () => expect((await app.get('notes', '1')).cacheStatus).not.toContain('negative'));
+  for (const app of used.apps)
+    await eventually(async () => expect((await app.get('notes', '1')).cacheStatus).not.toContain('negative'));
   await cache(a, 'notes', '1', 'here');
   await used.stack.sql('delete from notes where id = 1');
   await gone('notes', '1');
@@ -136,7 +148,9 @@ it('follows rows of partitions under the name of their root, TRUNCATE of one and
   await cache(a, 'measures', '1', '10');
   await used.stack.sql('truncate measures_2026');
   await gone('measures', '1');
-  await used.stack.sql("create table measures_2027 partition of measures for values from ('2027-01-01') to ('2028-01-01')");
+  await used.stack.sql(
+    "create table measures_2027 partition of measures for values from ('2027-01-01') to ('2028-01-01')",
+  );
   await cache(a, 'measures', '1', 'none');
   await used.stack.sql("insert into measures values (1, '2027-05-05', 20)");
   await gone('measures', '1');
@@ -152,7 +166,9 @@ it('goes on evicting while columns are added, dropped and renamed, and coarser w
   await used.stack.sql("alter table notes add column extra int default 7; update notes set body = 'b' where id = 20");
   await gone('notes', '20');
   await cache(a, 'notes', '20', 'b');
-  await used.stack.sql("alter table notes drop column extra; alter table notes rename column body to text; update notes set text = 'c' where id = 20");
+  await used.stack.sql(
+    "alter table notes drop column extra; alter table notes rename column body to text; update notes set text = 'c' where id = 20",
+  );
   await gone('notes', '20');
   await cache(a, 'notes', '20', 'c');
   await used.stack.sql("alter table notes rename column id to number; update notes set text = 'd' where number = 20");
@@ -162,13 +178,13 @@ it('goes on evicting while columns are added, dropped and renamed, and coarser w
 
 it('[I13] survives a transaction of a million rows: nothing stale afterwards', async () => {
   const [a] = pair();
-  await used.stack.sql("insert into orders select n, n % 200, 0 from generate_series(100, 1000099) n");
+  await used.stack.sql('insert into orders select n, n % 200, 0 from generate_series(100, 1000099) n');
   await cache(a, 'users', 'page-of-8', 'before', ['user:8']);
   await used.stack.sql('update orders set total = 1 where id >= 100');
   await gone('users', 'page-of-8', 60_000);
 }, 120_000);
 
-it('[I11] purges everywhere: by DELETE, and by a message inside the application\'s own transaction', async () => {
+it("[I11] purges everywhere: by DELETE, and by a message inside the application's own transaction", async () => {
   const [a, b] = pair();
   await cache(a, 'users', '9', 'nine');
   expect((await b.get('users', '9')).status).toBe(200);
@@ -176,10 +192,16 @@ it('[I11] purges everywhere: by DELETE, and by a message inside the application\
   expect((await b.get('users', '9')).status).toBe(404);
   await gone('users', '9');
   await cache(a, 'users', '10', 'ten', ['ten']);
-  await used.stack.sql(`begin; select pg_logical_emit_message(true, 'tidemark', '{"purge":[{"namespace":"users","tags":["ten"]}]}'); rollback`);
-  await used.stack.sql(`begin; select pg_logical_emit_message(true, 'tidemark', '{"purge":[{"namespace":"users","keys":["9"]}]}'); commit`);
+  await used.stack.sql(
+    `begin; select pg_logical_emit_message(true, 'tidemark', '{"purge":[{"namespace":"users","tags":["ten"]}]}'); rollback`,
+  );
+  await used.stack.sql(
+    `begin; select pg_logical_emit_message(true, 'tidemark', '{"purge":[{"namespace":"users","keys":["9"]}]}'); commit`,
+  );
   await gone('users', '9');
   expect((await a.get('users', '10')).status).toBe(200);
-  await used.stack.sql(`select pg_logical_emit_message(false, 'tidemark', '{"purge":[{"namespace":"users","tags":["ten"]}]}')`);
+  await used.stack.sql(
+    `select pg_logical_emit_message(false, 'tidemark', '{"purge":[{"namespace":"users","tags":["ten"]}]}')`,
+  );
   await gone('users', '10');
 });

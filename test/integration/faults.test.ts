@@ -34,8 +34,10 @@ beforeEach(async () => {
   await cacheable(stack);
 });
 
-const versionOf = async (id: number): Promise<string> => `${(await stack.sql<{ version: number }>('select version from items where id = $1', [id]))[0]?.version}`;
-const change = async (id: number): Promise<void> => void (await stack.sql('update items set version = version + 1 where id = $1', [id]));
+const versionOf = async (id: number): Promise<string> =>
+  `${(await stack.sql<{ version: number }>('select version from items where id = $1', [id]))[0]?.version}`;
+const change = async (id: number): Promise<void> =>
+  void (await stack.sql('update items set version = version + 1 where id = $1', [id]));
 
 /** Reads through a sidecar until it serves the row as it is now, from the cache. */
 async function cached(app: App, id: number): Promise<string> {
@@ -49,7 +51,10 @@ async function cached(app: App, id: number): Promise<string> {
 
 /** No sidecar serves this version of a row, and soon. */
 async function notServed(id: number, version: string, withinMs = 3_000): Promise<void> {
-  for (const app of apps) await eventually(async () => expect((await app.get('items', `${id}`, onlyIfCached)).body).not.toBe(version), { withinMs });
+  for (const app of apps)
+    await eventually(async () => expect((await app.get('items', `${id}`, onlyIfCached)).body).not.toBe(version), {
+      withinMs,
+    });
 }
 
 /** Everything is cached again, and as it stands in Postgres. */
@@ -59,7 +64,10 @@ async function recovered(withinMs = 20_000): Promise<void> {
       async () => {
         for (let id = 1; id <= ROWS; id += 7) {
           await app.read('items', `${id}`, () => versionOf(id));
-          expect(await app.get('items', `${id}`, onlyIfCached)).toMatchObject({ status: 200, body: await versionOf(id) });
+          expect(await app.get('items', `${id}`, onlyIfCached)).toMatchObject({
+            status: 200,
+            body: await versionOf(id),
+          });
         }
       },
       { withinMs },
@@ -72,7 +80,9 @@ it('[I3] keeps no entry from before a commit that was streamed before it is visi
   const old = await cached(a, 1);
   await stack.sql("alter system set synchronous_standby_names = 'nobody'");
   await stack.sql('select pg_reload_conf()');
-  await eventually(async () => expect(await stack.sql('show synchronous_standby_names')).toEqual([{ synchronous_standby_names: 'nobody' }]));
+  await eventually(async () =>
+    expect(await stack.sql('show synchronous_standby_names')).toEqual([{ synchronous_standby_names: 'nobody' }]),
+  );
   const hanging = change(1);
   try {
     await notServed(1, old);
@@ -118,7 +128,8 @@ it('[I2] loses no invalidation when the invalidator is killed under load, again 
     await load;
   }
   await recovered();
-  for (let id = 1; id <= ROWS; id += 1) for (const app of apps) expect(await app.read('items', `${id}`, () => versionOf(id))).toBe(await versionOf(id));
+  for (let id = 1; id <= ROWS; id += 1)
+    for (const app of apps) expect(await app.read('items', `${id}`, () => versionOf(id))).toBe(await versionOf(id));
 }, 90_000);
 
 it('[I9] answers misses once Kafka has been away for too long, and recovers by itself', async () => {
@@ -156,7 +167,8 @@ it('[I7] costs misses only when Redis is stopped, flushed or goes back in time',
     await sidecar?.restart();
     await redis.restore(snapshot);
     // Redis holds the first version again; nobody may believe it.
-    for (let i = 0; i < 50; i += 1) for (const app of apps) expect((await app.get('items', '3', onlyIfCached)).body).not.toBe(old);
+    for (let i = 0; i < 50; i += 1)
+      for (const app of apps) expect((await app.get('items', '3', onlyIfCached)).body).not.toBe(old);
   } finally {
     await snapshot.remove();
   }
@@ -177,8 +189,15 @@ it('[I1] flushes a sidecar that slept until the stream no longer held what it ha
       expect(Number(offsets[0]?.high)).toBeGreaterThan(0);
       return offsets[0]?.high ?? '0';
     });
-    await eventually(async () => expect(Number((await admin.fetchTopicOffsets(stack.topic))[0]?.high)).toBeGreaterThan(Number(end) + 3), { withinMs: 20_000, everyMs: 100 });
-    await admin.deleteTopicRecords({ topic: stack.topic, partitions: [{ partition: 0, offset: `${Number(end) + 2}` }] });
+    await eventually(
+      async () =>
+        expect(Number((await admin.fetchTopicOffsets(stack.topic))[0]?.high)).toBeGreaterThan(Number(end) + 3),
+      { withinMs: 20_000, everyMs: 100 },
+    );
+    await admin.deleteTopicRecords({
+      topic: stack.topic,
+      partitions: [{ partition: 0, offset: `${Number(end) + 2}` }],
+    });
     await admin.disconnect();
   } finally {
     sidecar?.resume();
@@ -190,7 +209,12 @@ it('[I1] flushes a sidecar that slept until the stream no longer held what it ha
 it('[I10] begins a new epoch when the slot was lost, and serves nothing from before it', async () => {
   const [a] = apps as [App];
   const old = await cached(a, 5);
-  const epochs = async (): Promise<number> => ((await (await fetch(`${stack.sidecars[0]?.url}/v1/status`)).json()) as { sources: Record<string, { epoch: number }> }).sources[stack.source]?.epoch ?? 0;
+  const epochs = async (): Promise<number> =>
+    (
+      (await (await fetch(`${stack.sidecars[0]?.url}/v1/status`)).json()) as {
+        sources: Record<string, { epoch: number }>;
+      }
+    ).sources[stack.source]?.epoch ?? 0;
   const before = await epochs();
   stack.invalidator.hold();
   await stack.invalidator.kill();

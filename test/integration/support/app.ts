@@ -40,7 +40,12 @@ export class App {
   }
 
   /** Cache-aside as an application does it: the cached value, else `load` and a fill. Returns what the user would get. */
-  async read(namespace: string, key: string, load: () => Promise<string>, fill: Omit<Fill, 'lease'> = {}): Promise<string> {
+  async read(
+    namespace: string,
+    key: string,
+    load: () => Promise<string>,
+    fill: Omit<Fill, 'lease'> = {},
+  ): Promise<string> {
     const found = await this.get(namespace, key);
     if (found.status === 200) return found.body;
     const value = await load();
@@ -48,7 +53,12 @@ export class App {
     return value;
   }
 
-  async #call(method: string, namespace: string, key: string, init: { headers?: Readonly<Record<string, string>>; body?: string }): Promise<Answer> {
+  async #call(
+    method: string,
+    namespace: string,
+    key: string,
+    init: { headers?: Readonly<Record<string, string>>; body?: string },
+  ): Promise<Answer> {
     const response = await fetch(`${this.#base}/${encodeURIComponent(namespace)}/${encodeURIComponent(key)}`, {
       method,
       ...(init.headers && { headers: { ...init.headers } }),

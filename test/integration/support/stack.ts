@@ -28,7 +28,11 @@ export function useStack(options: StackOptions): { readonly stack: Stack; readon
 export async function cacheable(stack: Stack): Promise<void> {
   for (const app of appsOf(stack)) {
     for (const namespace of await namespacesOf(stack)) {
-      await eventually(async () => expect((await app.get(namespace, 'is-it-cacheable', { 'cache-control': 'no-cache' })).lease).toBeDefined(), { withinMs: 20_000 });
+      await eventually(
+        async () =>
+          expect((await app.get(namespace, 'is-it-cacheable', { 'cache-control': 'no-cache' })).lease).toBeDefined(),
+        { withinMs: 20_000 },
+      );
     }
   }
 }
