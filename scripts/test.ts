@@ -17,19 +17,25 @@ TIDEMARK_TEST_KAFKA_BROKERS and TIDEMARK_TEST_REDIS_URL).
 
 Everything after -- goes to vitest run. The last line says: N passed, N failed.`;
 
-/** What vitest's JSON reporter counts. A file that does not load, or an error outside of a test, is a failure too. */
+interface Report {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly testResults: readonly {
+    readonly status: string;
+    readonly assertionResults: readonly { readonly status: string }[];
+  }[];
+}
+
+/** What vitest's JSON reporter counts. A file that cannot be set up, or an error outside of a test, is a failure too. */
 function totals(file: string, code: number): { passed: number; failed: number } {
   try {
-    const report = JSON.parse(readFileSync(file, 'utf8')) as {
-      numPassedTests: number;
-      numFailedTests: number;
-      testResults: { status: string; assertionResults: unknown[] }[];
-    };
-    const brokenFiles = report.testResults.filter(
-      ({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0,
-    ).length;
-    const failed = report.numFailedTests + brokenFiles;
-    return { passed: report.numPassedTests, failed: failed === 0 && code !== 0 ? 1 : failed };
+    const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(file, 'utf8')) as Report;
+    const broken = testResults.filter(
+      ({ status, assertionResults }) =>
+        status === 'failed' && assertionResults.every((result) => result.status !== 'failed'),
+    );
+    const failed = numFailedTests + broken.length;
+    return { passed: numPassedTests, failed: failed === 0 && code !== 0 ? 1 : failed };
   } catch {
     return { passed: 0, failed: 1 }; // it ended before it could report
   }
