@@ -5,7 +5,8 @@ export type ListenAddress = { readonly host: string; readonly port: number } | {
 export function parseListenAddress(text: string): { readonly host: string; readonly port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:\s]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
-  if (match === null || port > 65_535) throw new Error('expected HOST:PORT with a port from 0 to 65535 (0: any free one), such as 127.0.0.1:7070');
+  if (match === null || port > 65_535)
+    throw new Error('expected HOST:PORT with a port from 0 to 65535 (0: any free one), such as 127.0.0.1:7070');
   return { host: match[1] ?? (match[2] === '' ? '0.0.0.0' : (match[2] as string)), port };
 }
 

@@ -21,7 +21,9 @@ export function loadConfigFile(path: string): TidemarkConfig {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new ConfigFileError(path, [{ path: '', message: `cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})` }]);
+    throw new ConfigFileError(path, [
+      { path: '', message: `cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})` },
+    ]);
   }
   return parseConfigText(path, text);
 }
@@ -33,7 +35,10 @@ export function parseConfigText(file: string, text: string): TidemarkConfig {
     throw new ConfigFileError(
       file,
       // The parser's first line says what and where; the rest draws the place.
-      document.errors.map((error) => ({ path: '', message: `not YAML: ${error.message.split('\n')[0] ?? error.code}` })),
+      document.errors.map((error) => ({
+        path: '',
+        message: `not YAML: ${error.message.split('\n')[0] ?? error.code}`,
+      })),
     );
   }
   const result = parseConfig(document.toJS({ maxAliasCount: 100 }));

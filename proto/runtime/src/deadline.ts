@@ -47,7 +47,7 @@ export class Deadlines {
         },
         (error: unknown) => {
           waiting.settled = true;
-          reject(error as Error);
+          reject(error instanceof Error ? error : new Error(String(error)));
         },
       );
     });
@@ -65,12 +65,16 @@ export class Deadlines {
     this.#queue = this.#queue.slice(this.#head);
     this.#head = 0;
     const oldest = this.#queue[0];
-    this.#timer = oldest === undefined ? undefined : setTimeout(this.#expire, Math.max(1, oldest.dueAt - performance.now()));
+    this.#timer =
+      oldest === undefined ? undefined : setTimeout(this.#expire, Math.max(1, oldest.dueAt - performance.now()));
   };
 }
 
 /** One promise with one deadline, for what happens seldom or with deadlines that differ. */
-export function withDeadline<T>(promise: Promise<T>, options: { readonly what: string; readonly deadlineMs: number }): Promise<T> {
+export function withDeadline<T>(
+  promise: Promise<T>,
+  options: { readonly what: string; readonly deadlineMs: number },
+): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const timer = setTimeout(() => reject(new DeadlineError(options.what, options.deadlineMs)), options.deadlineMs);
     promise.finally(() => clearTimeout(timer)).then(resolve, reject);

@@ -55,7 +55,8 @@ export class EnvError extends Error {
 /** Names that are ours but no setting of a service. */
 const FOREIGN = /^TIDEMARK_(?:TEST_.*|CACHE)$/;
 /** What Kubernetes and Docker inject for a Service that happens to be called "tidemark...". */
-const SERVICE_LINK = /^TIDEMARK_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)$/;
+const SERVICE_LINK =
+  /^TIDEMARK_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)$/;
 
 /**
  * Reads the settings of a service. An empty value counts as unset. Throws {@link EnvError} with every issue at once:
@@ -71,21 +72,24 @@ export function readEnv<S extends EnvSpec>(
   const settings: Record<string, unknown> = {};
   for (const [key, variable] of Object.entries(spec)) {
     const found = env[variable.name];
-    const text = found === undefined || found === '' ? variable.default : found;
-    if (text === undefined) {
-      if (variable.whenUnset === undefined) issues.push(`${variable.name}: found nothing, expected a value (${variable.description})`);
+    const given = found === undefined || found === '' ? variable.default : found;
+    if (given === undefined) {
+      if (variable.whenUnset === undefined)
+        issues.push(`${variable.name}: found nothing, expected a value (${variable.description})`);
       else settings[key] = variable.whenUnset.value;
       continue;
     }
     try {
-      settings[key] = variable.parse(text);
+      settings[key] = variable.parse(given);
     } catch (error) {
-      issues.push(`${variable.name}: found ${variable.secret === true ? 'a value that cannot be used' : JSON.stringify(text)}, ${(error as Error).message}`);
+      issues.push(
+        `${variable.name}: found ${variable.secret === true ? 'a value that cannot be used' : JSON.stringify(given)}, ${(error as Error).message}`,
+      );
     }
   }
   const names = Object.values(spec).map((variable) => variable.name);
   const known = new Set([...names, ...(options.alsoKnown ?? [])]);
-  for (const name of Object.keys(env).sort()) {
+  for (const name of Object.keys(env).toSorted()) {
     if (!name.startsWith('TIDEMARK_') || known.has(name) || FOREIGN.test(name) || SERVICE_LINK.test(name)) continue;
     const near = nearest(name, names);
     issues.push(`${name}: there is no such setting${near === undefined ? '' : `, did you mean ${near}?`}`);
@@ -100,7 +104,12 @@ export function helpText(spec: EnvSpec): string {
   const width = Math.max(...variables.map(({ name }) => name.length));
   return variables
     .map((variable) => {
-      const state = variable.default !== undefined ? `[${variable.default}]` : variable.whenUnset === undefined ? '[required]' : '[optional]';
+      const state =
+        variable.default !== undefined
+          ? `[${variable.default}]`
+          : variable.whenUnset === undefined
+            ? '[required]'
+            : '[optional]';
       return `  ${variable.name.padEnd(width)}  ${variable.description} ${state}`;
     })
     .join('\n');
@@ -132,7 +141,8 @@ export function duration(limits: { readonly min: string; readonly max: string })
   const max = parseDurationMs(limits.max) ?? Number.MAX_SAFE_INTEGER;
   return (found) => {
     const ms = parseDurationMs(found);
-    if (ms === undefined || ms < min || ms > max) throw new Error(`expected a duration from ${limits.min} to ${limits.max}, such as 250ms or 5s`);
+    if (ms === undefined || ms < min || ms > max)
+      throw new Error(`expected a duration from ${limits.min} to ${limits.max}, such as 250ms or 5s`);
     return ms;
   };
 }
@@ -140,7 +150,8 @@ export function duration(limits: { readonly min: string; readonly max: string })
 /** `host:port,host:port`, at least one. */
 export function hostPorts(found: string): readonly string[] {
   const list = found.split(',').map((part) => part.trim());
-  if (!list.every((part) => /^[^\s:,]+:\d{1,5}$/.test(part))) throw new Error('expected HOST:PORT, several divided by commas');
+  if (!list.every((part) => /^[^\s:,]+:\d{1,5}$/.test(part)))
+    throw new Error('expected HOST:PORT, several divided by commas');
   return list;
 }
 

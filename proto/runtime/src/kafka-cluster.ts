@@ -7,7 +7,9 @@ import { abandonConnection, type KafkaConnection } from './kafka-fixes.ts';
  * object and found through its symbol, so that brokers, TLS and SASL are those of the Kafka object.
  */
 interface InnerCluster {
-  readonly connectionPoolBuilder: { build(destination?: unknown): Promise<{ readonly pool: readonly KafkaConnection[] }> };
+  readonly connectionPoolBuilder: {
+    build(destination?: unknown): Promise<{ readonly pool: readonly KafkaConnection[] }>;
+  };
   connect(): Promise<void>;
   addTargetTopic(topic: string): Promise<void>;
   findLeaderForPartitions(topic: string, partitions: readonly number[]): Record<string, readonly number[]>;
@@ -68,9 +70,13 @@ export class TopicConnection {
         await this.#cluster.connect();
         await this.#cluster.addTargetTopic(this.#topic);
         const partitions = this.#cluster.findTopicPartitionMetadata(this.#topic).length;
-        if (partitions > 1) throw new Error(`topic ${this.#topic} has ${partitions} partitions, expected 1: their records would have no order`);
+        if (partitions > 1)
+          throw new Error(
+            `topic ${this.#topic} has ${partitions} partitions, expected 1: their records would have no order`,
+          );
         const leader = Object.keys(this.#cluster.findLeaderForPartitions(this.#topic, [PARTITION]))[0];
-        if (leader === undefined || leader === '-1') throw new Error(`topic ${this.#topic} has no leader at the moment`);
+        if (leader === undefined || leader === '-1')
+          throw new Error(`topic ${this.#topic} has no leader at the moment`);
         return this.#cluster.findBroker({ nodeId: leader });
       })(),
     );
@@ -79,15 +85,24 @@ export class TopicConnection {
   /** Oldest offset that is still there, and the offset that the next record will get. */
   async bounds(): Promise<{ readonly earliest: number; readonly next: number }> {
     const at = async (fromBeginning: boolean): Promise<number> => {
-      const answer = await this.#cluster.fetchTopicsOffset([{ topic: this.#topic, partitions: [{ partition: PARTITION }], fromBeginning }]);
+      const answer = await this.#cluster.fetchTopicsOffset([
+        { topic: this.#topic, partitions: [{ partition: PARTITION }], fromBeginning },
+      ]);
       return Number(answer[0]?.partitions[0]?.offset);
     };
     // One after the other: the first may have to connect.
-    return this.#within('asking Kafka for offsets', (async () => ({ earliest: await at(true), next: await at(false) }))());
+    return this.#within(
+      'asking Kafka for offsets',
+      (async () => ({ earliest: await at(true), next: await at(false) }))(),
+    );
   }
 
   /** Records from an offset on; waits up to `maxWaitMs` for the first. Rejects with KafkaJSOffsetOutOfRange as `name` where there are none. */
-  async fetch(options: { readonly offset: number; readonly maxBytes: number; readonly maxWaitMs: number }): Promise<FetchedPartition> {
+  async fetch(options: {
+    readonly offset: number;
+    readonly maxBytes: number;
+    readonly maxWaitMs: number;
+  }): Promise<FetchedPartition> {
     if (this.#leader === undefined) throw new Error('not open');
     const { offset, maxBytes, maxWaitMs } = options;
     const request = {
@@ -126,8 +141,12 @@ export class TopicConnection {
 }
 
 function createInnerCluster(kafka: Kafka): InnerCluster {
-  const symbol = Object.getOwnPropertySymbols(kafka).find(({ description }) => description === 'private:Kafka:createCluster');
+  const symbol = Object.getOwnPropertySymbols(kafka).find(
+    ({ description }) => description === 'private:Kafka:createCluster',
+  );
   if (symbol === undefined) throw new Error('this version of kafkajs keeps its cluster elsewhere (2.2.4 is expected)');
-  const create = (kafka as unknown as Record<symbol, (options: object) => InnerCluster>)[symbol] as (options: object) => InnerCluster;
+  const create = (kafka as unknown as Record<symbol, (options: object) => InnerCluster>)[symbol] as (
+    options: object,
+  ) => InnerCluster;
   return create({ metadataMaxAge: 300_000, allowAutoTopicCreation: false, isolationLevel: READ_UNCOMMITTED });
 }

@@ -90,7 +90,9 @@ let isApplied = false;
 export function applyKafkaFixes(): void {
   if (isApplied) return;
   isApplied = true;
-  fixRequestQueue((require('kafkajs/src/network/requestQueue') as { prototype: RequestQueue & Record<string, unknown> }).prototype);
+  fixRequestQueue(
+    (require('kafkajs/src/network/requestQueue') as { prototype: RequestQueue & Record<string, unknown> }).prototype,
+  );
   fixConnection((require('kafkajs/src/network/connection') as { prototype: KafkaConnection }).prototype);
 }
 
@@ -101,6 +103,7 @@ export function abandonConnection(connection: KafkaConnection): void {
 }
 
 function fixConnection(prototype: KafkaConnection): void {
+  // oxlint-disable-next-line typescript/unbound-method -- each is called with the connection as its this
   const { connect, processData, send } = prototype;
 
   prototype.connect = function (this: KafkaConnection): Promise<true> {
@@ -112,12 +115,16 @@ function fixConnection(prototype: KafkaConnection): void {
     const { promise, resolve, reject } = Promise.withResolvers<true>();
     state.connecting = { promise, reject };
     // The original never settles when a TLS peer ends the connection in the middle of the handshake.
-    const guard = setTimeout(() => breakConnection(this, connectionError(this, 'Connection timeout')), this.connectionTimeout + 500);
+    const guard = setTimeout(
+      () => breakConnection(this, connectionError(this, 'Connection timeout')),
+      this.connectionTimeout + 500,
+    );
     void promise.then(
       () => clearTimeout(guard),
       () => clearTimeout(guard),
     );
-    this.requestQueue.onTimeout = () => breakConnection(this, connectionError(this, 'a request was not answered in time'));
+    this.requestQueue.onTimeout = () =>
+      breakConnection(this, connectionError(this, 'a request was not answered in time'));
     connect.call(this).then(resolve, reject);
     return promise.finally(() => {
       state.connecting = undefined;
@@ -175,7 +182,9 @@ function fixRequestQueue(prototype: RequestQueue & Record<string, unknown>): voi
     this.destroy();
     const check = (): void => {
       const now = Date.now();
-      const late = [...this.inflight.values()].filter(({ sentAt, requestTimeout }) => sentAt !== null && now - sentAt > requestTimeout);
+      const late = [...this.inflight.values()].filter(
+        ({ sentAt, requestTimeout }) => sentAt !== null && now - sentAt > requestTimeout,
+      );
       for (const request of late) request.timeoutRequest();
       if (late.length > 0) this.onTimeout?.();
       else if (!this.isConnected() && this.inflight.size === 0) this.destroy();

@@ -7,7 +7,11 @@ export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] 
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** One JSON object a line on stdout; every line names the service and the instance. */
-export function createLogger(options: { readonly service: string; readonly instance: string; readonly level: LogLevel }): Logger {
+export function createLogger(options: {
+  readonly service: string;
+  readonly instance: string;
+  readonly level: LogLevel;
+}): Logger {
   return pino({
     level: options.level,
     base: { service: options.service, instance: options.instance },

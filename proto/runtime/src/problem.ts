@@ -38,7 +38,13 @@ export interface ProblemOptions {
 /** The document of RFC 9457 for a problem. */
 export function problemDocument(options: ProblemOptions): { readonly status: number; readonly body: string } {
   const { status, title } = PROBLEMS[options.code];
-  const document = { type: `urn:tidemark:problem:${options.code}`, title, status, detail: options.detail, ...options.extra };
+  const document = {
+    type: `urn:tidemark:problem:${options.code}`,
+    title,
+    status,
+    detail: options.detail,
+    ...options.extra,
+  };
   return { status, body: JSON.stringify(document) };
 }
 

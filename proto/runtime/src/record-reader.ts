@@ -140,7 +140,11 @@ export class RecordReader {
     const requestedAtMs = performance.now();
     let fetched: FetchedPartition;
     try {
-      fetched = await connection.fetch({ offset, maxBytes: this.#options.maxBytes ?? DEFAULT_MAX_BYTES, maxWaitMs: LONG_POLL_MS });
+      fetched = await connection.fetch({
+        offset,
+        maxBytes: this.#options.maxBytes ?? DEFAULT_MAX_BYTES,
+        maxWaitMs: LONG_POLL_MS,
+      });
     } catch (error) {
       if (!isNamed(error, 'KafkaJSOffsetOutOfRange')) throw error;
       await this.#reset(connection, offset, undefined);
@@ -160,8 +164,20 @@ export class RecordReader {
     }
     const records = fetched.messages
       .filter((message) => !message.isControlRecord && Number(message.offset) >= offset)
-      .map(({ offset: at, value, timestamp }) => ({ offset: Number(at), value: value ?? new Uint8Array(0), timestampMs: Number(timestamp) }));
-    await called(() => this.#options.onRecords({ records, highWatermark, nextOffset, requestedAtMs, caughtUp: nextOffset >= highWatermark }));
+      .map(({ offset: at, value, timestamp }) => ({
+        offset: Number(at),
+        value: value ?? new Uint8Array(0),
+        timestampMs: Number(timestamp),
+      }));
+    await called(() =>
+      this.#options.onRecords({
+        records,
+        highWatermark,
+        nextOffset,
+        requestedAtMs,
+        caughtUp: nextOffset >= highWatermark,
+      }),
+    );
   }
 
   /** The new start is known before anybody is told: what is flushed because of the break is filled again from there on. */
@@ -173,7 +189,10 @@ export class RecordReader {
     // What cannot be read is passed over, even if it is the newest record.
     const startOffset = known === undefined ? newestRecord(bounds) : Math.max(newestRecord(bounds), wantedOffset + 1);
     const reset: Reset = { reason, wantedOffset, startOffset };
-    this.#options.logger.warn({ topic: this.#options.topic, ...reset, ...bounds }, 'the records to read next are gone from Kafka');
+    this.#options.logger.warn(
+      { topic: this.#options.topic, ...reset, ...bounds },
+      'the records to read next are gone from Kafka',
+    );
     this.#next = startOffset;
     await called(() => this.#options.onReset(reset));
   }
@@ -191,7 +210,8 @@ export class RecordReader {
   /** Once an outage, and again when the reason changes. */
   #complain(error: unknown): void {
     const { topic, logger } = this.#options;
-    const isMissing = typeof error === 'object' && error !== null && 'type' in error && error.type === 'UNKNOWN_TOPIC_OR_PARTITION';
+    const isMissing =
+      typeof error === 'object' && error !== null && 'type' in error && error.type === 'UNKNOWN_TOPIC_OR_PARTITION';
     const complaint = isMissing ? 'the topic does not exist yet: waiting for it' : 'Kafka cannot be read: trying again';
     if (complaint === this.#complaint) {
       logger.debug({ topic, err: error }, complaint);
@@ -211,11 +231,13 @@ export async function readLastRecord(kafka: Kafka, topic: string): Promise<Kafka
     for (let offset = next - 1; offset >= earliest; offset--) {
       const { messages } = await connection.fetch({ offset, maxBytes: DEFAULT_MAX_BYTES, maxWaitMs: LONG_POLL_MS });
       const record = messages.find((message) => Number(message.offset) === offset && !message.isControlRecord);
-      if (record !== undefined) return { offset, value: record.value ?? new Uint8Array(0), timestampMs: Number(record.timestamp) };
+      if (record !== undefined)
+        return { offset, value: record.value ?? new Uint8Array(0), timestampMs: Number(record.timestamp) };
     }
     return undefined;
   } catch (error) {
-    if (typeof error === 'object' && error !== null && 'type' in error && error.type === 'UNKNOWN_TOPIC_OR_PARTITION') return undefined;
+    if (typeof error === 'object' && error !== null && 'type' in error && error.type === 'UNKNOWN_TOPIC_OR_PARTITION')
+      return undefined;
     throw error;
   } finally {
     connection.close();
@@ -231,7 +253,8 @@ function endOf({ messages }: FetchedPartition, offset: number): number {
   const last = messages.at(-1);
   if (last === undefined) return offset;
   const { firstOffset, lastOffsetDelta } = last.batchContext ?? {};
-  const batchEnd = firstOffset === undefined || lastOffsetDelta === undefined ? 0 : Number(firstOffset) + lastOffsetDelta + 1;
+  const batchEnd =
+    firstOffset === undefined || lastOffsetDelta === undefined ? 0 : Number(firstOffset) + lastOffsetDelta + 1;
   return Math.max(offset, Number(last.offset) + 1, batchEnd);
 }
 

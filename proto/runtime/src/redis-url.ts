@@ -34,7 +34,10 @@ export function parseRedisUrl(url: string): RedisTarget {
     if (node === null) throw new Error(EXPECTED);
     return { host: (node[1] as string).replace(/^\[|\]$/g, ''), port: Number(node[2] ?? scheme.port) };
   });
-  const path = (match[4] ?? '').split('/').filter((part) => part !== '').map(decodeURIComponent);
+  const path = (match[4] ?? '')
+    .split('/')
+    .filter((part) => part !== '')
+    .map(decodeURIComponent);
   const master = scheme.kind === 'sentinel' ? path.shift() : undefined;
   const db = Number(path.shift() ?? '0');
   const wrong =
@@ -44,7 +47,14 @@ export function parseRedisUrl(url: string): RedisTarget {
     path.length > 0 ||
     !Number.isInteger(db);
   if (wrong) throw new Error(EXPECTED);
-  return { kind: scheme.kind, nodes, ...(master === undefined ? {} : { master }), ...credentials(match[2]), db, tls: scheme.tls };
+  return {
+    kind: scheme.kind,
+    nodes,
+    ...(master === undefined ? {} : { master }),
+    ...credentials(match[2]),
+    db,
+    tls: scheme.tls,
+  };
 }
 
 /** `user:password`, `:password`, or (as redis-cli reads it) just `user`. */

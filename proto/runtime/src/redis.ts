@@ -91,7 +91,8 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
     noteChange();
   };
   const command = async (name: string, ...args: readonly RedisArgument[]): Promise<unknown> => {
-    if (connection.status !== 'ready') throw new RedisUnavailableError(`there is no connection to Redis (${connection.status})`);
+    if (connection.status !== 'ready')
+      throw new RedisUnavailableError(`there is no connection to Redis (${connection.status})`);
     if (inFlight >= maxInFlight) throw new RedisUnavailableError(`${inFlight} commands to Redis are not answered yet`);
     if (missed >= MAX_MISSED_DEADLINES) {
       const now = performance.now();
@@ -136,7 +137,8 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
 }
 
 function connect(target: RedisTarget, deadlineMs: number): Redis | Cluster {
-  const retryStrategy = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 6), 2000) * (0.5 + Math.random() / 2);
+  const retryStrategy = (attempt: number): number =>
+    Math.min(50 * 2 ** Math.min(attempt, 6), 2000) * (0.5 + Math.random() / 2);
   const tls = target.tls ? { tls: {} } : {};
   const common = {
     ...(target.username === undefined ? {} : { username: target.username }),
@@ -172,7 +174,7 @@ function connect(target: RedisTarget, deadlineMs: number): Redis | Cluster {
     return new Redis({
       ...common,
       sentinels: [...target.nodes],
-      name: target.master as string,
+      name: target.master,
       db: target.db,
       sentinelRetryStrategy: retryStrategy,
       failoverDetector: true,

@@ -63,12 +63,22 @@ export function answerHealth(health: Health, path: string, response: ServerRespo
 export function createHealthServer(health: Health): Server {
   return createServer((request, response) => {
     const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
-    if (request.method !== 'GET' && request.method !== 'HEAD') problem(response, { code: 'method-not-allowed', headers: { allow: 'GET, HEAD' } });
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      problem(response, { code: 'method-not-allowed', headers: { allow: 'GET, HEAD' } });
     else if (!answerHealth(health, path, response)) problem(response, { code: 'not-found' });
   });
 }
 
-function plain(response: ServerResponse, status: number, body: string, contentType = 'text/plain; charset=utf-8'): void {
-  response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body), 'cache-control': 'no-store' });
+function plain(
+  response: ServerResponse,
+  status: number,
+  body: string,
+  contentType = 'text/plain; charset=utf-8',
+): void {
+  response.writeHead(status, {
+    'content-type': contentType,
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+  });
   response.end(response.req.method === 'HEAD' ? undefined : body);
 }

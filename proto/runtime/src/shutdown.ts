@@ -10,7 +10,11 @@ export interface ShutdownStep {
  * Ends things in the order given. A step that fails is logged and does not keep the next from running; when all of them
  * together take longer than `deadlineMs`, the rest is left as it is. Resolves to whether everything ended well.
  */
-export async function shutdown(options: { readonly steps: readonly ShutdownStep[]; readonly deadlineMs: number; readonly logger: Logger }): Promise<boolean> {
+export async function shutdown(options: {
+  readonly steps: readonly ShutdownStep[];
+  readonly deadlineMs: number;
+  readonly logger: Logger;
+}): Promise<boolean> {
   const { steps, deadlineMs, logger } = options;
   let current = '';
   let clean = true;

@@ -4,7 +4,7 @@ import type { Lsn } from '../lsn.ts';
 export interface LogHeader {
   /** Names this run of the log; entries of another generation are unreachable. */
   readonly generation: string;
-  /** Counts changes of the set of namespaces that are applied. */
+  /** Names the set of namespaces that are applied since it last changed; never used twice. */
   readonly adoption: string;
   readonly epoch: number;
   /** Key fences are complete for positions above this. */
@@ -18,12 +18,15 @@ export interface LogHeader {
   readonly offset: string;
   /** Digest of the set of namespaces that are applied. */
   readonly digest: string;
+  /** Name of the newest part of a batch whose last part is still to come, or '-'. */
+  readonly parts: string;
 }
 
 /** Undefined for a header that this version does not understand; the caller treats the log as missing. */
 export function parseHeader(text: string): LogHeader | undefined {
-  const [version, generation, adoption, epoch, from, tagFrom, to, visible, offset, digest, ...rest] = text.split(' ');
-  if (version !== '1' || !generation || !isDigits(adoption) || !isDigits(offset) || !digest || rest.length > 0)
+  const [version, generation, adoption, epoch, from, tagFrom, to, visible, offset, digest, parts, ...rest] =
+    text.split(' ');
+  if (version !== '1' || !generation || !adoption || !isDigits(offset) || !digest || !parts || rest.length > 0)
     return undefined;
   const numbers = {
     epoch: exact(epoch),
@@ -32,7 +35,7 @@ export function parseHeader(text: string): LogHeader | undefined {
     to: exact(to),
     visible: exact(visible),
   };
-  return areExact(numbers) ? { generation, adoption, ...numbers, offset, digest } : undefined;
+  return areExact(numbers) ? { generation, adoption, ...numbers, offset, digest, parts } : undefined;
 }
 
 /** State of a namespace in a log. */
@@ -47,7 +50,7 @@ export interface PairState {
 /** Undefined for anything else than what the scripts write; the caller treats the namespace as unknown. */
 export function parsePair(text: string): PairState | undefined {
   const [adoption, from, fence, ...rest] = text.split(' ');
-  if (!isDigits(adoption) || rest.length > 0) return undefined;
+  if (!adoption || rest.length > 0) return undefined;
   const numbers = { from: exact(from), fence: exact(fence) };
   return areExact(numbers) ? { adoption, ...numbers } : undefined;
 }

@@ -1,3 +1,4 @@
+export * from './calls.ts';
 export * from './header.ts';
 export * from './layout.ts';
 export * from './scripts.ts';

@@ -12,16 +12,16 @@
 const HEADER = `
 local function parse_header(text)
   if not text then return nil end
-  local f = { string.match(text, '^1 (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$') }
-  if #f ~= 9 then return nil end
+  local f = { string.match(text, '^1 (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+)$') }
+  if #f ~= 10 then return nil end
   return { generation = f[1], adoption = f[2], epoch = f[3], from = tonumber(f[4]), tagFrom = tonumber(f[5]),
-           to = tonumber(f[6]), visible = tonumber(f[7]), offset = f[8], digest = f[9] }
+           to = tonumber(f[6]), visible = tonumber(f[7]), offset = f[8], digest = f[9], parts = f[10] }
 end
 local function read_header(key) return parse_header(redis.call('GET', key)) end
 local function num(n) return string.format('%.0f', n) end
 local function write_header(key, h)
   local text = table.concat({ '1', h.generation, h.adoption, h.epoch, num(h.from), num(h.tagFrom), num(h.to),
-    num(h.visible), h.offset, h.digest }, ' ')
+    num(h.visible), h.offset, h.digest, h.parts }, ' ')
   redis.call('SET', key, text)
   return text
 end
@@ -50,20 +50,19 @@ end
  * counted, a pair that is applied no more would come to life again under the same number in the next generation.)
  *
  * KEYS log, K, T, then a pair key a namespace.
- * ARGV expected generation ('' when the log is missing), new generation, epoch, position, visible, next offset, digest.
+ * ARGV header that was seen ('' when the log is missing), new generation, epoch, position, visible, next offset, digest.
  * Returns {status, header}: 'ok', or 'changed' when another applier was faster.
  */
 export const BEGIN_SCRIPT = `${HEADER}${PAIR}
 local text = redis.call('GET', KEYS[1])
-local h = parse_header(text)
-if (h and h.generation or '') ~= ARGV[1] then return { 'changed', text } end
+if (text or '') ~= ARGV[1] then return { 'changed', text } end
 redis.call('UNLINK', KEYS[2], KEYS[3])
 redis.call('ZADD', KEYS[2], '+inf', SENTINEL)
 redis.call('ZADD', KEYS[3], '+inf', SENTINEL)
 local at = tonumber(ARGV[4])
 for i = 4, #KEYS do write_pair(KEYS[i], ARGV[2], { from = at, fence = 0 }) end
 return { 'ok', write_header(KEYS[1], { generation = ARGV[2], adoption = ARGV[2], epoch = ARGV[3], from = at,
-  tagFrom = at, to = at, visible = tonumber(ARGV[5]), offset = ARGV[6], digest = ARGV[7] }) }
+  tagFrom = at, to = at, visible = tonumber(ARGV[5]), offset = ARGV[6], digest = ARGV[7], parts = '-' }) }
 `;
 
 /**
@@ -81,22 +80,22 @@ if not h or h.generation ~= ARGV[1] or h.adoption ~= ARGV[2] then return { 'chan
 for i = 2, #KEYS do
   write_pair(KEYS[i], ARGV[3], read_pair(KEYS[i], h.adoption) or { from = h.to, fence = 0 })
 end
-h.adoption = ARGV[3]
-h.digest = ARGV[4]
+h.adoption, h.digest, h.parts = ARGV[3], ARGV[4], '-'
 return { 'ok', write_header(KEYS[1], h) }
 `;
 
 /**
  * Applies everything that was committed in (from, to], or a part of it (protocol R6). A batch with more fences than one
- * call should have is applied in parts: each raises its fences and deletes what they forbid, and only the call that is
- * not partial, which must be the last, moves \`to\`. It alone names the pairs.
+ * call should have is applied in parts: each raises its fences and deletes what they forbid, and only the last one, which
+ * also names the pairs, moves `to`. Redis may lose the first parts in between without going back to before `from` (a
+ * failover to a replica that had not heard of them), so each part leaves a name in the header that the next one must find.
  *
  * KEYS log, K, T, then P pair keys, then an entry key a key fence.
- * ARGV generation, adoption, epoch, from, to, visible, next offset, most fences, '1' for a part or '0', P, number of key
- *      fences, then P namespace fences (0 for none), then (member, position) a key fence, then (member, position) a tag
- *      fence.
+ * ARGV generation, adoption, epoch, from, to, visible, next offset, most fences, name of the part before ('-' for the first),
+ *      name of this part ('-' for the last: moves `to`), P, number of key fences, then P namespace fences (0 for none), then
+ *      (member, position) a key fence, then (member, position) a tag fence.
  * Returns {status, header, entries deleted}: 'ok'; 'duplicate'; 'hole' (Redis is behind: read Kafka again from the
- * header's offset); 'changed' (other generation, adoption or epoch: look at the header); 'missing' (no log: begin a
+ * header's offset); 'changed' (other generation, adoption, epoch or parts: look at the header); 'missing' (no log: begin a
  * generation); 'damaged' (its fences were evicted: likewise).
  */
 export const APPLY_SCRIPT = `${HEADER}${PAIR}
@@ -105,20 +104,20 @@ local h = parse_header(text)
 if not h then return { 'missing', text, 0 } end
 if not intact(KEYS[2]) or not intact(KEYS[3]) then return { 'damaged', text, 0 } end
 if h.generation ~= ARGV[1] or h.adoption ~= ARGV[2] or h.epoch ~= ARGV[3] then return { 'changed', text, 0 } end
-local from, to, visible = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local whole = ARGV[9] == '0'
+local from, to, visible, part = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[10]
 if from > h.to then return { 'hole', text, 0 } end
 if to <= h.to then
-  if whole then
+  if part == '-' then
     h.visible = math.max(visible, h.visible)
     if tonumber(ARGV[7]) > tonumber(h.offset) then h.offset = ARGV[7] end
     text = write_header(KEYS[1], h)
   end
   return { 'duplicate', text, 0 }
 end
-local most, pairs_, fences = tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])
+if ARGV[9] ~= '-' and ARGV[9] ~= h.parts then return { 'changed', text, 0 } end
+local most, pairs_, fences = tonumber(ARGV[8]), tonumber(ARGV[11]), tonumber(ARGV[12])
 for i = 1, pairs_ do
-  local key, fence = KEYS[3 + i], tonumber(ARGV[11 + i])
+  local key, fence = KEYS[3 + i], tonumber(ARGV[12 + i])
   local p = read_pair(key, h.adoption)
   if not p then
     -- Its state was evicted: what the log held for it before this batch is not known to be complete any more.
@@ -129,7 +128,7 @@ for i = 1, pairs_ do
   end
 end
 local deleted = 0
-local at = 11 + pairs_
+local at = 12 + pairs_
 for i = 1, fences do
   local member, lsn, entry = ARGV[at + 2 * i - 1], ARGV[at + 2 * i], KEYS[3 + pairs_ + i]
   redis.call('ZADD', KEYS[2], 'GT', lsn, member)
@@ -148,7 +147,8 @@ local function trim(key, from)
 end
 h.from = trim(KEYS[2], h.from)
 h.tagFrom = trim(KEYS[3], h.tagFrom)
-if whole then h.to, h.visible, h.offset = to, math.max(visible, h.visible), ARGV[7] end
+h.parts = part
+if part == '-' then h.to, h.visible, h.offset = to, math.max(visible, h.visible), ARGV[7] end
 return { 'ok', write_header(KEYS[1], h), deleted }
 `;
 
@@ -184,7 +184,7 @@ return 'ok'
 /**
  * Reads a tagged entry together with the fences of its tags. An untagged one needs only an MGET of the same keys.
  *
- * KEYS log, pair, entry, T. ARGV prefix of the tag members (\`<rules hash>:\`).
+ * KEYS log, pair, entry, T. ARGV prefix of the tag members (`<rules hash>:`).
  * Returns {log, pair, entry}, each nil where missing; the entry is nil also when a fence on one of its tags is newer, or
  * when the log no longer knows.
  */

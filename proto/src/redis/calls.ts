@@ -1,0 +1,130 @@
+import type { Lsn } from '../lsn.ts';
+import { parseHeader, type LogHeader } from './header.ts';
+import { fenceMember, type BucketKeys } from './layout.ts';
+
+/** Keys and arguments of one call of a script, in the order that scripts.ts documents. */
+export interface ScriptCall {
+  readonly keys: readonly string[];
+  readonly args: readonly (string | number)[];
+}
+
+/** A fence on a key or a tag of a namespace. */
+export interface Fence {
+  /** Hash of the namespace's rules, 16 hex digits. */
+  readonly pair: string;
+  readonly name: string;
+  readonly lsn: Lsn;
+}
+
+/** Where a log begins, or what a batch moves it to. */
+export interface LogPosition {
+  readonly epoch: number;
+  readonly to: Lsn;
+  readonly visible: Lsn;
+  /** Kafka offset of the record that comes next. */
+  readonly nextOffset: number;
+}
+
+/** A call of BEGIN_SCRIPT. */
+export function beginCall(
+  keys: BucketKeys,
+  options: {
+    readonly position: LogPosition;
+    /** The header that was seen, as it stands in Redis; '' when there was none. */
+    readonly seen: string;
+    readonly generation: string;
+    readonly digest: string;
+    readonly pairs: readonly string[];
+  },
+): ScriptCall {
+  const { position, seen, generation, digest, pairs } = options;
+  return {
+    keys: [keys.log, keys.keyFences, keys.tagFences, ...pairs.map(keys.pair)],
+    args: [seen, generation, position.epoch, position.to, position.visible, position.nextOffset, digest],
+  };
+}
+
+/** A call of ADOPT_SCRIPT. */
+export function adoptCall(
+  keys: BucketKeys,
+  options: {
+    readonly header: LogHeader;
+    readonly adoption: string;
+    readonly digest: string;
+    readonly pairs: readonly string[];
+  },
+): ScriptCall {
+  const { header, adoption, digest, pairs } = options;
+  return { keys: [keys.log, ...pairs.map(keys.pair)], args: [header.generation, header.adoption, adoption, digest] };
+}
+
+/** A call of APPLY_SCRIPT. */
+export function applyCall(
+  keys: BucketKeys,
+  options: {
+    /** The header that was seen: the call is refused when another generation or adoption has begun since. */
+    readonly header: LogHeader;
+    readonly position: LogPosition;
+    readonly from: Lsn;
+    readonly maxFences: number;
+    /** Names of the part before this one ('-': this is the first) and of this one ('-': this is the last, or the only one). */
+    readonly after: string;
+    readonly part: string;
+    /** Namespaces with their newest fence, 0 for none; only in the last part. */
+    readonly pairs: readonly { readonly pair: string; readonly lsn: Lsn }[];
+    readonly keyFences: readonly Fence[];
+    readonly tagFences: readonly Fence[];
+  },
+): ScriptCall {
+  const { header, position, from, maxFences, after, part, pairs, keyFences, tagFences } = options;
+  const { generation, adoption } = header;
+  const callKeys = [keys.log, keys.keyFences, keys.tagFences];
+  const args: (string | number)[] = [generation, adoption, position.epoch, from, position.to, position.visible];
+  args.push(position.nextOffset, maxFences, after, part, pairs.length, keyFences.length);
+  for (const { pair, lsn } of pairs) {
+    callKeys.push(keys.pair(pair));
+    args.push(lsn);
+  }
+  for (const { pair, name, lsn } of keyFences) {
+    callKeys.push(keys.entry(generation, pair, name));
+    args.push(fenceMember(pair, name), lsn);
+  }
+  for (const { pair, name, lsn } of tagFences) args.push(fenceMember(pair, name), lsn);
+  return { keys: callKeys, args };
+}
+
+export type LogStatus = 'ok' | 'duplicate' | 'hole' | 'changed' | 'missing' | 'damaged';
+
+/** What the three scripts answer. */
+export interface LogReply {
+  readonly status: LogStatus;
+  /** The header after the call as it stands in Redis; '' when there is none. */
+  readonly text: string;
+  /** The same, understood; undefined when there is none, or one of another version. */
+  readonly header: LogHeader | undefined;
+  /** Entries that were deleted because a fence forbids them. */
+  readonly deleted: number;
+}
+
+const STATUSES: ReadonlySet<string> = new Set<LogStatus>(['ok', 'duplicate', 'hole', 'changed', 'missing', 'damaged']);
+
+/** Throws a RangeError when this is no answer of those scripts. */
+export function parseLogReply(reply: unknown): LogReply {
+  const [status, found, deleted] = Array.isArray(reply) ? (reply as unknown[]) : [];
+  const word = toText(status);
+  if (!STATUSES.has(word)) throw new RangeError(`Redis answered ${JSON.stringify(word)} to a script of the fence log`);
+  const text = toText(found);
+  return {
+    status: word as LogStatus,
+    text,
+    header: parseHeader(text),
+    deleted: typeof deleted === 'number' ? deleted : 0,
+  };
+}
+
+const decoder = new TextDecoder();
+
+function toText(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return value instanceof Uint8Array ? decoder.decode(value) : '';
+}
