@@ -24,6 +24,8 @@ export async function openSession(options: {
     failed = true;
   });
   await client.connect();
+  // Nothing we commit may hang with synchronous replication; what a failover loses of it is made again.
+  await client.query('set synchronous_commit = local');
   return client;
 }
 

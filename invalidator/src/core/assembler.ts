@@ -12,8 +12,12 @@ export type Assembled =
   | { readonly kind: 'nothing' }
   /** The meaning of this relation must be told with {@link Assembler.define} before the next message. */
   | { readonly kind: 'relation'; readonly relation: RelationMessage }
-  /** A transaction, or a message outside of any, is complete; `xid` is absent for the latter. */
-  | { readonly kind: 'committed'; readonly xid?: number; readonly committed: CommittedChanges }
+  /** A transaction, or a message outside of any, is complete; `transaction` is absent for the latter. */
+  | {
+      readonly kind: 'committed';
+      readonly transaction?: { readonly xid: number; readonly start: Lsn };
+      readonly committed: CommittedChanges;
+    }
   /** Nothing that concerns us, but the stream has come this far. */
   | { readonly kind: 'passed'; readonly lsn: Lsn; readonly heartbeat: boolean };
 
@@ -73,7 +77,7 @@ export class Assembler {
         };
         return NOTHING;
       case 'commit':
-        return this.#commit(message.end);
+        return this.#commit(message);
       case 'relation':
         return { kind: 'relation', relation: message };
       case 'truncate':
@@ -101,11 +105,11 @@ export class Assembler {
       for (const table of target.tables) changes.addWholeTable(table, this.#rules.columns.get(table) ?? []);
   }
 
-  #commit(end: Lsn): Assembled {
+  #commit({ start, end }: { readonly start: Lsn; readonly end: Lsn }): Assembled {
     const { xid, committedAtUs, changes } = this.#transaction();
     this.#open = undefined;
     if (changes.tables.size === 0 && changes.purges.length === 0) return { kind: 'passed', lsn: end, heartbeat: false };
-    return { kind: 'committed', xid, committed: { commit: end, committedAtUs, changes } };
+    return { kind: 'committed', transaction: { xid, start }, committed: { commit: end, committedAtUs, changes } };
   }
 
   #message({ prefix, transactional, lsn, content }: Extract<PgMessage, { kind: 'message' }>): Assembled {

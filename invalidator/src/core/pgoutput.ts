@@ -15,7 +15,8 @@ export interface RelationColumn {
 
 export type PgMessage =
   | { readonly kind: 'begin'; readonly xid: number; readonly committedAtUs: number }
-  | { readonly kind: 'commit'; readonly end: Lsn }
+  /** `start` and `end` of the commit record. */
+  | { readonly kind: 'commit'; readonly start: Lsn; readonly end: Lsn }
   | {
       readonly kind: 'relation';
       readonly oid: number;
@@ -75,7 +76,11 @@ function decode(bytes: Buffer): PgMessage {
         xid: bytes.readUInt32BE(17),
       };
     case 0x43: // C
-      return { kind: 'commit', end: lsnFromBigInt(bytes.readBigUInt64BE(10)) };
+      return {
+        kind: 'commit',
+        start: lsnFromBigInt(bytes.readBigUInt64BE(2)),
+        end: lsnFromBigInt(bytes.readBigUInt64BE(10)),
+      };
     case 0x49: // I
       expectByte(bytes, 5, 0x4e);
       return { kind: 'insert', oid: bytes.readUInt32BE(1), newAt: 6 };

@@ -4,6 +4,9 @@ import type { Lsn } from '@tidemark/proto';
 export interface Unseen {
   /** As the stream gave it, 32 bits. */
   readonly xid: number;
+  /** Where its commit record begins: a slot that is confirmed beyond it never delivers it again. */
+  readonly start: Lsn;
+  /** Its commit position: where the record ends. */
   readonly commit: Lsn;
 }
 
@@ -21,8 +24,8 @@ export class VisibleClock {
   }
 
   /** In stream order. O(1). */
-  announce(xid: number, commit: Lsn): void {
-    if (commit > this.#floor) this.#unseen.push({ xid, commit });
+  announce(transaction: Unseen): void {
+    if (transaction.commit > this.#floor) this.#unseen.push(transaction);
   }
 
   /** Those not yet seen that were committed at or before a position, oldest first. */
@@ -39,6 +42,11 @@ export class VisibleClock {
   saw(asked: readonly Unseen[], still: ReadonlySet<number>): void {
     const seen = new Set(asked.filter(({ xid }) => !still.has(xid)).map(({ commit }) => commit));
     if (seen.size > 0) this.#unseen = this.#unseen.filter(({ commit }) => !seen.has(commit));
+  }
+
+  /** The largest position at or before `to` whose confirmation still lets the slot deliver every unseen transaction again. */
+  confirmable(to: Lsn): Lsn {
+    return Math.min(to, this.#unseen[0]?.start ?? to);
   }
 
   /** The largest position at or before `to` with no unseen commit at or before it; never falls while `to` grows. */

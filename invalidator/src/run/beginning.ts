@@ -23,6 +23,8 @@ export interface Beginning {
   readonly timeline: number;
   readonly from: Lsn;
   readonly visible: Lsn;
+  /** Where the slot stands. */
+  readonly confirmed: Lsn;
   /** Claims of the record before the first one that still hold; all for a new epoch, which has no WAL from before. */
   readonly proven: ReadonlySet<bigint> | 'all';
   readonly isNew: boolean;
@@ -56,7 +58,8 @@ export async function findBeginning(options: {
   if (decision.kind === 'continue') {
     const { epoch, from, visible } = decision;
     logger.info({ epoch, from: formatLsn(from), visible: formatLsn(visible) }, 'continuing the stream');
-    return { epoch, systemId, timeline, from, visible, proven: provenBy(newest), isNew: false };
+    const confirmed = found.state === 'usable' ? found.confirmed : 0;
+    return { epoch, systemId, timeline, from, visible, confirmed, proven: provenBy(newest), isNew: false };
   }
   const { epoch, reason } = decision;
   logger.warn(
@@ -67,7 +70,7 @@ export async function findBeginning(options: {
   if (slot.state !== 'missing') await dropSlot(client, config.slot);
   const { start, snapshot } = await makeSlot({ context, client, server, stop });
   await untilSeen({ context, client, snapshot, stop });
-  return { epoch, systemId, timeline, from: start, visible: start, proven: 'all', isNew: true };
+  return { epoch, systemId, timeline, from: start, visible: start, confirmed: start, proven: 'all', isNew: true };
 }
 
 async function makeSlot(options: {

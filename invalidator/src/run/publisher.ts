@@ -35,8 +35,8 @@ export interface PublisherOptions {
   readonly append: (record: Uint8Array) => Promise<void>;
   /** Rules hashes that a record which begins at `from` may claim. */
   readonly coversAt: (from: Lsn) => readonly bigint[];
-  /** Everything up to here is durable and visible: the slot may let it go. */
-  readonly confirm: (position: Lsn) => void;
+  /** Everything up to here is durable in Kafka. */
+  readonly onDurable: (position: Lsn) => void;
   /** There is room in the outbox. */
   readonly onRoom: () => void;
   readonly onPublished: (published: Published) => void;
@@ -92,7 +92,7 @@ export class Publisher {
   }
 
   async #publish(): Promise<void> {
-    const { identity, outbox, watch, append, coversAt, confirm, onRoom, onPublished, wallMs } = this.#options;
+    const { identity, outbox, watch, append, coversAt, onDurable, onRoom, onPublished, wallMs } = this.#options;
     this.#news = false;
     this.#begunAtMs = performance.now();
     const { rows, ...record } = outbox.take();
@@ -109,7 +109,7 @@ export class Publisher {
     });
     await append(bytes);
     this.#visible = visible;
-    confirm(visible);
+    onDurable(record.to);
     onPublished({
       from: record.from,
       to: record.to,

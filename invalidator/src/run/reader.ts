@@ -97,7 +97,7 @@ export class StreamReader {
       outbox.advance(made.lsn);
       onNews(made.heartbeat);
     } else if (made.kind === 'committed') {
-      if (made.xid !== undefined) clock.announce(made.xid, made.committed.commit);
+      if (made.transaction !== undefined) clock.announce({ ...made.transaction, commit: made.committed.commit });
       if (outbox.add(made.committed)) onNews(false);
     }
   }

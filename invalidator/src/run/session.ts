@@ -152,7 +152,8 @@ export class Session {
       visible: beginning.visible,
       append: (record) => log.append(record),
       coversAt: (from) => coverage.coversAt(from),
-      confirm: (position) => stream.confirm(position),
+      // What is not visible yet must come again after a restart, or its visibility could never be asked for.
+      onDurable: (to) => stream.confirm(clock.confirmable(to)),
       onRoom: () => reader.drain(),
       onPublished: (published) => {
         metrics.published(published);
@@ -195,8 +196,7 @@ export class Session {
       }),
       (opened) => opened.close(),
     );
-    // The first record after a start says whatever is known already.
-    stream.confirm(beginning.visible);
+    stream.confirm(beginning.confirmed);
     reader.attach(stream);
     this.#heardAtMs = performance.now();
     const publishing = publisher.run();
