@@ -37,7 +37,12 @@ const nameOf = async (id: number): Promise<string> =>
   (await used.stack.sql<{ name: string }>('select name from users where id = $1', [id]))[0]?.name ?? 'none';
 
 /** Puts a value with a fresh lease and sees it served. */
-async function cache(app: App, namespace: string, key: string, value: string, tags?: readonly string[]): Promise<void> {
+async function cache(
+  app: App,
+  [namespace, key]: [string, string],
+  value: string,
+  tags?: readonly string[],
+): Promise<void> {
   await eventually(async () => {
     const { lease } = await app.get(namespace, key, { 'cache-control': 'no-cache' });
     expect((await app.put(namespace, key, value, { lease, ...(tags && { tags }) })).status).toBeOneOf([201, 204]);
@@ -64,7 +69,7 @@ function pair(): [App, App] {
 
 it('serves what one sidecar stored through the other, and no old value from either once the row has changed', async () => {
   const [a, b] = pair();
-  await cache(a, 'users', '1', await nameOf(1));
+  await cache(a, ['users', '1'], await nameOf(1));
   expect(await b.get('users', '1')).toMatchObject({
     status: 200,
     body: 'name-0',
@@ -81,7 +86,7 @@ it('[I5] refuses a fill that was read before the change and arrives after it', a
   const { lease } = await a.get('users', '2');
   expect(lease).toBeDefined();
   const old = await nameOf(2);
-  await cache(b, 'users', '2', old);
+  await cache(b, ['users', '2'], old);
   await used.stack.sql("update users set name = 'name-1' where id = 2");
   await gone('users', '2');
   expect((await a.put('users', '2', old, { lease })).status).toBe(409);
@@ -90,23 +95,23 @@ it('[I5] refuses a fill that was read before the change and arrives after it', a
 
 it('evicts the old and the new key when a primary key or another key column changes', async () => {
   const [a] = pair();
-  await cache(a, 'users', '3', 'three');
-  await cache(a, 'users', '3000', 'nobody yet');
-  await cache(a, 'users', 'by-email:u3@example.com', 'three');
-  await cache(a, 'users', 'by-email:new@example.com', 'nobody yet');
+  await cache(a, ['users', '3'], 'three');
+  await cache(a, ['users', '3000'], 'nobody yet');
+  await cache(a, ['users', 'by-email:u3@example.com'], 'three');
+  await cache(a, ['users', 'by-email:new@example.com'], 'nobody yet');
   await used.stack.sql("update users set id = 3000, email = 'new@example.com' where id = 3");
   for (const key of ['3', '3000', 'by-email:u3@example.com', 'by-email:new@example.com']) await gone('users', key);
 });
 
 it('evicts tagged entries in both layers', async () => {
   const [a, b] = pair();
-  await cache(a, 'users', 'page-of-4', 'no orders', ['user:4']);
-  await cache(a, 'users', 'page-of-5', 'no orders', ['user:5']);
+  await cache(a, ['users', 'page-of-4'], 'no orders', ['user:4']);
+  await cache(a, ['users', 'page-of-5'], 'no orders', ['user:5']);
   expect((await b.get('users', 'page-of-4')).status).toBe(200);
   await used.stack.sql('insert into orders values (1, 4, 10)');
   await gone('users', 'page-of-4');
   expect((await b.get('users', 'page-of-5')).status).toBe(200);
-  await cache(a, 'users', 'page-of-4', 'one order', ['user:4']);
+  await cache(a, ['users', 'page-of-4'], 'one order', ['user:4']);
   await used.stack.sql('update orders set user_id = 5 where id = 1');
   await gone('users', 'page-of-4');
   await gone('users', 'page-of-5');
@@ -123,15 +128,15 @@ it('forgets that a row does not exist when it is inserted, and a row when it is 
   await used.stack.sql("insert into notes values (1, 'here')");
   for (const app of used.apps)
     await eventually(async () => expect((await app.get('notes', '1')).cacheStatus).not.toContain('negative'));
-  await cache(a, 'notes', '1', 'here');
+  await cache(a, ['notes', '1'], 'here');
   await used.stack.sql('delete from notes where id = 1');
   await gone('notes', '1');
 });
 
 it('flushes the namespace on TRUNCATE', async () => {
   const [a] = pair();
-  await cache(a, 'notes', '7', 'seven');
-  await cache(a, 'measures', '7', 'other namespace');
+  await cache(a, ['notes', '7'], 'seven');
+  await cache(a, ['measures', '7'], 'other namespace');
   await used.stack.sql('truncate notes');
   await gone('notes', '7');
   expect((await a.get('measures', '7')).status).toBe(200);
@@ -139,22 +144,22 @@ it('flushes the namespace on TRUNCATE', async () => {
 
 it('follows rows of partitions under the name of their root, TRUNCATE of one and new ones included', async () => {
   const [a] = pair();
-  await cache(a, 'measures', '1', 'none');
+  await cache(a, ['measures', '1'], 'none');
   await used.stack.sql("insert into measures values (1, '2025-05-05', 10)");
   await gone('measures', '1');
-  await cache(a, 'measures', '1', '10');
+  await cache(a, ['measures', '1'], '10');
   await used.stack.sql("update measures set day = '2026-05-05' where id = 1");
   await gone('measures', '1');
-  await cache(a, 'measures', '1', '10');
+  await cache(a, ['measures', '1'], '10');
   await used.stack.sql('truncate measures_2026');
   await gone('measures', '1');
   await used.stack.sql(
     "create table measures_2027 partition of measures for values from ('2027-01-01') to ('2028-01-01')",
   );
-  await cache(a, 'measures', '1', 'none');
+  await cache(a, ['measures', '1'], 'none');
   await used.stack.sql("insert into measures values (1, '2027-05-05', 20)");
   await gone('measures', '1');
-  await cache(a, 'measures', '1', '20');
+  await cache(a, ['measures', '1'], '20');
   await used.stack.sql('alter table measures detach partition measures_2027');
   await gone('measures', '1');
 });
@@ -162,15 +167,15 @@ it('follows rows of partitions under the name of their root, TRUNCATE of one and
 it('goes on evicting while columns are added, dropped and renamed, and coarser when a rule has lost its column', async () => {
   const [a] = pair();
   await used.stack.sql("insert into notes values (20, 'a')");
-  await cache(a, 'notes', '20', 'a');
+  await cache(a, ['notes', '20'], 'a');
   await used.stack.sql("alter table notes add column extra int default 7; update notes set body = 'b' where id = 20");
   await gone('notes', '20');
-  await cache(a, 'notes', '20', 'b');
+  await cache(a, ['notes', '20'], 'b');
   await used.stack.sql(
     "alter table notes drop column extra; alter table notes rename column body to text; update notes set text = 'c' where id = 20",
   );
   await gone('notes', '20');
-  await cache(a, 'notes', '20', 'c');
+  await cache(a, ['notes', '20'], 'c');
   await used.stack.sql("alter table notes rename column id to number; update notes set text = 'd' where number = 20");
   await gone('notes', '20');
   await used.stack.sql('alter table notes rename column number to id');
@@ -179,19 +184,19 @@ it('goes on evicting while columns are added, dropped and renamed, and coarser w
 it('[I13] survives a transaction of a million rows: nothing stale afterwards', async () => {
   const [a] = pair();
   await used.stack.sql('insert into orders select n, n % 200, 0 from generate_series(100, 1000099) n');
-  await cache(a, 'users', 'page-of-8', 'before', ['user:8']);
+  await cache(a, ['users', 'page-of-8'], 'before', ['user:8']);
   await used.stack.sql('update orders set total = 1 where id >= 100');
   await gone('users', 'page-of-8', 60_000);
 }, 120_000);
 
 it("[I11] purges everywhere: by DELETE, and by a message inside the application's own transaction", async () => {
   const [a, b] = pair();
-  await cache(a, 'users', '9', 'nine');
+  await cache(a, ['users', '9'], 'nine');
   expect((await b.get('users', '9')).status).toBe(200);
   expect((await b.delete('users', '9')).status).toBe(204);
   expect((await b.get('users', '9')).status).toBe(404);
   await gone('users', '9');
-  await cache(a, 'users', '10', 'ten', ['ten']);
+  await cache(a, ['users', '10'], 'ten', ['ten']);
   await used.stack.sql(
     `begin; select pg_logical_emit_message(true, 'tidemark', '{"purge":[{"namespace":"users","tags":["ten"]}]}'); rollback`,
   );

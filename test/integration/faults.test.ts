@@ -148,7 +148,7 @@ it('[I9] answers misses once Kafka has been away for too long, and recovers by i
 
 it('[I7] costs misses only when Redis is stopped, flushed or goes back in time', async () => {
   const [a, b] = apps as [App, App];
-  const redis = stack.servers.redis as Awaited<ReturnType<typeof import('../kit/index.ts').startRedis>>;
+  const { redis } = stack.servers;
   const old = await cached(a, 3);
   expect(await b.get('items', '3', onlyIfCached)).toMatchObject({ status: 200, body: old });
   const snapshot = await redis.snapshot();
