@@ -54,7 +54,20 @@ export function answerValue(response: ServerResponse, answer: ValueAnswer): void
     return;
   }
   common.push('Content-Type', entry.contentType, 'Content-Length', String(entry.body.length));
-  response.writeHead(200, common).end(answer.withBody ? entry.body : undefined);
+  response.writeHead(200, common);
+  if (!answer.withBody) response.end();
+  else if (entry.body.length > MAX_JOINED_BYTES) response.end(entry.body);
+  else response.end(asLatin1(entry.body), 'latin1');
+}
+
+/**
+ * Up to this size a body goes out as text, one unit a byte: Node joins that with the head and writes both at once, which
+ * costs a tenth less than two buffers even with the copy. Larger ones are cheaper to write from where they are.
+ */
+const MAX_JOINED_BYTES = 4 * 1024;
+
+function asLatin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
 /** RFC 9110 section 13.1.2, weak comparison. Our tags hold no quote inside, so to look for one in a list is exact. */
