@@ -73,15 +73,19 @@ export class Parts {
   async watch(signal: AbortSignal): Promise<void> {
     const { invalidator, applier, sidecars, source } = this.#stack;
     await Promise.all([
-      ...[invalidator, applier].map(({ name, url }) => this.#keepAsking(name, signal, () => askService(url))),
-      ...sidecars.map(({ name, admin }) => this.#keepAsking(name, signal, () => askSidecar(admin, source))),
+      ...[invalidator, applier].map(({ name, url }) =>
+        this.#keepAsking(name, signal, (patience) => askService(url, patience)),
+      ),
+      ...sidecars.map(({ name, admin }) =>
+        this.#keepAsking(name, signal, (patience) => askSidecar(`${admin}/v1/status`, source, patience)),
+      ),
     ]);
   }
 
-  async #keepAsking(name: string, signal: AbortSignal, ask: () => Promise<Said>): Promise<void> {
+  async #keepAsking(name: string, signal: AbortSignal, ask: (patience: AbortSignal) => Promise<Said>): Promise<void> {
     while (!signal.aborted) {
       try {
-        const said = await ask();
+        const said = await ask(AbortSignal.any([signal, AbortSignal.timeout(patienceMs)]));
         this.#said.set(name, said);
         const { applied } = said;
         if (applied !== undefined && applied !== this.#applied.get(name)?.lsn) {
@@ -134,14 +138,14 @@ export class Parts {
   }
 }
 
-async function askService(url: string): Promise<Said> {
-  const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(patienceMs) });
+async function askService(url: string, signal: AbortSignal): Promise<Said> {
+  const response = await fetch(`${url}/readyz`, { signal });
   await response.body?.cancel();
   return { working: response.ok, note: '', lagMs: undefined, applied: undefined };
 }
 
-async function askSidecar(admin: string, sourceName: string): Promise<Said> {
-  const response = await fetch(`${admin}/v1/status`, { signal: AbortSignal.timeout(patienceMs) });
+async function askSidecar(url: string, sourceName: string, signal: AbortSignal): Promise<Said> {
+  const response = await fetch(url, { signal });
   const { sources, l2 } = (await response.json()) as SidecarStatus;
   const source = sources[sourceName];
   const state = source?.state ?? 'unknown';
