@@ -1,4 +1,4 @@
-import type { Lsn } from '@tidemark/proto';
+import { formatLsn, type Lsn } from '@tidemark/proto';
 import type { ChangeBounds } from './bounds.ts';
 import { RecordChanges, type CommittedChanges, type EncodedChanges } from './record-changes.ts';
 
@@ -6,7 +6,19 @@ import { RecordChanges, type CommittedChanges, type EncodedChanges } from './rec
 export interface DueRecord extends EncodedChanges {
   readonly from: Lsn;
   readonly to: Lsn;
+  /** Row changes in it, those in collapsed tables included. */
   readonly rows: number;
+  /** How often a bound made something coarser. */
+  readonly collapses: number;
+}
+
+/** A commit came after its position was passed: records may have left it out, so their chain must end here. */
+export class BrokenOrderError extends Error {
+  override name = 'BrokenOrderError';
+
+  constructor(commit: Lsn, reached: Lsn) {
+    super(`the stream brought a commit at ${formatLsn(commit)} after it had passed ${formatLsn(reached)}`);
+  }
 }
 
 interface Pending {
@@ -22,6 +34,7 @@ export class Outbox {
   readonly #bounds: ChangeBounds;
   readonly #maxPending: number;
   readonly #pending: Pending[] = [];
+  readonly #start: Lsn;
   #taken: Lsn;
   #reached: Lsn;
 
@@ -29,6 +42,7 @@ export class Outbox {
   constructor(options: { bounds: ChangeBounds; maxPending: number; from: Lsn }) {
     this.#bounds = options.bounds;
     this.#maxPending = options.maxPending;
+    this.#start = options.from;
     this.#taken = options.from;
     this.#reached = options.from;
   }
@@ -58,9 +72,13 @@ export class Outbox {
     if (lsn > this.#reached) this.#reached = lsn;
   }
 
-  /** Adds a transaction in stream order; false when it was in an earlier record and is skipped. */
+  /**
+   * Adds a transaction in stream order; false when it was in a record before the first one and is skipped. Throws
+   * {@link BrokenOrderError} when the stream was said to have passed it already.
+   */
   add(committed: CommittedChanges): boolean {
-    if (committed.commit <= this.#reached) return false;
+    if (committed.commit <= this.#start) return false;
+    if (committed.commit <= this.#reached) throw new BrokenOrderError(committed.commit, this.#reached);
     this.#reached = committed.commit;
     const last = this.#pending.at(-1);
     if (last !== undefined && last.changes.fits(committed.changes)) {
@@ -80,7 +98,10 @@ export class Outbox {
     const from = this.#taken;
     const to = next === undefined || this.#pending.length === 0 ? this.#reached : next.to;
     this.#taken = to;
-    if (next === undefined) return { from, to, rows: 0, commits: [], committedAtUs: 0, tables: [], purges: [] };
-    return { from, to, rows: next.changes.rows, ...next.changes.encode() };
+    if (next === undefined) {
+      return { from, to, rows: 0, collapses: 0, commits: [], committedAtUs: 0, tables: [], purges: [] };
+    }
+    const { rows, collapses } = next.changes;
+    return { from, to, rows, collapses, ...next.changes.encode() };
   }
 }

@@ -13,6 +13,7 @@ export interface CommittedChanges {
 /** Encoded blocks and purges of a record. */
 export interface EncodedChanges {
   readonly commits: readonly Lsn[];
+  /** Of the newest transaction; 0 without any. */
   readonly committedAtUs: number;
   readonly tables: readonly { schema: string; table: string; changes: Uint8Array }[];
   readonly purges: readonly Purge[];
@@ -26,6 +27,7 @@ export class RecordChanges {
   #tables = new Map<string, TableBuffer>();
   #bytes = 0;
   #rows = 0;
+  #collapses = 0;
   #committedAtUs = 0;
 
   constructor(bounds: ChangeBounds) {
@@ -40,9 +42,8 @@ export class RecordChanges {
     return this.#rows;
   }
 
-  /** Commit time of the oldest transaction that waits here would be longer ago; this is the newest's. */
-  get committedAtUs(): number {
-    return this.#committedAtUs;
+  get collapses(): number {
+    return this.#collapses;
   }
 
   /** Whether it still fits; the first one always does, because a transaction's own bounds are no larger. */
@@ -67,6 +68,7 @@ export class RecordChanges {
     const index = this.#commits.push(commit) - 1;
     this.#committedAtUs = Math.max(this.#committedAtUs, committedAtUs);
     this.#rows += changes.rows;
+    this.#collapses += changes.collapses;
     if (this.#tables.size === 0 && index === 0) {
       // Rows of a transaction are written under index 0: alone in a record they are right already.
       this.#tables = changes.tables;

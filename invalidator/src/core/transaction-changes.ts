@@ -49,8 +49,7 @@ export class TransactionChanges {
     buffer.addRow(projection, message, bytes);
     this.#tableBytes += buffer.bytes - before;
     if (buffer.bytes > this.#bounds.maxTableBytes || buffer.rows > this.#bounds.maxTableRows) this.#collapse(buffer);
-    else if (this.#tableBytes > this.#bounds.maxBytes - this.#bounds.maxPurgeBytes)
-      this.#collapse(largest(this.tables));
+    this.#fit();
   }
 
   /** Every row of a table: TRUNCATE, or changes that nobody can name. */
@@ -66,13 +65,32 @@ export class TransactionChanges {
       this.#purges.push(target);
       this.#purgeBytes += purgeBytes(target);
     }
-    if (this.#purgeBytes <= this.#bounds.maxPurgeBytes) return;
+    if (this.#purgeBytes > this.#bounds.maxPurgeBytes) this.#collapsePurges();
+    this.#fit();
+  }
+
+  #collapsePurges(): void {
     this.#collapses += 1;
-    this.#purges = collapsePurges(this.#purges);
-    this.#purgeBytes = this.#purges.reduce((sum, target) => sum + purgeBytes(target), 0);
-    if (this.#purgeBytes <= this.#bounds.maxPurgeBytes / 2) return;
-    this.#purges = [PURGE_EVERYTHING];
-    this.#purgeBytes = purgeBytes(PURGE_EVERYTHING);
+    const namespaces = new Set(this.#purges.map(({ namespace }) => namespace));
+    const whole = [...namespaces].map((namespace) => ({ namespace, keys: [], tags: [], all: true }));
+    // Names that nobody has heard of can be many and long, too.
+    const everything = namespaces.has('') || sizeOf(whole) > this.#bounds.maxPurgeBytes / 2;
+    this.#purges = everything ? [PURGE_EVERYTHING] : whole;
+    this.#purgeBytes = sizeOf(this.#purges);
+  }
+
+  /** Gives up the largest tables until all of it fits a record. */
+  #fit(): void {
+    while (this.bytes > this.#bounds.maxBytes) {
+      const largest = [...this.tables.values()]
+        .filter(({ collapsed }) => !collapsed)
+        .reduce<TableBuffer | undefined>(
+          (most, buffer) => (buffer.bytes > (most?.bytes ?? 0) ? buffer : most),
+          undefined,
+        );
+      if (largest === undefined) return;
+      this.#collapse(largest);
+    }
   }
 
   #collapse(buffer: TableBuffer): void {
@@ -91,21 +109,13 @@ export class TransactionChanges {
   }
 }
 
-function largest(tables: ReadonlyMap<string, TableBuffer>): TableBuffer {
-  let found: TableBuffer | undefined;
-  for (const buffer of tables.values()) if (found === undefined || buffer.bytes > found.bytes) found = buffer;
-  return found as TableBuffer;
+function sizeOf(targets: readonly PurgeTarget[]): number {
+  return targets.reduce((sum, target) => sum + purgeBytes(target), 0);
 }
 
 function purgeBytes({ namespace, keys, tags }: PurgeTarget): number {
-  let units = namespace.length;
-  for (const name of keys) units += name.length + 1;
-  for (const name of tags) units += name.length + 1;
-  return 16 + 3 * units;
-}
-
-function collapsePurges(targets: readonly PurgeTarget[]): PurgeTarget[] {
-  const namespaces = new Set(targets.map(({ namespace }) => namespace));
-  if (namespaces.has('')) return [PURGE_EVERYTHING];
-  return [...namespaces].map((namespace) => ({ namespace, keys: [], tags: [], all: true }));
+  let bytes = 16 + Buffer.byteLength(namespace);
+  for (const name of keys) bytes += Buffer.byteLength(name) + 3;
+  for (const name of tags) bytes += Buffer.byteLength(name) + 3;
+  return bytes;
 }

@@ -1,0 +1,50 @@
+import {
+  ADOPT_SCRIPT,
+  adoptCall,
+  APPLY_SCRIPT,
+  applyCall,
+  BEGIN_SCRIPT,
+  beginCall,
+  bucketKeys,
+  parseHeader,
+  parseLogReply,
+  type LogReply,
+  type ScriptCall,
+} from '@tidemark/proto/redis';
+import { redisScript, type RedisClient, type RedisScript } from '@tidemark/runtime';
+import type { AppliedSet } from '../core/applier-groups.ts';
+import type { FenceLogs } from '../core/applier-loop.ts';
+
+/** The fence logs of a source in Redis, by the scripts of the protocol. */
+export function openFenceLogs(
+  redis: RedisClient,
+  options: { readonly source: string; readonly buckets: number; readonly maxFences: number },
+): FenceLogs {
+  const { source, buckets, maxFences } = options;
+  const keys = Array.from({ length: buckets }, (_, bucket) => bucketKeys(source, bucket));
+  const scripts = {
+    begin: redisScript(BEGIN_SCRIPT),
+    adopt: redisScript(ADOPT_SCRIPT),
+    apply: redisScript(APPLY_SCRIPT),
+  };
+  const of = (bucket: number): (typeof keys)[number] => keys[bucket] as (typeof keys)[number];
+  const run = async (script: RedisScript, call: ScriptCall): Promise<LogReply> =>
+    parseLogReply(await redis.script(script, call.keys, call.args));
+  return {
+    buckets,
+    async read(bucket) {
+      const found = (await redis.command('GET', of(bucket).log)) as Buffer | null;
+      const text = found?.toString() ?? '';
+      return { status: found === null ? 'missing' : 'ok', text, header: parseHeader(text), deleted: 0 };
+    },
+    begin: (bucket, { applied, ...rest }) =>
+      run(scripts.begin, beginCall(of(bucket), { ...rest, ...namesOf(applied) })),
+    adopt: (bucket, { applied, ...rest }) =>
+      run(scripts.adopt, adoptCall(of(bucket), { ...rest, ...namesOf(applied) })),
+    apply: (bucket, part) => run(scripts.apply, applyCall(of(bucket), { ...part, maxFences })),
+  };
+}
+
+function namesOf({ namespaces, digest }: AppliedSet): { readonly digest: string; readonly pairs: readonly string[] } {
+  return { digest, pairs: namespaces.map(({ hashHex }) => hashHex) };
+}
