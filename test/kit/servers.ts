@@ -65,7 +65,7 @@ export async function startServers(options: ServersOptions = {}): Promise<Server
     const reasons = started.flatMap((result) =>
       result.status === 'rejected' ? [(result.reason as Error).message] : [],
     );
-    throw new KitError(reasons.join('\n'));
+    throw new KitError([...new Set(reasons)].join('\n'));
   }
   return { postgres: postgres.value, kafka: kafka.value, redis: redis.value, stop: stopAll };
 }
