@@ -73,6 +73,7 @@ function environment() {
   } catch {
     env.HOME = join(tmpdir(), `tidemark-home-${process.getuid?.() ?? 'user'}`);
     mkdirSync(env.HOME, { recursive: true, mode: 0o700 });
+    env.npm_config_cache = join(env.HOME, '.npm'); // "npm run" has passed on the one in the other home
   }
   return env;
 }
