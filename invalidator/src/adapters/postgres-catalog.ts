@@ -12,7 +12,7 @@ export interface CatalogLook {
 }
 
 const PUBLICATION = `
-  select pg_has_role(p.pubowner, 'USAGE') as owned, puballtables as all_tables, pubviaroot as via_root,
+  select p.oid || ':' || p.xmin as identity, pg_has_role(p.pubowner, 'USAGE') as owned, puballtables as all_tables, pubviaroot as via_root,
          array_remove(array[case when pubinsert then 'insert' end, case when pubupdate then 'update' end,
                             case when pubdelete then 'delete' end, case when pubtruncate then 'truncate' end], null) as operations
     from pg_publication p where pubname = $1`;
@@ -23,6 +23,11 @@ function membersQuery(version: number): string {
     version >= 150_000
       ? 'attnames::text[] as attnames, rowfilter is not null as filtered'
       : 'null::text[] as attnames, false as filtered';
+  // Tables that are published with their schema.
+  const schema =
+    version >= 150_000
+      ? ` || coalesce((select s.oid from pg_publication_namespace s join pub on s.pnpubid = pub.oid where s.pnnspid = c.relnamespace)::text, '')`
+      : '';
   return `
   with recursive
     pub as materialized (select oid, puballtables from pg_publication where pubname = $4),
@@ -58,8 +63,7 @@ function membersQuery(version: number): string {
              and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attnum = any (x.indkey) and not a.attnotnull)) as candidates,
          s.tablename is not null or coalesce((select puballtables from pub), false) as published,
          coalesce(s.filtered, false) as filtered, s.attnames as sent_columns,
-         coalesce((select pub.oid from pub)::text, '') || ':' || coalesce((
-           select r.oid from pg_publication_rel r join pub on r.prpubid = pub.oid where r.prrelid = c.oid)::text, '') as membership
+         coalesce((select r.oid from pg_publication_rel r join pub on r.prpubid = pub.oid where r.prrelid = c.oid)::text, '')${schema} as membership
     from tree t join pg_class c on c.oid = t.oid join pg_namespace n on n.oid = c.relnamespace
     left join sent s on s.schemaname = n.nspname and s.tablename = c.relname
    order by t.name, t.is_root desc, c.oid`;
@@ -98,6 +102,7 @@ export async function lookAtCatalog(
 }
 
 interface PublicationRow {
+  readonly identity: string;
   readonly owned: boolean;
   readonly all_tables: boolean;
   readonly via_root: boolean;
@@ -123,7 +128,13 @@ interface MemberRow {
 }
 
 function publicationOf(row: PublicationRow): PublicationFacts {
-  return { owned: row.owned, allTables: row.all_tables, viaRoot: row.via_root, operations: row.operations };
+  return {
+    identity: row.identity,
+    owned: row.owned,
+    allTables: row.all_tables,
+    viaRoot: row.via_root,
+    operations: row.operations,
+  };
 }
 
 function memberOf(row: MemberRow): MemberFacts {

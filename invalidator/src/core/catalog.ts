@@ -23,7 +23,7 @@ export interface MemberFacts {
   readonly filtered: boolean;
   /** Columns that the publication sends; undefined for all. */
   readonly sentColumns: readonly string[] | undefined;
-  /** Identity of its membership in the publication; another one means that it had left meanwhile. */
+  /** Identity of its own membership in the publication; empty for a member by way of its root. */
   readonly membership: string;
 }
 
@@ -36,6 +36,8 @@ export interface TableFacts {
 }
 
 export interface PublicationFacts {
+  /** Changes whenever the publication is altered or made anew. */
+  readonly identity: string;
   /** We may alter it. */
   readonly owned: boolean;
   readonly allTables: boolean;

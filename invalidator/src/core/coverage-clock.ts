@@ -2,7 +2,7 @@ import type { Lsn } from '@tidemark/proto';
 
 /** One look at the catalog. */
 export interface CoverageCheck {
-  /** Hashes of the namespaces that the catalog's state serves. */
+  /** Hashes of the namespaces that the catalog's state serves, and served without a break since the last look. */
   readonly served: ReadonlySet<bigint>;
   /** pg_snapshot_xmin of the look: every transaction with a lower id had ended. */
   readonly oldestXid: bigint;

@@ -200,12 +200,35 @@ function missingFrom(present: readonly string[], wanted: ReadonlySet<string>): s
   return [...wanted].filter((column) => !present.includes(column));
 }
 
-/** Texts that change when DDL changed what rows of a rule table look like or where they live, by table. */
-export function tableShapes(facts: CatalogFacts): ReadonlyMap<string, string> {
+/** Marks of one rule table that change when DDL changed something of it. */
+export interface TableMarks {
+  /** What its rows look like and where they live. */
+  readonly shape: string;
+  /** Its place in the publication; another one means that it was not published for a while, or not all of it. */
+  readonly membership: string;
+}
+
+/** The marks of every rule table. */
+export function tableMarks(facts: CatalogFacts): ReadonlyMap<string, TableMarks> {
   return new Map(
     facts.tables.map(({ name, members }) => [
       name,
-      JSON.stringify(members.map(({ oid, membership, columns, types }) => [oid, membership, columns, types])),
+      {
+        shape: JSON.stringify(members.map(({ oid, columns, types }) => [oid, columns, types])),
+        membership: [facts.publication?.identity ?? '', ...members.map(({ membership }) => membership)]
+          .filter((text) => text !== '')
+          .join(' '),
+      },
     ]),
   );
+}
+
+/** Tables with another mark than before. */
+export function changedTables(
+  before: ReadonlyMap<string, TableMarks>,
+  now: ReadonlyMap<string, TableMarks>,
+): { readonly shape: readonly string[]; readonly membership: readonly string[] } {
+  const changed = (mark: keyof TableMarks): string[] =>
+    [...now].filter(([table, marks]) => before.get(table)?.[mark] !== marks[mark]).map(([table]) => table);
+  return { shape: changed('shape'), membership: changed('membership') };
 }

@@ -4,7 +4,14 @@ import { lookAtCatalog, type CatalogLook } from '../adapters/postgres-catalog.ts
 import { nextXid, repairPublication, type ServerFacts } from '../adapters/postgres-session.ts';
 import { emitPurge } from '../adapters/postgres-purge.ts';
 import { CoverageClock } from '../core/coverage-clock.ts';
-import { judgeCoverage, tableShapes, type Coverage, type Refusal } from '../core/coverage.ts';
+import {
+  changedTables,
+  judgeCoverage,
+  tableMarks,
+  type Coverage,
+  type Refusal,
+  type TableMarks,
+} from '../core/coverage.ts';
 import { OperatorError } from '../core/errors.ts';
 import type { RunContext } from './context.ts';
 
@@ -17,7 +24,7 @@ export class CoverageWatch {
   readonly #client: Client;
   readonly #server: ServerFacts;
   #coverage: Coverage;
-  #shapes: ReadonlyMap<string, string>;
+  #marks: ReadonlyMap<string, TableMarks>;
   #clock: CoverageClock | undefined;
   #told = '';
   #tried = '';
@@ -27,7 +34,7 @@ export class CoverageWatch {
     this.#client = options.client;
     this.#server = options.server;
     this.#coverage = this.#judge(options.look);
-    this.#shapes = tableShapes(options.look.facts);
+    this.#marks = tableMarks(options.look.facts);
   }
 
   /** Looks, and makes the publication if there is none. Rejects with an OperatorError when there is none and the role may not make it. */
@@ -71,19 +78,26 @@ export class CoverageWatch {
   /** Looks again. Returns the server's WAL position and how many namespaces were purged because of DDL. */
   async check(): Promise<{ insertLsn: Lsn; purged: number }> {
     const found = await look({ context: this.#context, client: this.#client, server: this.#server });
-    const purged = await this.#purgeChanged(tableShapes(found.facts));
+    const changed = changedTables(this.#marks, tableMarks(found.facts));
+    const purged = await this.#purge(changed.shape);
     this.#take(found);
     if (this.#coverage.repair.length === 0) this.#tried = '';
     else if (this.#worthTrying()) await this.#repair();
     this.#tell();
-    this.#clock?.observe({ served: hashesOf(this.#coverage), oldestXid: found.oldestXid, insertLsn: found.insertLsn });
+    // What left the publication and came back between two looks was not served without a break.
+    const served = new Set(
+      [...this.#coverage.served]
+        .filter(({ name }) => !this.#namespacesOf(changed.membership).includes(name))
+        .map(({ hash }) => hash),
+    );
+    this.#clock?.observe({ served, oldestXid: found.oldestXid, insertLsn: found.insertLsn });
     if (this.#clock?.needsXid) this.#clock.wait(await nextXid(this.#client));
     return { insertLsn: found.insertLsn, purged };
   }
 
   #take(found: CatalogLook): void {
     this.#coverage = this.#judge(found);
-    this.#shapes = tableShapes(found.facts);
+    this.#marks = tableMarks(found.facts);
   }
 
   #judge(found: CatalogLook): Coverage {
@@ -96,7 +110,7 @@ export class CoverageWatch {
 
   /** The same repair is tried once; it is worth another try when the catalog has changed. */
   #worthTrying(): boolean {
-    const state = JSON.stringify([this.#coverage.repair, [...this.#shapes], this.#coverage.refusals]);
+    const state = JSON.stringify([this.#coverage.repair, [...this.#marks], this.#coverage.refusals]);
     if (state === this.#tried) return false;
     this.#tried = state;
     return true;
@@ -116,20 +130,10 @@ export class CoverageWatch {
   }
 
   /** A purge goes through the WAL, so that it has a position after the DDL that it stands for. */
-  async #purgeChanged(shapes: ReadonlyMap<string, string>): Promise<number> {
-    const changed = [...shapes].filter(([table, shape]) => this.#shapes.get(table) !== shape).map(([table]) => table);
-    const namespaces = [
-      ...new Set(
-        changed.flatMap((table) =>
-          (this.#context.rules.tables.get(table) ?? []).map(({ namespace }) => namespace.name),
-        ),
-      ),
-    ];
+  async #purge(tables: readonly string[]): Promise<number> {
+    const namespaces = this.#namespacesOf(tables);
     if (namespaces.length === 0) return 0;
-    this.#context.logger.warn(
-      { tables: changed, namespaces },
-      'DDL changed tables that rules name: purging their namespaces',
-    );
+    this.#context.logger.warn({ tables, namespaces }, 'DDL changed tables that rules name: purging their namespaces');
     for (let i = 0; i < namespaces.length; i += PURGE_LIMITS.targets) {
       const purge = namespaces
         .slice(i, i + PURGE_LIMITS.targets)
@@ -137,6 +141,13 @@ export class CoverageWatch {
       await emitPurge(this.#client, { purge }, this.#server.version);
     }
     return namespaces.length;
+  }
+
+  #namespacesOf(tables: readonly string[]): string[] {
+    const { rules } = this.#context;
+    return [
+      ...new Set(tables.flatMap((table) => (rules.tables.get(table) ?? []).map(({ namespace }) => namespace.name))),
+    ];
   }
 
   /** Each state of affairs is told once. */

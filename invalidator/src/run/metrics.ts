@@ -52,6 +52,7 @@ export class RunMetrics {
     this.#records.inc({ kind: published.heartbeat ? 'heartbeat' : 'changes' });
     this.#bytes.inc(published.bytes);
     this.#changes.inc(published.rows);
+    this.#collapses.inc(published.collapses);
     this.#publish.observe(published.publishMs / 1000);
     if (published.commitToPublishMs !== undefined)
       this.#latency.observe(Math.max(0, published.commitToPublishMs) / 1000);
@@ -68,10 +69,6 @@ export class RunMetrics {
 
   restart(cause: string): void {
     this.#restarts.inc({ cause });
-  }
-
-  collapsed(count: number): void {
-    this.#collapses.inc(count);
   }
 
   unreadablePurge(): void {

@@ -19,6 +19,7 @@ export interface Published {
   readonly visible: Lsn;
   readonly bytes: number;
   readonly rows: number;
+  readonly collapses: number;
   readonly commits: number;
   readonly heartbeat: boolean;
   /** From the beginning of the look at visibility to Kafka's acknowledgement. */
@@ -95,7 +96,7 @@ export class Publisher {
     const { identity, outbox, watch, append, coversAt, onDurable, onRoom, onPublished, wallMs } = this.#options;
     this.#news = false;
     this.#begunAtMs = performance.now();
-    const { rows, ...record } = outbox.take();
+    const { rows, collapses, ...record } = outbox.take();
     onRoom();
     const visible = await watch.look(record.to);
     const heartbeat = record.commits.length === 0;
@@ -116,6 +117,7 @@ export class Publisher {
       visible,
       bytes: bytes.length,
       rows,
+      collapses,
       commits: record.commits.length,
       heartbeat,
       publishMs: performance.now() - this.#begunAtMs,

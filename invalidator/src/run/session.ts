@@ -40,6 +40,8 @@ export interface SessionOptions {
   readonly stop: AbortSignal;
   /** Why the slot is not to be used although it looks sound. */
   readonly unusable: string | undefined;
+  /** The slot was made anew. */
+  readonly onSlotMade: () => void;
   /** A record came all the way: Postgres, stream, Kafka. */
   readonly onProgress: () => void;
 }
@@ -80,6 +82,7 @@ export class Session {
     const coverage = await CoverageWatch.open({ context, client, server });
     await ensureTopic(kafka, { topic: config.topic, retentionMs: config.retentionMs });
     const beginning = await findBeginning({ context, client, server, unusable, stop });
+    if (beginning.isNew) this.#options.onSlotMade();
     coverage.begin(beginning.from, beginning.proven);
     const log = await this.#owned(openRecordLog(kafka, config.topic), (opened) => opened.close());
     if (beginning.isNew) await this.#announce({ beginning, log, coverage });

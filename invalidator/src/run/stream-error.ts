@@ -1,26 +1,24 @@
-/** The replication stream itself failed: the server refused it, or what it sent cannot be understood. */
+import type { Failure } from '../core/restart.ts';
+
+/** The replication stream itself failed: the server refused it, cut it, or what it sent cannot be understood. */
 export class StreamError extends Error {
   override name = 'StreamError';
-  /** SQLSTATE, if the server said one. */
-  readonly code: string | undefined;
+  readonly failure: Failure;
 
   constructor(cause: Error) {
     super(cause.message, { cause });
-    this.code = (cause as { code?: string }).code;
+    this.failure = failureOf(cause);
   }
+}
 
-  /** Whether trying again at the same place may meet the same failure for ever; a lost connection does not count. */
-  get isStubborn(): boolean {
-    const { cause } = this;
-    if (cause instanceof Error && cause.name === 'PgoutputError') return true;
-    // Classes of errors that the server's state, not its absence, decides: not 08 (connection), 53 (resources), 57 (operator).
-    return (
-      this.code !== undefined &&
-      /^[0-9A-Z]{5}$/.test(this.code) &&
-      !/^(08|53|57)/.test(this.code) &&
-      this.code !== OBJECT_IN_USE
-    );
-  }
+function failureOf(cause: Error): Failure {
+  if (cause.name === 'BrokenOrderError') return 'chain-broken';
+  if (cause.name === 'PgoutputError') return 'stubborn';
+  const { code, severity } = cause as { code?: string; severity?: string };
+  // Only errors of the server have a severity; those of sockets have codes too.
+  if (code === undefined || severity === undefined) return 'passing';
+  // Classes 08 (connection), 53 (resources) and 57 (operator) pass by themselves.
+  return /^(?:08|53|57)/.test(code) || code === OBJECT_IN_USE ? 'passing' : 'stubborn';
 }
 
 const OBJECT_IN_USE = '55006';

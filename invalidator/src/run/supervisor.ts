@@ -1,5 +1,6 @@
 import { Backoff } from '@tidemark/runtime';
 import { OperatorError } from '../core/errors.ts';
+import { RestartPolicy } from '../core/restart.ts';
 import type { RunContext } from './context.ts';
 import { Session } from './session.ts';
 import { StreamError } from './stream-error.ts';
@@ -8,8 +9,6 @@ const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 3000;
 /** The same complaint is told again after this time. */
 const REPEAT_MS = 30_000;
-/** So many failures of the stream itself without progress mean that this slot will never get past them. */
-const MAX_STUBBORN = 5;
 
 /**
  * Runs sessions one after the other until it is stopped. Whatever fails, the next one begins from what Kafka and the slot
@@ -24,19 +23,19 @@ export async function supervise(options: {
   const { logger, metrics, setState } = context;
   const backoff = new Backoff({ firstMs: FIRST_BACKOFF_MS, maxMs: MAX_BACKOFF_MS });
   const complaints = new Complaints();
+  const policy = new RestartPolicy();
   let everReady = false;
-  let stubborn = 0;
-  let unusable: string | undefined;
   while (!stop.aborted) {
     let isProgressing = false;
     const session = new Session({
       context,
       stop,
-      unusable,
+      unusable: policy.unusable,
+      onSlotMade: () => policy.slotMade(),
       onProgress: () => {
         if (isProgressing) return;
         isProgressing = true;
-        stubborn = 0;
+        policy.progressed();
         backoff.reset();
         if (!stop.aborted) setState('streaming', '');
         if (!everReady) onReady();
@@ -53,8 +52,7 @@ export async function supervise(options: {
       setState(everReady ? 'restarting' : 'starting', message);
       if (complaints.isNew(message, performance.now()))
         logger.error({ err: error }, `the stream failed and is started again: ${message}`);
-      stubborn = error instanceof StreamError && error.isStubborn ? stubborn + 1 : 0;
-      unusable = stubborn >= MAX_STUBBORN ? `it failed ${stubborn} times in a row: ${message}` : undefined;
+      policy.failed(error instanceof StreamError ? error.failure : 'passing', message);
       await backoff.pause(stop);
     }
   }
