@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { cacheFolder } from './cache.ts';
 import { runToEnd } from './child.ts';
 import { KitError } from './error.ts';
 
@@ -61,7 +62,7 @@ async function maven(
   try {
     await runToEnd(
       'mvn',
-      ['-B', '-ntp', '-q', ...localRepository(folder), '-f', pom, `${dependencyPlugin}:${goal}`, ...options.args],
+      ['-B', '-ntp', '-q', ...localRepository(), '-f', pom, `${dependencyPlugin}:${goal}`, ...options.args],
       { cwd: folder },
     );
   } catch (error) {
@@ -71,13 +72,13 @@ async function maven(
   }
 }
 
-/** Maven keeps what it fetches in ~/.m2; an account without a writable home has it beside the result instead. */
-function localRepository(folder: string): string[] {
+/** Maven keeps what it fetches in ~/.m2; for an account without a writable home, in the cache. */
+function localRepository(): string[] {
   try {
-    accessSync(homedir(), constants.W_OK);
+    accessSync(userInfo().homedir, constants.W_OK); // Java's idea of home, which the environment does not change
     return [];
   } catch {
-    return [`-Dmaven.repo.local=${join(folder, 'repository')}`];
+    return [`-Dmaven.repo.local=${join(cacheFolder(), 'maven')}`];
   }
 }
 
