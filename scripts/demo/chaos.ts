@@ -12,11 +12,14 @@ export type Failure = (typeof failures)[number];
 /** How long each lasts. Kafka and the invalidator stay away for longer than a sidecar trusts what it holds (5 s). */
 const lastsMs: Readonly<Record<Failure, number>> = { r: 5_000, k: 8_000, i: 8_000, p: 10_000, f: 0 };
 const restMs = 5_000;
+const stepMs = 50;
 
 interface ChaosOptions {
   readonly stack: Stack;
   readonly parts: Parts;
   readonly say: (text: string) => void;
+  /** How many reads Redis has served. */
+  readonly l2Hits: () => number;
   /** Ends what lasts. */
   readonly signal: AbortSignal;
   /** How long failures last, as a factor. */
@@ -106,8 +109,14 @@ export class Chaos {
   }
 
   async #flush(url: string): Promise<void> {
+    const { say, l2Hits, signal } = this.#options;
     await flushAll(url);
-    this.#options.say('Redis flushed (FLUSHALL): entries and fence log are gone');
+    const flushedAtMs = performance.now();
+    say('Redis flushed (FLUSHALL): entries and fence log are gone');
+    await sleep(stepMs, signal); // answers from before may still be on their way
+    const before = l2Hits();
+    while (l2Hits() === before && !signal.aborted) await sleep(stepMs, signal);
+    say(`Redis serves again ${milliseconds(performance.now() - flushedAtMs)} after it was flushed`);
   }
 }
 

@@ -95,6 +95,7 @@ class Run {
       stack,
       parts: this.#parts,
       say: (text) => this.#say(text),
+      l2Hits: () => this.#load.totals.reads.l2,
       signal: this.#end.signal,
       scale,
     });
