@@ -10,7 +10,7 @@ const uint64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 const uint32 = fc.nat(2 ** 31 - 1);
 const names = fc.array(text, { maxLength: 3 });
 
-const parts = fc.record({
+const required = fc.record({
   source: text,
   epoch: lsn,
   positions: fc.uniqueArray(lsn, { minLength: 2, maxLength: 8 }).map((all) => all.toSorted((a, b) => a - b)),
@@ -30,8 +30,14 @@ const parts = fc.record({
   }),
 });
 
-const batch: fc.Arbitrary<Batch> = parts.map((all): Batch => {
-  const { positions, inside, visible, ...rest } = all;
+/** 0 on the wire means unknown, which is told by absence. */
+const catalog = fc.option(
+  uint64.filter((digest) => digest !== 0n).map((digest) => ({ catalog: digest })),
+  { nil: {} },
+);
+
+const batch: fc.Arbitrary<Batch> = fc.tuple(required, catalog).map(([all, digest]): Batch => {
+  const { positions, inside, visible, ...rest } = { ...all, ...digest };
   const [from = 0, ...above] = positions;
   const to = above.at(-1) ?? from;
   return Object.assign(rest, { from, to, visible: Math.min(visible, to), commits: above.slice(0, inside) });

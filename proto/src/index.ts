@@ -3,6 +3,7 @@ export * from './config.ts';
 export * from './crc32.ts';
 export * from './envelope.ts';
 export * from './fences.ts';
+export { hash64 } from './hash.ts';
 export * from './lsn.ts';
 export * from './purge.ts';
 export * from './rules.ts';

@@ -142,6 +142,14 @@ export declare type Batch = Message<"tidemark.v1.Batch"> & {
    * @generated from field: fixed32 checksum = 17;
    */
   checksum: number;
+
+  /**
+   * Digest of what the catalog said of the rule tables and the publication when `covers` was judged; 0 if unknown. Only for
+   * a publisher that starts: DDL is not in the stream, so it compares this with what it finds. Means nothing to readers.
+   *
+   * @generated from field: fixed64 catalog = 18;
+   */
+  catalog: bigint;
 };
 
 /**
