@@ -17,3 +17,15 @@ it('counts what an encoder writes, for every text', () => {
     { numRuns: 1000 },
   );
 });
+
+it.each([
+  ['a', 1],
+  ['é', 2],
+  ['€', 3],
+  ['😀', 4],
+  ['\udc00\udc00', 6],
+  ['\ud800', 3],
+  ['\ud800\ud800\udc00', 7],
+])('%j has %i bytes, lone surrogates being three each', (value, bytes) => {
+  expect(utf8Length(value)).toBe(bytes);
+});

@@ -6,7 +6,17 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WIRE_VERSION } from '../src/batch.ts';
 import { readLock, schemaDigest } from './schema-lock.ts';
-import { ENVELOPES, type EntryVector, readJson, RECORDS, type RecordVector, testdata, vectorsIn, writeEntry, writeRecord } from './vectors.ts';
+import {
+  ENVELOPES,
+  type EntryVector,
+  readJson,
+  RECORDS,
+  type RecordVector,
+  testdata,
+  vectorsIn,
+  writeEntry,
+  writeRecord,
+} from './vectors.ts';
 
 const HELP = `Usage: node proto/testdata/regenerate.ts vectors|schema
 
@@ -25,7 +35,11 @@ function regenerateSchema(): void {
   const bin = join(proto, '../node_modules/.bin');
   const image = `testdata/baseline.v${WIRE_VERSION}.binpb`;
   const env = { ...process.env, PATH: `${bin}${delimiter}${process.env['PATH'] ?? ''}` };
-  const buf = spawnSync(join(bin, 'buf'), ['build', '--exclude-source-info', '-o', image], { cwd: proto, env, stdio: 'inherit' });
+  const buf = spawnSync(join(bin, 'buf'), ['build', '--exclude-source-info', '-o', image], {
+    cwd: proto,
+    env,
+    stdio: 'inherit',
+  });
   if (buf.status !== 0) process.exit(1);
   process.stdout.write(`written: ${image}\n`);
 }

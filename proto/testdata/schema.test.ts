@@ -18,7 +18,8 @@ function buf(cwd: string, ...args: string[]): { code: number | null; output: str
   return { code: status, output: stdout + stderr };
 }
 
-const breaking = (cwd: string, version: string) => buf(cwd, 'breaking', '--against', join(proto, `testdata/baseline.v${version}.binpb`));
+const breaking = (cwd: string, version: string) =>
+  buf(cwd, 'breaking', '--against', join(proto, `testdata/baseline.v${version}.binpb`));
 
 describe('the schema of the record', () => {
   it('has not changed since its version was decided', () => {
@@ -36,7 +37,16 @@ describe('the schema of the record', () => {
       .filter(({ number }) => number <= 7 || number === 17)
       .map(({ number, name, proto: { type } }) => `${number} ${name} ${type}`);
     // Types of descriptor.proto: 4 uint64, 7 fixed32, 9 string, 13 uint32.
-    expect(fixed).toEqual(['1 version 13', '2 min_reader 13', '3 source 9', '4 epoch 4', '5 from 4', '6 to 4', '7 visible 4', '17 checksum 7']);
+    expect(fixed).toEqual([
+      '1 version 13',
+      '2 min_reader 13',
+      '3 source 9',
+      '4 epoch 4',
+      '5 from 4',
+      '6 to 4',
+      '7 visible 4',
+      '17 checksum 7',
+    ]);
   });
 
   it('is clean by buf lint', () => {

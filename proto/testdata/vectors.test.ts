@@ -24,7 +24,8 @@ import {
   writeRecord,
 } from './vectors.ts';
 
-const MEND = 'what other versions wrote must stay readable; if this version shall write something else, see "Changing the contract" in proto/SPEC.md';
+const MEND =
+  'what other versions wrote must stay readable; if this version shall write something else, see "Changing the contract" in proto/SPEC.md';
 
 describe('records', () => {
   const all = versionsOf('record').flatMap(vectorsIn);
@@ -37,7 +38,10 @@ describe('records', () => {
     const vector = readJson<RecordVector>(`${path}.json`);
     const decoded = decodeBatch(readBytes(`${path}.bin`));
     expect(plain(decoded), MEND).toEqual(meaningOf(vector));
-    const blocks = 'batch' in vector ? vector.batch.tables.map(({ schema, table, columns, reads }) => ({ schema, table, columns, reads })) : [];
+    const blocks =
+      'batch' in vector
+        ? vector.batch.tables.map(({ schema, table, columns, reads }) => ({ schema, table, columns, reads }))
+        : [];
     expect(readBlocks(decoded), MEND).toEqual(blocks);
   });
 

@@ -59,10 +59,22 @@ export interface EntryVector {
 }
 
 export interface Names {
-  readonly rules: readonly { name: string; source: string; rules: { table: string; keys: string[]; tags: string[] }[]; hash: string }[];
+  readonly rules: readonly {
+    name: string;
+    source: string;
+    rules: { table: string; keys: string[]; tags: string[] }[];
+    hash: string;
+  }[];
   readonly hash32: readonly { seed: number; text: string; hash: number }[];
   readonly buckets: readonly { buckets: number; hashHex: string; key: string; bucket: number }[];
-  readonly keys: { source: string; bucket: number; hashHex: string; generation: string; key: string; names: Record<string, string> };
+  readonly keys: {
+    source: string;
+    bucket: number;
+    hashHex: string;
+    generation: string;
+    key: string;
+    names: Record<string, string>;
+  };
 }
 
 export function readJson<T>(path: string): T {
@@ -87,23 +99,49 @@ export function versionsOf(kind: 'record' | 'envelope'): string[] {
 export function writeRecord(vector: RecordVector): Uint8Array {
   if ('batch' in vector) return encodeBatch(batchOf(vector.batch));
   const { version, minReader, epoch, from, to, visible } = vector.fields;
-  const init = { version, minReader, source: 'main', epoch: BigInt(epoch), from: BigInt(from), to: BigInt(to), visible: BigInt(visible) };
-  return seal(Uint8Array.of(...toBinary(BatchSchema, create(BatchSchema, init)), ...Buffer.from(vector.unknown, 'hex')));
+  const init = {
+    version,
+    minReader,
+    source: 'main',
+    epoch: BigInt(epoch),
+    from: BigInt(from),
+    to: BigInt(to),
+    visible: BigInt(visible),
+  };
+  return seal(
+    Uint8Array.of(...toBinary(BatchSchema, create(BatchSchema, init)), ...Buffer.from(vector.unknown, 'hex')),
+  );
 }
 
 /** What decodeBatch must answer, as plain data; blocks are compared by {@link readBlocks}. */
 export function meaningOf(vector: RecordVector): unknown {
-  if ('batch' in vector) return { kind: 'batch', batch: { ...batchOf(vector.batch), tables: vector.batch.tables.length } };
+  if ('batch' in vector)
+    return { kind: 'batch', batch: { ...batchOf(vector.batch), tables: vector.batch.tables.length } };
   const { epoch, from, to, visible, minReader } = vector.fields;
   if (vector.reads === 'too-new') return { kind: 'too-new', span: { epoch, from, to }, visible, minReader };
-  const nothing = { committedAtUs: 0, publishedAtUs: 0, systemId: 0n, timeline: 0, heartbeat: false, covers: [], commits: [], purges: [] };
+  const nothing = {
+    committedAtUs: 0,
+    publishedAtUs: 0,
+    systemId: 0n,
+    timeline: 0,
+    heartbeat: false,
+    covers: [],
+    commits: [],
+    purges: [],
+  };
   return { kind: 'batch', batch: { ...nothing, epoch, from, to, visible, source: 'main', tables: 0 } };
 }
 
 /** The same of what was decoded. */
 export function plain(decoded: DecodedBatch): unknown {
   if (decoded.kind === 'too-new') return decoded;
-  const purges = decoded.batch.purges.map(({ commit, namespace, keys, tags, all }) => ({ commit, namespace, keys, tags, all }));
+  const purges = decoded.batch.purges.map(({ commit, namespace, keys, tags, all }) => ({
+    commit,
+    namespace,
+    keys,
+    tags,
+    all,
+  }));
   return { kind: 'batch', batch: { ...decoded.batch, purges, tables: decoded.batch.tables.length } };
 }
 
@@ -139,7 +177,12 @@ function batchOf(json: JsonBatch): Batch {
     tables: json.tables.map(({ schema, table, columns, changes }) => {
       const builder = new TableChangesBuilder(columns);
       for (const { op, commit, before, after } of changes) {
-        builder.add({ op: Op[op], commit, ...(before && { before: before.map(cellOf) }), ...(after && { after: after.map(cellOf) }) });
+        builder.add({
+          op: Op[op],
+          commit,
+          ...(before && { before: before.map(cellOf) }),
+          ...(after && { after: after.map(cellOf) }),
+        });
       }
       return { schema, table, changes: builder.encode() };
     }),
