@@ -34,10 +34,12 @@ interface JsonTable {
   readonly reads: readonly JsonChange[];
 }
 
-type JsonBatch = Omit<Batch, 'systemId' | 'covers' | 'tables'> & {
+type JsonBatch = Omit<Batch, 'systemId' | 'covers' | 'catalog' | 'tables'> & {
   readonly systemId: string;
   /** Hex. */
   readonly covers: readonly string[];
+  /** Hex. */
+  readonly catalog?: string;
   readonly tables: readonly JsonTable[];
 };
 
@@ -169,9 +171,10 @@ export function entryOf(entry: EntryVector['entry']): Entry {
   return { ...entry, body: new Uint8Array(Buffer.from(entry.body, 'base64')) };
 }
 
-function batchOf(json: JsonBatch): Batch {
+function batchOf({ catalog, ...json }: JsonBatch): Batch {
   return {
     ...json,
+    ...(catalog !== undefined && { catalog: BigInt(`0x${catalog}`) }),
     systemId: BigInt(json.systemId),
     covers: json.covers.map((hex) => BigInt(`0x${hex}`)),
     tables: json.tables.map(({ schema, table, columns, changes }) => {
