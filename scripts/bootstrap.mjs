@@ -207,6 +207,11 @@ function run(script, args, env) {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) process.on(signal, () => child.kill(signal));
+  // "npm run" passes signals on (the scripts in package.json say exec, so that no shell stands between), but kill -9 it cannot.
+  if (process.env.npm_lifecycle_event !== undefined) {
+    const parent = process.ppid;
+    setInterval(() => process.ppid === parent || child.kill('SIGTERM'), 500).unref();
+  }
   child.once('error', (error) =>
     fail(
       new Missing(`${nodeBinary} does not start (${error.message}): delete node_modules and run the command again.`),
