@@ -213,6 +213,16 @@ describe('parseConfig', () => {
     expect(issue?.message).toMatch(/^found .*expected /);
   });
 
+  it('takes the largest and the smallest of everything', () => {
+    const most = coherent({
+      ttl: { hard: '365d', negative: '1s', jitter: '100%' },
+      l1: { maxBytes: '16GiB' },
+      maxItemBytes: '16MiB',
+    });
+    const least = coherent({ ttl: { hard: '1s', jitter: '0%' }, l1: { maxBytes: '64KiB' }, maxItemBytes: '1B' });
+    expect([parseConfig(most).ok, parseConfig(least).ok]).toEqual([true, true]);
+  });
+
   it('reports all issues at once', () => {
     const result = parseConfig({
       sources: { main: { topic: 'a b', extra: 1 } },

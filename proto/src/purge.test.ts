@@ -50,6 +50,10 @@ describe('parsePurge', () => {
     expect(parsePurge(text)).toBeUndefined();
   });
 
+  it('takes as many names as may be', () => {
+    expect(parse(target({ keys: names(PURGE_LIMITS.names - 1), tags: ['t'] }))).toBeDefined();
+  });
+
   it('takes the largest names', () => {
     const keys = ['x'.repeat(PURGE_LIMITS.nameBytes), '€'.repeat(170)];
     expect(parse(target({ keys }))?.purge[0]?.keys).toEqual(keys);
