@@ -25,6 +25,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ignored,
           globalSetup: ['test/kit/global-setup.ts'],
+          setupFiles: ['test/kit/worker-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },

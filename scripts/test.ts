@@ -1,9 +1,9 @@
 // npm test: every test of every package, on real servers that vitest.config.ts has started (test/kit/global-setup.ts).
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
-import { onParentGone } from '../test/kit/index.ts';
+import { onParentGone, scratchFolder } from '../test/kit/index.ts';
 import { root } from './lib/tools.ts';
 
 const help = `Usage: npm test [-- FILTERS AND OPTIONS]
@@ -47,20 +47,23 @@ function main(): void {
     process.stdout.write(`${help}\n`);
     process.exit(0);
   }
-  const folder = mkdtempSync(join(tmpdir(), 'tidemark-report-'));
-  const report = join(folder, 'report.json');
+  const folder = scratchFolder('report');
+  const report = join(folder.path, 'report.json');
   const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-  const child = spawn(process.execPath, [vitest, 'run', ...reporters, ...args], { cwd: root, stdio: 'inherit' });
+  const child = spawn(process.execPath, [vitest, 'run', ...reporters, ...args], {
+    cwd: root,
+    // The channel tells vitest (test/kit/global-setup.ts) when this process is gone.
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+  });
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, () => child.kill(signal));
   onParentGone(() => child.kill('SIGTERM'));
   child.once('exit', (exitCode, signal) => {
     const code = exitCode ?? 128 + (signal === null ? 0 : constants.signals[signal]);
     const { passed, failed } = totals(report, code);
-    rmSync(folder, { recursive: true, force: true });
     process.stdout.write(`${passed} passed, ${failed} failed\n`);
-    process.exit(failed === 0 ? code : code || 1);
+    void folder.remove().then(() => process.exit(failed === 0 ? code : code || 1));
   });
 }
 

@@ -1,5 +1,6 @@
 import type { TestProject } from 'vitest/node';
 import { toStderr } from './error.ts';
+import { onParentGone } from './guard.ts';
 import { type ServerAddresses, addressesOf, startServers } from './servers.ts';
 
 declare module 'vitest' {
@@ -11,6 +12,7 @@ declare module 'vitest' {
 
 /** Starts the servers of a test run once; what it answers ends them. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  onParentGone(() => process.exit(143));
   // Nothing that the tests keep must survive the machine: no waiting for the disk.
   const servers = await startServers({ progress: toStderr, supervise: true, postgres: { fsync: false } });
   project.provide('servers', addressesOf(servers));
