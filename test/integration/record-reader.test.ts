@@ -1,0 +1,268 @@
+import {
+  createKafka,
+  createLogger,
+  readLastRecord,
+  RecordReader,
+  type ReaderStart,
+  type Reset,
+} from '@tidemark/runtime';
+import { Kafka, logLevel, type Admin, type Producer } from 'kafkajs';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { startKafka, type KafkaServer } from '../kit/index.ts';
+import { eventually } from './support/eventually.ts';
+import { KafkaProxy } from './support/tcp-proxy.ts';
+
+const CLIENT = 'reader-under-test';
+const logger = createLogger({ service: 'test', instance: 'reader', level: 'silent' });
+
+let proxy: KafkaProxy;
+let server: KafkaServer;
+let kafka: Kafka;
+let admin: Admin;
+let producer: Producer;
+const readers: RecordReader[] = [];
+let topics = 0;
+
+beforeAll(async () => {
+  proxy = await KafkaProxy.start(CLIENT);
+  // Everybody who is not told otherwise by its client id passes through the proxy undamaged.
+  server = await startKafka({ settings: { 'advertised.listeners': `PLAINTEXT://127.0.0.1:${proxy.port}` } });
+  proxy.targetPort = server.port;
+  const brokers = [`127.0.0.1:${proxy.port}`];
+  kafka = createKafka({ brokers, tls: false, clientId: CLIENT, logger });
+  const other = new Kafka({ brokers, clientId: 'other', logLevel: logLevel.NOTHING, retry: { retries: 20 } });
+  admin = other.admin();
+  producer = other.producer();
+  await Promise.all([admin.connect(), producer.connect()]);
+});
+afterEach(async () => {
+  proxy.fault = () => ({ kind: 'pass' });
+  await Promise.all(readers.splice(0).map((reader) => reader.stop()));
+});
+afterAll(async () => {
+  await Promise.all([admin?.disconnect(), producer?.disconnect()]);
+  await server?.stop();
+  await proxy?.stop();
+});
+
+async function makeTopic(settings: Record<string, string> = {}): Promise<string> {
+  topics += 1;
+  const topic = `topic-${topics}`;
+  const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }));
+  await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 1, configEntries }] });
+  return topic;
+}
+
+async function append(topic: string, ...values: string[]): Promise<void> {
+  for (const value of values) await producer.send({ topic, acks: -1, messages: [{ value }] });
+}
+
+/** Retention, without waiting for it. */
+async function deleteRecords(topic: string, before: number): Promise<void> {
+  await admin.fetchTopicOffsets(topic); // kafkajs finds the leader only of topics that it was asked about before
+  await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: String(before) }] });
+}
+
+/** A reader and everything that it told. */
+function read(
+  topic: string,
+  start: ReaderStart = { from: 'newest-record' },
+  onValue?: (value: string, reader: RecordReader) => void,
+) {
+  const told = {
+    offsets: [] as number[],
+    values: [] as string[],
+    resets: [] as Reset[],
+    connections: [] as boolean[],
+    deliveries: 0,
+    isCaughtUp: false,
+    lastRequestedAtMs: 0,
+  };
+  const reader: RecordReader = new RecordReader({
+    kafka,
+    topic,
+    start,
+    logger,
+    maxBytes: 64 * 1024,
+    onRecords: ({ records, caughtUp, requestedAtMs }) => {
+      told.deliveries += 1;
+      told.isCaughtUp = caughtUp;
+      expect(requestedAtMs).toBeGreaterThanOrEqual(told.lastRequestedAtMs);
+      told.lastRequestedAtMs = requestedAtMs;
+      for (const { offset, value } of records) {
+        told.offsets.push(offset);
+        told.values.push(Buffer.from(value).toString());
+        onValue?.(told.values.at(-1) as string, reader);
+      }
+    },
+    onReset: (reset) => void told.resets.push(reset),
+    onConnection: (isConnected) => void told.connections.push(isConnected),
+  });
+  readers.push(reader);
+  return { reader, told };
+}
+
+describe('where it begins', () => {
+  it('delivers the newest record first, and then what is written', async () => {
+    const topic = await makeTopic();
+    await append(topic, 'a', 'b', 'c');
+    const { told } = read(topic);
+    await eventually(() => expect(told.values).toEqual(['c']));
+    await append(topic, 'd');
+    await eventually(() => expect(told.offsets).toEqual([2, 3]));
+    expect(told.resets).toEqual([]);
+  });
+
+  it('waits for the first record of an empty topic', async () => {
+    const topic = await makeTopic();
+    const { told } = read(topic);
+    await eventually(() => expect(told.isCaughtUp).toBe(true));
+    await append(topic, 'a');
+    await eventually(() => expect(told.values).toEqual(['a']));
+  });
+
+  it('waits for a topic that does not exist yet', async () => {
+    const { told } = read(`topic-${topics + 1}`);
+    const topic = await makeTopic();
+    await append(topic, 'a');
+    await eventually(() => expect(told.values).toEqual(['a']));
+  });
+
+  it('begins at an offset, and goes elsewhere when it is told to', async () => {
+    const topic = await makeTopic();
+    await append(topic, 'a', 'b', 'c');
+    let isBack = false;
+    const { told } = read(topic, { from: 'offset', offset: 1 }, (value, reader) => {
+      if (value === 'c' && !isBack) reader.seek(0);
+      isBack ||= value === 'c';
+    });
+    await eventually(() => expect(told.values).toEqual(['b', 'c', 'a', 'b', 'c']));
+  });
+});
+
+describe('when the place to read from is gone', () => {
+  it('says that records were lost, and goes on with the newest', async () => {
+    const topic = await makeTopic();
+    await append(topic, 'a', 'b', 'c', 'd');
+    await deleteRecords(topic, 3);
+    const { told } = read(topic, { from: 'offset', offset: 1 });
+    await eventually(() => expect(told.values).toEqual(['d']));
+    expect(told.resets).toEqual([{ reason: 'lost', wantedOffset: 1, startOffset: 3 }]);
+  });
+
+  it('notices that the topic was made anew', async () => {
+    const topic = await makeTopic();
+    await append(topic, 'a', 'b', 'c');
+    const { told } = read(topic);
+    await eventually(() => expect(told.values).toEqual(['c']));
+    await admin.deleteTopics({ topics: [topic] });
+    await eventually(() => admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 1 }] }));
+    await append(topic, 'x');
+    await eventually(() => expect(told.values).toEqual(['c', 'x']));
+    expect(told.resets).toEqual([{ reason: 'recreated', wantedOffset: 3, startOffset: 0 }]);
+  });
+});
+
+describe('whatever happens to the connection', () => {
+  it('delivers each record once, in order and whole, while answers are cut in the middle', async () => {
+    const topic = await makeTopic();
+    const values = Array.from({ length: 120 }, (_, i) => `${i}:`.padEnd(1 + ((i * 7919) % 40_000), '.'));
+    await append(topic, values[0] as string);
+    let connections = 0;
+    proxy.fault = () => ({ kind: 'cut', afterBytes: 50 + (((connections += 1) * 104_729) % 300_000) });
+    const { told } = read(topic, { from: 'offset', offset: 0 });
+    await append(topic, ...values.slice(1));
+    await eventually(() => expect(told.values).toHaveLength(values.length), { withinMs: 40_000 });
+    expect(told.values).toEqual(values);
+    expect(told.resets).toEqual([]);
+    expect(proxy.cuts).toBeGreaterThan(5);
+  });
+
+  it('leaves a broker that has fallen silent for a fresh connection within seconds', async () => {
+    const topic = await makeTopic();
+    await append(topic, 'a');
+    let connections = 0;
+    proxy.fault = () => ({ kind: (connections += 1) <= 2 ? 'silence' : 'pass' });
+    const startedAt = performance.now();
+    const { told } = read(topic);
+    await eventually(() => expect(told.values).toEqual(['a']), { withinMs: 15_000 });
+    expect(performance.now() - startedAt).toBeLessThan(12_000);
+  });
+
+  it('makes a fresh connection when it is told to, and loses nothing', async () => {
+    const topic = await makeTopic();
+    await append(topic, 'a');
+    const { reader, told } = read(topic);
+    await eventually(() => expect(reader.isConnected).toBe(true));
+    reader.reconnect();
+    await append(topic, 'b');
+    await eventually(() => expect(told.values).toEqual(['a', 'b']));
+    expect(told.connections).toEqual([true, false, true]);
+  });
+
+  it('goes on at the same record after the broker was killed, and after it was stopped in good order', async () => {
+    const topic = await makeTopic();
+    await append(topic, 'a');
+    const { told } = read(topic);
+    await eventually(() => expect(told.values).toEqual(['a']));
+    await server.kill();
+    await server.start();
+    await append(topic, 'b');
+    await eventually(() => expect(told.values).toEqual(['a', 'b']), { withinMs: 20_000 });
+    await server.restart();
+    await append(topic, 'c');
+    await eventually(() => expect(told.values).toEqual(['a', 'b', 'c']), { withinMs: 20_000 });
+    expect(told.resets).toEqual([]);
+  });
+
+  it('goes on after the broker stood still', async () => {
+    const topic = await makeTopic();
+    await append(topic, 'a');
+    const { reader, told } = read(topic);
+    await eventually(() => expect(told.values).toEqual(['a']));
+    server.pause();
+    try {
+      await eventually(() => expect(reader.isConnected).toBe(false), { withinMs: 15_000 });
+    } finally {
+      server.resume();
+    }
+    await append(topic, 'b');
+    await eventually(() => expect(told.values).toEqual(['a', 'b']), { withinMs: 20_000 });
+  });
+});
+
+describe('its end', () => {
+  it('stops at once in the middle of a long poll, and tells nothing afterwards', async () => {
+    const topic = await makeTopic();
+    const { reader, told } = read(topic);
+    await eventually(() => expect(told.isCaughtUp).toBe(true));
+    const startedAt = performance.now();
+    await reader.stop();
+    expect(performance.now() - startedAt).toBeLessThan(200);
+    await reader.finished;
+    const { deliveries } = told;
+    await append(topic, 'a');
+    expect(told.deliveries).toBe(deliveries);
+  });
+
+  it('ends with the error of a callback', async () => {
+    const topic = await makeTopic();
+    await append(topic, 'a');
+    const { reader } = read(topic, { from: 'newest-record' }, () => {
+      throw new Error('a fault of the caller');
+    });
+    await expect(reader.finished).rejects.toThrow('a fault of the caller');
+  });
+});
+
+describe('readLastRecord', () => {
+  it('answers the newest record, and nothing for a topic that is empty, emptied or missing', async () => {
+    expect(await readLastRecord(kafka, 'no-such-topic')).toBeUndefined();
+    const topic = await makeTopic();
+    expect(await readLastRecord(kafka, topic)).toBeUndefined();
+    await append(topic, 'a', 'b');
+    expect(await readLastRecord(kafka, topic)).toMatchObject({ offset: 1, value: Buffer.from('b') });
+    await deleteRecords(topic, 2);
+    expect(await readLastRecord(kafka, topic)).toBeUndefined();
+  });
+});
