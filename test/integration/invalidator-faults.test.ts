@@ -53,7 +53,7 @@ async function expectAllPublished(writers: Writers, withinMs = 30_000): Promise<
 const epochs = (): number[] => [...new Set(feed.batches.map(({ epoch }) => epoch))];
 
 describe('killed with SIGKILL at random moments under load', () => {
-  it('loses nothing and stays in its epoch', { timeout: 120_000 }, async () => {
+  it('[I1] [I2] loses nothing and stays in its epoch', { timeout: 120_000 }, async () => {
     const before = epochs();
     const writers = new Writers({ url: stack.postgres, table: 'items', clients: 4, perSecond: 400 });
     for (let round = 0; round < 8; round++) {
@@ -71,26 +71,30 @@ describe('killed with SIGKILL at random moments under load', () => {
 
 describe('while Kafka is away', () => {
   it.each([
-    ['killed', () => stack.servers.kafka.kill(), () => stack.servers.kafka.release()],
-    ['paused', () => stack.servers.kafka.pause(), async () => stack.servers.kafka.resume()],
-  ])('%s: keeps the slot, and publishes everything afterwards', { timeout: 120_000 }, async (_how, away, back) => {
-    const before = epochs();
-    const writers = new Writers({ url: stack.postgres, table: 'items', clients: 2, perSecond: 200 });
-    await eventually(() => expect(writers.acknowledged.length).toBeGreaterThan(50));
-    stack.servers.kafka.hold();
-    await away();
-    const { length } = writers.acknowledged;
-    // Some 20 seconds of writes.
-    await eventually(() => expect(writers.acknowledged.length).toBeGreaterThan(length + 4000), {
-      withinMs: 60_000,
-      everyMs: 100,
-    });
-    await back();
-    await stack.servers.kafka.release();
-    await writers.stop();
-    await expectAllPublished(writers, 60_000);
-    expect(epochs()).toEqual(before);
-  });
+    ['killed, for 20 s', 4000, () => stack.servers.kafka.kill(), () => stack.servers.kafka.release()],
+    // Longer than a request may take.
+    ['paused, for 8 s', 1600, async () => stack.servers.kafka.pause(), async () => stack.servers.kafka.resume()],
+  ])(
+    '%s: keeps the slot, and publishes everything afterwards',
+    { timeout: 120_000 },
+    async (_how, writes, away, back) => {
+      const before = epochs();
+      const writers = new Writers({ url: stack.postgres, table: 'items', clients: 2, perSecond: 200 });
+      await eventually(() => expect(writers.acknowledged.length).toBeGreaterThan(50));
+      stack.servers.kafka.hold();
+      await away();
+      const { length } = writers.acknowledged;
+      await eventually(() => expect(writers.acknowledged.length).toBeGreaterThan(length + writes), {
+        withinMs: 60_000,
+        everyMs: 100,
+      });
+      await back();
+      await stack.servers.kafka.release();
+      await writers.stop();
+      await expectAllPublished(writers, 60_000);
+      expect(epochs()).toEqual(before);
+    },
+  );
 });
 
 describe('when Postgres restarts', () => {
@@ -107,8 +111,29 @@ describe('when Postgres restarts', () => {
   });
 });
 
+describe('POST /v1/purge', () => {
+  it('says that it cannot be done while Postgres is away, and the process lives on', { timeout: 60_000 }, async () => {
+    const purge = () =>
+      fetch(`${stack.invalidator.url}/v1/purge`, {
+        method: 'POST',
+        body: '{"purge":[{"namespace":"items","all":true}]}',
+      });
+    stack.servers.postgres.hold();
+    await stack.servers.postgres.kill();
+    const refused = await purge();
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1']);
+    expect((await fetch(`${stack.invalidator.url}/livez`)).status).toBe(200);
+    await eventually(async () => expect((await fetch(`${stack.invalidator.url}/readyz`)).status).toBe(503));
+    await stack.servers.postgres.release();
+    await eventually(async () => expect((await purge()).status).toBe(200), { withinMs: 20_000 });
+    await eventually(async () => expect((await fetch(`${stack.invalidator.url}/readyz`)).status).toBe(200), {
+      withinMs: 20_000,
+    });
+  });
+});
+
 describe('the slot', () => {
-  it('that was dropped is made again, under a new epoch', async () => {
+  it('[I10] that was dropped is made again, under a new epoch', async () => {
     const before = epochs();
     await eventually(async () => {
       await stack.sql('select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1', [
@@ -123,6 +148,35 @@ describe('the slot', () => {
     await writers.stop();
     await expectAllPublished(writers);
   });
+
+  it(
+    '[I10] that lost its WAL while the invalidator was away is made again, under a new epoch',
+    { timeout: 60_000 },
+    async () => {
+      const before = epochs();
+      stack.invalidator.hold();
+      await stack.invalidator.kill();
+      await stack.sql("alter system set max_slot_wal_keep_size = '32MB'");
+      await stack.sql('select pg_reload_conf()');
+      await stack.sql(
+        "select pg_logical_emit_message(false, 'filler', repeat('x', 1000000)) from generate_series(1, 100)",
+      );
+      await stack.sql('checkpoint');
+      await eventually(async () => {
+        const [row] = await stack.sql<{ status: string }>(
+          'select wal_status as status from pg_replication_slots where slot_name = $1',
+          [stack.slot],
+        );
+        expect(row?.status).toBe('lost');
+      });
+      await stack.sql('alter system reset max_slot_wal_keep_size');
+      await stack.sql('select pg_reload_conf()');
+      await stack.invalidator.release();
+      await feed.reaches(await insertLsn());
+      expect(epochs()).toHaveLength(before.length + 1);
+      expect(stack.logs('invalidator').join('\n')).toContain('slot-lost');
+    },
+  );
 
   it('does not hold back the WAL of an idle database, nor of one that writes elsewhere', async () => {
     const held = async (): Promise<number> => {
@@ -181,7 +235,7 @@ describe('a commit that is streamed before it is visible', () => {
   };
 
   it(
-    'is published at once with a visible position before it, also after a restart, until it is seen',
+    '[I3] is published at once with a visible position before it, also after a restart, until it is seen',
     { timeout: 60_000 },
     async () => {
       const before = epochs();

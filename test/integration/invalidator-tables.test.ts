@@ -194,7 +194,7 @@ describe('DDL', () => {
     expect(await changes('insert into swapped values (9)')).toEqual([inserted('swapped', '9')]);
   });
 
-  it('notices a table that leaves the publication, and brings it back', async () => {
+  it('[I8] notices a table that leaves the publication, and brings it back', async () => {
     const before = feed.batches.length;
     await stack.sql(`alter publication ${stack.publication} drop table parent`);
     await eventually(() => expect(coversSince(before)).toContain(NAMESPACES - 1), { withinMs: 5000 });
@@ -202,7 +202,15 @@ describe('DDL', () => {
     expect(await changes('insert into parent values (77)')).toEqual([inserted('parent', '77')]);
   });
 
-  it('does not claim a table again before every transaction has ended that may have changed it unseen', async () => {
+  it('[I8] notices that the publication is gone, and makes it again', async () => {
+    const before = feed.batches.length;
+    await stack.sql(`drop publication ${stack.publication}`);
+    await eventually(() => expect(coversSince(before)).toContain(0), { withinMs: 5000 });
+    await feed.claims(NAMESPACES);
+    expect(await changes('insert into parent values (79)')).toEqual([inserted('parent', '79')]);
+  });
+
+  it('[I8] does not claim a table again before every transaction has ended that may have changed it unseen', async () => {
     const open = new pg.Client({ connectionString: stack.postgres });
     await open.connect();
     try {

@@ -35,14 +35,14 @@ function membersQuery(version: number): string {
       select schemaname, tablename, ${sent} from pg_publication_tables
        where pubname = $4 and not (select puballtables from pub)),
     tree as (
-      select w.name, c.oid, true as is_root
+      select w.name, c.oid, true as is_root, '' as attached
         from unnest($1::text[], $2::text[], $3::text[]) as w(name, schema, tbl)
         join pg_namespace n on n.nspname = w.schema
         join pg_class c on c.relnamespace = n.oid and c.relname = w.tbl and c.relkind not in ('i', 'I', 'S', 't', 'c')
       union
-      select t.name, i.inhrelid, false from tree t join pg_inherits i on i.inhparent = t.oid)
+      select t.name, i.inhrelid, false, i.xmin::text from tree t join pg_inherits i on i.inhparent = t.oid)
   select t.name, c.oid::bigint::text as oid, n.nspname as schema, c.relname as tbl, c.relkind as kind, c.relpersistence = 'p' as logged,
-         c.relreplident as identity_kind,
+         c.relreplident as identity_kind, t.attached,
          (select coalesce(array_agg(attname::text order by attnum), '{}') from pg_attribute a
            where attrelid = c.oid and attnum > 0 and not attisdropped) as columns,
          (select coalesce(array_agg(format_type(atttypid, atttypmod) order by attnum), '{}') from pg_attribute a
@@ -121,6 +121,7 @@ interface MemberRow {
   readonly types: readonly string[];
   readonly identity: readonly string[];
   readonly candidates: readonly { readonly index: string; readonly columns: readonly string[] }[];
+  readonly attached: string;
   readonly published: boolean;
   readonly filtered: boolean;
   readonly sent_columns: readonly string[] | null;
@@ -149,6 +150,7 @@ function memberOf(row: MemberRow): MemberFacts {
     identityKind: row.identity_kind,
     identity: row.identity,
     candidates: row.candidates,
+    attached: row.attached,
     published: row.published,
     filtered: row.filtered,
     sentColumns: row.sent_columns ?? undefined,

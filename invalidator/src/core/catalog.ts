@@ -16,6 +16,8 @@ export interface MemberFacts {
   readonly identityKind: string;
   /** Columns that old rows carry; empty where nothing does. */
   readonly identity: readonly string[];
+  /** Changes when it is attached to its parent anew; empty for a table without one. */
+  readonly attached: string;
   /** Unique indexes that could be the replica identity: immediate, whole, on columns that are not null. */
   readonly candidates: readonly { readonly index: string; readonly columns: readonly string[] }[];
   readonly published: boolean;

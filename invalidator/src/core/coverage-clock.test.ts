@@ -34,7 +34,7 @@ describe('what records may claim', () => {
     expect(clock.waiting).toBe(0);
   });
 
-  it('shrinks at once, and begins anew when the namespace is served again', () => {
+  it('[I8] shrinks at once, and begins anew when the namespace is served again', () => {
     const clock = new CoverageClock({ served: new Set([A]), proven: 'all', start: 100 });
     expect(clock.observe(check([], 60n, 400))).toBe(true);
     expect(clock.coversAt(1000)).toEqual([]);
@@ -49,7 +49,7 @@ describe('what records may claim', () => {
 
 // A model of the server: a namespace is published or not; transactions write while it is the one or the other and
 // commit later. Once a break was noticed, a record that claims the namespace must not miss a change.
-it('never claims a namespace for a record that may miss one of its changes', () => {
+it('[I8] never claims a namespace for a record that may miss one of its changes', () => {
   const step = fc.oneof(
     fc.constantFrom('publish' as const, 'withdraw' as const, 'open' as const, 'check' as const, 'check' as const),
     fc.record({ commit: fc.nat(3) }),

@@ -23,6 +23,7 @@ function member(table: string, more: Partial<MemberFacts> = {}): MemberFacts {
     identityKind: 'd',
     identity: ['id'],
     candidates: [],
+    attached: '',
     published: true,
     filtered: false,
     sentColumns: undefined,
@@ -200,6 +201,7 @@ describe('marks', () => {
     ['another column', [member('t', { columns: ['id', 'group'] })], publication, ['shape']],
     ['another table of that name', [member('t', { oid: 2, membership: '8' })], publication, ['shape', 'membership']],
     ['a new partition', [member('t'), member('t_1', { membership: '' })], publication, ['shape']],
+    ['a partition that was attached anew', [member('t', { attached: '9' })], publication, ['shape']],
     ['left and joined again', [member('t', { membership: '8' })], publication, ['membership']],
     ['an altered publication', [member('t')], { ...publication, identity: '1:8' }, ['membership']],
   ])('%s', (_name, members, facts, expected) => {

@@ -1,4 +1,4 @@
-import type { CompiledRules, NamespaceRules } from '@tidemark/proto';
+import { hash64, type CompiledRules, type NamespaceRules } from '@tidemark/proto';
 import {
   PUBLISHED_OPERATIONS,
   quoteIdentifier,
@@ -214,13 +214,18 @@ export function tableMarks(facts: CatalogFacts): ReadonlyMap<string, TableMarks>
     facts.tables.map(({ name, members }) => [
       name,
       {
-        shape: JSON.stringify(members.map(({ oid, columns, types }) => [oid, columns, types])),
+        shape: JSON.stringify(members.map(({ oid, attached, columns, types }) => [oid, attached, columns, types])),
         membership: [facts.publication?.identity ?? '', ...members.map(({ membership }) => membership)]
           .filter((text) => text !== '')
           .join(' '),
       },
     ]),
   );
+}
+
+/** All marks in 64 bits, never 0. */
+export function digestOf(marks: ReadonlyMap<string, TableMarks>): bigint {
+  return hash64(JSON.stringify([...marks])) || 1n;
 }
 
 /** Tables with another mark than before. */

@@ -47,14 +47,14 @@ describe('decideStart', () => {
     });
   });
 
-  it('numbers a new epoch above the last one even when the clock stands behind it', () => {
+  it('[I10] numbers a new epoch above the last one even when the clock stands behind it', () => {
     const ahead = { ...last, epoch: nowMs + 50 };
     expect(decideStart({ last: ahead, server, slot: { state: 'missing' }, nowMs })).toMatchObject({
       epoch: nowMs + 51,
     });
   });
 
-  it('never continues with a hole, over all states', () => {
+  it('[I2] [I10] never continues with a hole, over all states', () => {
     const lsn = fc.nat(20);
     fc.assert(
       fc.property(

@@ -31,7 +31,7 @@ describe('the visible clock', () => {
   });
 
   // The invariants of I3: nothing unseen lies at or before the visible position, and it never falls.
-  it('never covers an unseen commit, never falls, and lets the slot repeat whatever is unseen', () => {
+  it('[I3] never covers an unseen commit, never falls, and lets the slot repeat whatever is unseen', () => {
     const step = fc.oneof(
       fc.record({ kind: fc.constant('announce' as const) }),
       fc.record({ kind: fc.constant('see' as const), which: fc.infiniteStream(fc.boolean()), upTo: fc.nat(40) }),

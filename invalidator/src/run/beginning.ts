@@ -25,9 +25,8 @@ export interface Beginning {
   readonly visible: Lsn;
   /** Where the slot stands. */
   readonly confirmed: Lsn;
-  /** Claims of the record before the first one that still hold; all for a new epoch, which has no WAL from before. */
-  readonly proven: ReadonlySet<bigint> | 'all';
-  readonly isNew: boolean;
+  /** What the record before the first one claimed; undefined for a new epoch, which reads no WAL from before its slot. */
+  readonly inherited: { readonly covers: ReadonlySet<bigint>; readonly catalog: bigint | undefined } | undefined;
 }
 
 /** How often a wait tells why it lasts, ms. */
@@ -59,7 +58,7 @@ export async function findBeginning(options: {
     const { epoch, from, visible } = decision;
     logger.info({ epoch, from: formatLsn(from), visible: formatLsn(visible) }, 'continuing the stream');
     const confirmed = found.state === 'usable' ? found.confirmed : 0;
-    return { epoch, systemId, timeline, from, visible, confirmed, proven: provenBy(newest), isNew: false };
+    return { epoch, systemId, timeline, from, visible, confirmed, inherited: claimsOf(newest) };
   }
   const { epoch, reason } = decision;
   logger.warn(
@@ -70,7 +69,7 @@ export async function findBeginning(options: {
   if (slot.state !== 'missing') await dropSlot(client, config.slot);
   const { start, snapshot } = await makeSlot({ context, client, server, stop });
   await untilSeen({ context, client, snapshot, stop });
-  return { epoch, systemId, timeline, from: start, visible: start, confirmed: start, proven: 'all', isNew: true };
+  return { epoch, systemId, timeline, from: start, visible: start, confirmed: start, inherited: undefined };
 }
 
 async function makeSlot(options: {
@@ -140,8 +139,9 @@ function lastRecordOf(bytes: Uint8Array, source: string): LastRecord | 'unreadab
   return { epoch, to, visible, systemId, timeline };
 }
 
-function provenBy(bytes: Uint8Array | undefined): ReadonlySet<bigint> {
-  return new Set(bytes === undefined ? [] : decodedOrUndefined(bytes)?.covers);
+function claimsOf(bytes: Uint8Array | undefined): NonNullable<Beginning['inherited']> {
+  const batch = bytes && decodedOrUndefined(bytes);
+  return { covers: new Set(batch?.covers), catalog: batch?.catalog };
 }
 
 function decodedOrUndefined(bytes: Uint8Array) {

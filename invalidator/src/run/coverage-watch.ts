@@ -6,6 +6,7 @@ import { emitPurge } from '../adapters/postgres-purge.ts';
 import { CoverageClock } from '../core/coverage-clock.ts';
 import {
   changedTables,
+  digestOf,
   judgeCoverage,
   tableMarks,
   type Coverage,
@@ -13,6 +14,7 @@ import {
   type TableMarks,
 } from '../core/coverage.ts';
 import { OperatorError } from '../core/errors.ts';
+import type { Beginning } from './beginning.ts';
 import type { RunContext } from './context.ts';
 
 /**
@@ -60,14 +62,25 @@ export class CoverageWatch {
     return this.#context.rules.namespaces.length - this.#coverage.served.size;
   }
 
+  /** Digest of the catalog's state; records carry it, so that the next start can compare. */
+  get digest(): bigint {
+    return digestOf(this.#marks);
+  }
+
   /** Whether it is worth looking again soon. */
   get settling(): boolean {
     return (this.#clock?.waiting ?? 0) > 0;
   }
 
   /** Begins to say what records may claim; see {@link CoverageClock}. */
-  begin(start: Lsn, proven: ReadonlySet<bigint> | 'all'): void {
-    this.#clock = new CoverageClock({ served: hashesOf(this.#coverage), proven, start });
+  begin({ from, inherited }: Beginning): void {
+    const isSame = inherited === undefined || inherited.catalog === this.digest;
+    if (!isSame)
+      this.#context.logger.warn(
+        'DDL changed tables that rules name, or the publication, since the newest record: claiming no namespace at first',
+      );
+    const proven = inherited === undefined ? 'all' : isSame ? inherited.covers : new Set<bigint>();
+    this.#clock = new CoverageClock({ served: hashesOf(this.#coverage), proven, start: from });
   }
 
   /** Hashes that a record with this `from` may claim. */

@@ -34,8 +34,8 @@ export interface PublisherOptions {
   readonly watch: VisibilityWatch;
   /** Rejects unless the record is durable in Kafka. */
   readonly append: (record: Uint8Array) => Promise<void>;
-  /** Rules hashes that a record which begins at `from` may claim. */
-  readonly coversAt: (from: Lsn) => readonly bigint[];
+  /** Rules hashes that a record which begins at `from` may claim, and the digest of the catalog's state. */
+  readonly claimsAt: (from: Lsn) => { readonly covers: readonly bigint[]; readonly catalog: bigint };
   /** Everything up to here is durable in Kafka. */
   readonly onDurable: (position: Lsn) => void;
   /** There is room in the outbox. */
@@ -57,6 +57,7 @@ export class Publisher {
   #begunAtMs = Number.NEGATIVE_INFINITY;
   #news = false;
   #stopping = false;
+  #abandoned = false;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -75,9 +76,15 @@ export class Publisher {
     this.#bell.ring();
   }
 
+  /** Publishes nothing more, not even what waits; {@link run} may still end with an error or not at all. */
+  abandon(): void {
+    this.#abandoned = true;
+    this.#bell.ring();
+  }
+
   /** Resolves after {@link stop}; rejects when a record cannot be published, after which this object is of no use. */
   async run(): Promise<void> {
-    for (;;) {
+    while (!this.#abandoned) {
       const { outbox } = this.#options;
       const due = {
         dirty: outbox.dirty,
@@ -93,7 +100,7 @@ export class Publisher {
   }
 
   async #publish(): Promise<void> {
-    const { identity, outbox, watch, append, coversAt, onDurable, onRoom, onPublished, wallMs } = this.#options;
+    const { identity, outbox, watch, append, claimsAt, onDurable, onRoom, onPublished, wallMs } = this.#options;
     this.#news = false;
     this.#begunAtMs = performance.now();
     const { rows, collapses, ...record } = outbox.take();
@@ -106,7 +113,7 @@ export class Publisher {
       visible,
       publishedAtUs: wallMs() * 1000,
       heartbeat,
-      covers: coversAt(record.from),
+      ...claimsAt(record.from),
     });
     await append(bytes);
     this.#visible = visible;

@@ -33,6 +33,8 @@ const SETTLING_MS = 100;
 const MAX_PENDING = 2;
 /** Longest wait for what was read to be published when the process is asked to end. */
 const FLUSH_MS = 5000;
+/** Longest wait for one connection to be closed. */
+const CLOSE_MS = 1000;
 
 export interface SessionOptions {
   readonly context: RunContext;
@@ -55,6 +57,7 @@ export class Session {
   readonly #failure = Promise.withResolvers<never>();
   readonly #cleanups: (() => Promise<unknown>)[] = [];
   #heardAtMs = 0;
+  #isStreaming = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -63,12 +66,20 @@ export class Session {
 
   /** Resolves when it was stopped; rejects with what failed first. */
   async run(): Promise<void> {
+    const { stop } = this.#options;
+    const stopped = Promise.withResolvers<void>();
+    const onStop = (): void => void setTimeout(stopped.resolve, this.#isStreaming ? FLUSH_MS : 0).unref();
+    stop.addEventListener('abort', onStop);
+    if (stop.aborted) onStop();
     try {
-      await Promise.race([this.#follow(), this.#failure.promise]);
+      await Promise.race([this.#follow(), this.#failure.promise, stopped.promise]);
     } catch (error) {
-      if (!this.#options.stop.aborted) throw error;
+      if (!stop.aborted) throw error;
     } finally {
-      for (const cleanup of this.#cleanups.toReversed()) await cleanup().catch(() => undefined);
+      stop.removeEventListener('abort', onStop);
+      for (const cleanup of this.#cleanups.toReversed()) {
+        await Promise.race([cleanup().catch(() => undefined), sleep(CLOSE_MS)]);
+      }
     }
   }
 
@@ -79,13 +90,13 @@ export class Session {
     const client = await this.#owned(openSession({ connection: querying, onFailure: fail }), (opened) => opened.end());
     const server = await checkServer(client);
     await waitForTurn({ context, client, server, stop });
-    const coverage = await CoverageWatch.open({ context, client, server });
     await ensureTopic(kafka, { topic: config.topic, retentionMs: config.retentionMs });
+    const coverage = await CoverageWatch.open({ context, client, server });
     const beginning = await findBeginning({ context, client, server, unusable, stop });
-    if (beginning.isNew) this.#options.onSlotMade();
-    coverage.begin(beginning.from, beginning.proven);
+    if (beginning.inherited === undefined) this.#options.onSlotMade();
+    coverage.begin(beginning);
     const log = await this.#owned(openRecordLog(kafka, config.topic), (opened) => opened.close());
-    if (beginning.isNew) await this.#announce({ beginning, log, coverage });
+    if (beginning.inherited === undefined) await this.#announce({ beginning, log, coverage });
     const probe = new LastingProbe(connection);
     await this.#owned(
       probe.open().then(() => probe),
@@ -118,6 +129,7 @@ export class Session {
         publishedAtUs: Date.now() * 1000,
         heartbeat: true,
         covers: coverage.coversAt(from),
+        catalog: coverage.digest,
         commits: [],
         tables: [],
         purges: [],
@@ -154,7 +166,7 @@ export class Session {
       watch,
       visible: beginning.visible,
       append: (record) => log.append(record),
-      coversAt: (from) => coverage.coversAt(from),
+      claimsAt: (from) => ({ covers: coverage.coversAt(from), catalog: coverage.digest }),
       // What is not visible yet must come again after a restart, or its visibility could never be asked for.
       onDurable: (to) => stream.confirm(clock.confirmable(to)),
       onRoom: () => reader.drain(),
@@ -204,13 +216,21 @@ export class Session {
     this.#heardAtMs = performance.now();
     const publishing = publisher.run();
     const ticking = this.#tick({ ...parts, stream, reader, clock, outbox, publisher });
-    stop.addEventListener('abort', () => {
+    this.#isStreaming = true;
+    const finish = (): void => {
       reader.stop();
       publisher.stop();
+    };
+    stop.addEventListener('abort', finish, { once: true });
+    // After a failure nothing of this session may go on: the next one begins from what Kafka has.
+    this.#cleanups.push(async () => {
+      stop.removeEventListener('abort', finish);
+      reader.stop();
+      publisher.abandon();
     });
-    if (stop.aborted) publisher.stop();
-    await Promise.race([publishing, ticking]);
-    await Promise.race([publishing, sleep(FLUSH_MS, undefined, { ref: false })]);
+    if (stop.aborted) finish();
+    // The ticking ends with a stop; what was read is published then.
+    await Promise.race([publishing, ticking.then(() => publishing)]);
   }
 
   /** Once a second: the catalog, the heartbeat, a sign of life to the server and one from it. */
