@@ -1,4 +1,3 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { RedisStore } from './adapters/redis-store.ts';
 import type { KafkaFeed } from './adapters/kafka-feed.ts';
@@ -63,16 +62,11 @@ export class Metrics {
 
   /** Registers what is read from the parts when somebody asks. Once. */
   watch(parts: Observed): void {
+    // Among them the lag of the event loop: tidemark_nodejs_eventloop_lag_p99_seconds.
     collectDefaultMetrics({ register: this.registry, prefix: 'tidemark_' });
     this.#watchNamespaces(parts.namespaces);
     this.#watchFeed(parts);
     this.#watchL2(parts);
-    const loop = monitorEventLoopDelay({ resolution: 20 });
-    loop.enable();
-    this.#gauge('tidemark_event_loop_lag_p99_seconds', 'Delay of the event loop since it was last asked for.', (set) => {
-      set({}, loop.percentile(99) / 1e9);
-      loop.reset();
-    });
     this.#gauge('tidemark_leases', 'Leases that are out.', (set) => set({}, parts.leases.size));
     this.#gauge('tidemark_waiters', "Callers that wait for another caller's fill or for Redis.", (set) => set({}, parts.coalescer.waiting));
   }

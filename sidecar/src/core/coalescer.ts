@@ -3,7 +3,7 @@ import type { BypassReason, Flight, Outcome, Waiter } from './flights.ts';
 import type { Lease, Leases } from './leases.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, Random } from './ports.ts';
-import type { SourceReplica } from './replica.ts';
+import type { ReplicaView } from './replica.ts';
 
 export interface CoalescerLimits {
   /** How long a caller waits for another one's fill; also how long a holder keeps others from loading. */
@@ -19,7 +19,7 @@ export interface CoalescerLimits {
  */
 export class Coalescer {
   readonly #namespaces: readonly Namespace[];
-  readonly #replica: SourceReplica;
+  readonly #replica: ReplicaView;
   readonly #leases: Leases;
   readonly #clock: Clock;
   readonly #random: Random;
@@ -28,7 +28,7 @@ export class Coalescer {
 
   constructor(options: {
     namespaces: readonly Namespace[];
-    replica: SourceReplica;
+    replica: ReplicaView;
     leases: Leases;
     clock: Clock;
     random: Random;

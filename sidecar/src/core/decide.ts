@@ -1,7 +1,7 @@
 import { parseHeader, parsePair } from '@tidemark/proto/redis';
 import type { Entry, Lsn, NamespaceRules } from '@tidemark/proto';
 import type { Lease } from './leases.ts';
-import type { SourceReplica } from './replica.ts';
+import type { ReplicaView } from './replica.ts';
 
 /** `fenced`: the value may be older than a change that was applied; `wrong-key`: the lease is for another key. */
 export type FillVerdict = { readonly ok: true; readonly asOf: Lsn } | { readonly ok: false; readonly why: 'fenced' | 'wrong-key' };
@@ -11,7 +11,7 @@ export type FillVerdict = { readonly ok: true; readonly asOf: Lsn } | { readonly
  * not the primary. Must be followed by the store in the same tick, or a change could slip between.
  */
 export function decideFill(
-  replica: SourceReplica,
+  replica: ReplicaView,
   fill: { lease: Lease; namespace: NamespaceRules; key: string; tags: readonly string[]; sourceLsn?: Lsn | undefined },
 ): FillVerdict {
   const { lease, namespace, key, tags, sourceLsn } = fill;
@@ -40,7 +40,7 @@ export type L2Refusal = 'no-log' | 'generation' | 'epoch' | 'behind' | 'namespac
  * `to` must reach our horizon, and our fences above `to` must agree. Must be used in the same tick.
  */
 export function decideL2(
-  replica: SourceReplica,
+  replica: ReplicaView,
   found: { entry: Entry; context: L2Context; generation: string; namespace: NamespaceRules; key: string; wallMs: number },
 ): L2Refusal | undefined {
   const { entry, context, generation, namespace, key, wallMs } = found;

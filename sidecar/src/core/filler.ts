@@ -4,7 +4,7 @@ import { decideFill } from './decide.ts';
 import type { Leases } from './leases.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, L2FillResult, L2Store, Random } from './ports.ts';
-import type { SourceReplica } from './replica.ts';
+import type { ReplicaView } from './replica.ts';
 
 /** A value that a caller loaded. */
 export interface Fill {
@@ -40,7 +40,7 @@ export type FillOutcome =
 
 /** Stores what callers loaded, if nothing that was applied could be missing in it (SPEC I5). */
 export class Filler {
-  readonly #replica: SourceReplica;
+  readonly #replica: ReplicaView;
   readonly #leases: Leases;
   readonly #coalescer: Coalescer;
   readonly #l2: L2Store | undefined;
@@ -48,7 +48,7 @@ export class Filler {
   readonly #random: Random;
 
   constructor(options: {
-    replica: SourceReplica;
+    replica: ReplicaView;
     leases: Leases;
     coalescer: Coalescer;
     l2: L2Store | undefined;

@@ -4,7 +4,7 @@ import { decideL2, type L2Refusal } from './decide.ts';
 import type { Flight, Outcome, Waiter } from './flights.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, L2Failure, L2Found, L2Store } from './ports.ts';
-import type { SourceReplica } from './replica.ts';
+import type { ReplicaView } from './replica.ts';
 
 /**
  * `usual`: a caller that loads what is missing. `reload`: wants a lease whatever is cached (`no-cache`).
@@ -26,12 +26,12 @@ export type L2Miss = L2Refusal | L2Failure | 'absent';
 /** Answers reads from L1, else from Redis, else with a miss (SPEC I4 to I7, I9). */
 export class Reader {
   readonly l2Misses = new Map<L2Miss, number>();
-  readonly #replica: SourceReplica;
+  readonly #replica: ReplicaView;
   readonly #coalescer: Coalescer;
   readonly #l2: L2Store | undefined;
   readonly #clock: Clock;
 
-  constructor(options: { replica: SourceReplica; coalescer: Coalescer; l2: L2Store | undefined; clock: Clock }) {
+  constructor(options: { replica: ReplicaView; coalescer: Coalescer; l2: L2Store | undefined; clock: Clock }) {
     this.#replica = options.replica;
     this.#coalescer = options.coalescer;
     this.#l2 = options.l2;

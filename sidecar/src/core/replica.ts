@@ -34,6 +34,9 @@ const NO_TIMES: RecordTimes = { committedAtUs: 0, publishedAtUs: 0 };
 /** What came of one record, for metrics and logs. */
 export type Observed = Step | 'started' | 'too-new' | 'unreadable';
 
+/** What decisions ask of a replica. */
+export type ReplicaView = Pick<SourceReplica, 'epoch' | 'applied' | 'visible' | 'horizon' | 'state' | 'covers' | 'newestFence' | 'settled'>;
+
 /**
  * One source as this sidecar knows it: the chain position W, the visible clock V, the fences above the horizon H, and
  * which namespaces the publisher serves. It applies records (SPEC I1, I3, I4, I8, I9, I10) and answers the questions on
@@ -55,11 +58,17 @@ export class SourceReplica {
   #times = NO_TIMES;
   #unreadableBlocks = 0;
 
-  constructor(options: { rules: CompiledRules; evict: EvictionTarget; maxStalenessMs: number }) {
+  /** @param options.fenceSlots sizes of the fence memory; fewer mean more needless misses. */
+  constructor(options: {
+    rules: CompiledRules;
+    evict: EvictionTarget;
+    maxStalenessMs: number;
+    fenceSlots?: { readonly keySlots: number; readonly tagSlots: number };
+  }) {
     this.#rules = options.rules;
     this.#evict = options.evict;
     this.#maxStalenessMs = options.maxStalenessMs;
-    this.#fences = new Fences({ namespaces: options.rules.namespaces.length });
+    this.#fences = new Fences({ namespaces: options.rules.namespaces.length, ...options.fenceSlots });
     this.#covered = options.rules.namespaces.map(() => false);
     this.#sink = {
       key: (namespace, key, lsn) => {

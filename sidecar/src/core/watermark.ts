@@ -1,6 +1,6 @@
 import type { Lsn } from '@tidemark/proto';
 import type { Clock } from './ports.ts';
-import type { SourceReplica } from './replica.ts';
+import type { ReplicaView } from './replica.ts';
 
 interface Wait {
   readonly lsn: Lsn;
@@ -9,12 +9,12 @@ interface Wait {
 
 /** Waits until the replica has applied a position. Bounded in number and time. */
 export class Watermark {
-  readonly #replica: SourceReplica;
+  readonly #replica: ReplicaView;
   readonly #clock: Clock;
   readonly #most: number;
   readonly #waits = new Set<Wait>();
 
-  constructor(options: { replica: SourceReplica; clock: Clock; most: number }) {
+  constructor(options: { replica: ReplicaView; clock: Clock; most: number }) {
     this.#replica = options.replica;
     this.#clock = options.clock;
     this.#most = options.most;

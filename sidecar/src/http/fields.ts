@@ -86,9 +86,15 @@ export function parseSourceLsn(field: string | undefined): Lsn | undefined {
   }
 }
 
-/** Throws {@link FieldError}. */
+/** Equal texts are one object, since thousands of entries have the same. Throws {@link FieldError}. */
 export function parseContentType(field: string | undefined): string {
   if (field === undefined || field === '') return DEFAULT_CONTENT_TYPE;
   if (field.length > MAX_CONTENT_TYPE_CHARS) throw new FieldError(`Content-Type: expected at most ${MAX_CONTENT_TYPE_CHARS} characters`);
+  const known = contentTypes.get(field);
+  if (known !== undefined) return known;
+  if (contentTypes.size < MAX_KNOWN_CONTENT_TYPES) contentTypes.set(field, field);
   return field;
 }
+
+const contentTypes = new Map<string, string>();
+const MAX_KNOWN_CONTENT_TYPES = 256;
