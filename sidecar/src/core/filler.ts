@@ -102,9 +102,12 @@ export class Filler {
     const longestMs = (absent ? ttl.negative : ttl.hard) * (1 - ttl.jitter * this.#random.fraction());
     const expiresAtMs = storedAtMs + Math.max(1, Math.floor(Math.min(longestMs, fill.maxAgeMs ?? longestMs)));
     const entry: Entry = { ...at, storedAtMs, expiresAtMs, absent, contentType, etag, tags, body };
-    const created = namespace.l1.get(key) === undefined;
-    namespace.l1.set(key, entry);
     namespace.counters.fills += 1;
+    const present = namespace.l1.get(key);
+    const created = present === undefined || present.expiresAtMs <= storedAtMs;
+    // The value that is there was read later: to go back would be no lie, but a surprise.
+    if (!created && present.asOf > entry.asOf) return { kind: 'stored', entry: present, created, shared: undefined };
+    namespace.l1.set(key, entry);
     this.#coalescer.stored(namespace, key, { entry, from: 'coalesced' });
     const shared = l2.enabled && this.#l2?.available === true ? this.#share(this.#l2, namespace, key, entry) : undefined;
     return { kind: 'stored', entry, created, shared };

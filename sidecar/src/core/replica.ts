@@ -155,7 +155,7 @@ export class SourceReplica {
     const step = this.#started ? classify({ epoch: this.#epoch, applied: this.#applied }, batch) : 'started';
     if (step !== 'duplicate' && step !== 'stale-epoch') this.#times = { committedAtUs: batch.committedAtUs, publishedAtUs: batch.publishedAtUs };
     if (step === 'next') this.#apply(batch);
-    else if (step === 'duplicate') this.#see(batch.visible);
+    else if (step === 'duplicate') this.#observeDuplicate(batch);
     else if (step !== 'stale-epoch') {
       this.#begin(batch, batch.visible);
       this.#learnCovers(batch);
@@ -194,6 +194,12 @@ export class SourceReplica {
       this.#unreadableBlocks += invalidate(this.#rules, batch, this.#sink).unreadable;
     }
     this.#applied = batch.to;
+    this.#see(batch.visible);
+  }
+
+  /** On an idle database coverage and visibility change without the position. */
+  #observeDuplicate(batch: Batch): void {
+    if (batch.to === this.#applied) this.#learnCovers(batch);
     this.#see(batch.visible);
   }
 

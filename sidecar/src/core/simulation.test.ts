@@ -60,7 +60,7 @@ function history(seed: number, sabotage: Sabotage): { stale: string | undefined;
   return { stale: undefined, served };
 }
 
-it('[I2] never serves a value that lacks an applied change', () => {
+it('[I2] never serves a value that lacks an applied change', { timeout: 60_000 }, () => {
   const total: Served = { l1: 0, l2: 0, coalesced: 0 };
   for (let seed = 1; seed <= 1000; seed++) {
     const { stale, served } = history(seed, {});

@@ -1,0 +1,105 @@
+import { parseConfig, rulesOfSource } from '@tidemark/proto';
+import { LruStore } from '../adapters/lru-store.ts';
+import { Coalescer } from '../core/coalescer.ts';
+import { Evictor } from '../core/evictor.ts';
+import { Filler, type FillOutcome } from '../core/filler.ts';
+import type { Outcome, Waiter } from '../core/flights.ts';
+import { Leases } from '../core/leases.ts';
+import { Namespace } from '../core/namespace.ts';
+import type { L2Store } from '../core/ports.ts';
+import { Reader, type ReadMode } from '../core/reader.ts';
+import { SourceReplica } from '../core/replica.ts';
+import { countingRandom, ManualClock } from '../core/sim/fakes.ts';
+import { Dice } from '../core/sim/random.ts';
+import { Watermark } from '../core/watermark.ts';
+import { TestStream } from './stream.ts';
+
+export const MAX_STALENESS_MS = 5_000;
+export const LEASE_TTL_MS = 10_000;
+export const WAIT_MS = 2_000;
+
+/** The core of a sidecar with the namespaces `user` (by key), `list` (by tag) and `plain` (ttl_only). */
+export function testCore(options: { l2?: L2Store; waiters?: number; waitersPerKey?: number; maxItemBytes?: string; l1Bytes?: string } = {}) {
+  const { l2, waiters = 10, waitersPerKey = 5, maxItemBytes = '64KiB', l1Bytes = '1MiB' } = options;
+  const table = 'public.users';
+  const common = { source: 'main', maxItemBytes, l1: { maxBytes: l1Bytes }, ttl: { hard: '60s', negative: '5s', jitter: '0%' } };
+  const parsed = parseConfig({
+    sources: { main: { topic: 't' } },
+    namespaces: {
+      user: { ...common, invalidate: [{ table, keys: ['{id}'] }] },
+      list: { ...common, invalidate: [{ table, tags: ['user:{id}'] }] },
+      plain: { ...common, invalidation: 'ttl_only' },
+    },
+  });
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
+  const { config } = parsed;
+  const rules = rulesOfSource(config, 'main');
+  const clock = new ManualClock();
+  const random = countingRandom(new Dice(1));
+  const namespaces = new Map(
+    Object.entries(config.namespaces).map(([name, each]) => {
+      const l1 = new LruStore({ maxBytes: each.l1.maxBytes });
+      return [name, new Namespace({ name, config: each, rules: rules.byName.get(name), l1 })];
+    }),
+  );
+  const of = (name: string): Namespace => namespaces.get(name) as Namespace;
+  const replica = new SourceReplica({ rules, evict: new Evictor(rules.namespaces.map(({ name }) => of(name))), maxStalenessMs: MAX_STALENESS_MS });
+  const leases = new Leases({ ttlMs: LEASE_TTL_MS, most: 1_000 });
+  const limits = { waitMs: WAIT_MS, waiters, waitersPerKey };
+  const coalescer = new Coalescer({ namespaces: [...namespaces.values()], replica, leases, clock, random, limits });
+  const reader = new Reader({ replica, coalescer, l2, clock });
+  const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
+  const watermark = new Watermark({ replica, clock, most: 10 });
+  const stream = new TestStream({
+    replica,
+    rules,
+    afterRecord: () => {
+      replica.heard(clock.monotonicMs());
+      coalescer.settleDoomed();
+      watermark.advanced();
+    },
+  });
+
+  /** A read by name, remembering how it ended. */
+  const get = (name: string, key: string, mode: ReadMode = 'usual'): Read => {
+    const read: Read = { outcome: undefined, settled: 0, waiter: undefined };
+    read.waiter = reader.read({
+      namespace: of(name),
+      key,
+      mode,
+      settle: (outcome) => {
+        read.outcome = outcome;
+        read.settled += 1;
+      },
+    });
+    return read;
+  };
+  const put = (name: string, key: string, token: string | undefined, more: { body?: string; tags?: readonly string[]; sourceLsn?: number } = {}): FillOutcome =>
+    filler.fill({
+      namespace: of(name),
+      key,
+      token,
+      sourceLsn: more.sourceLsn,
+      tags: more.tags ?? [],
+      absent: false,
+      contentType: 'text/plain',
+      etag: '"e"',
+      body: Buffer.from(more.body ?? 'value'),
+    });
+  return { config, rules, clock, namespaces, of, replica, leases, coalescer, reader, filler, watermark, stream, get, put };
+}
+
+export interface Read {
+  outcome: Outcome | undefined;
+  settled: number;
+  waiter: Waiter | undefined;
+}
+
+export type TestCore = ReturnType<typeof testCore>;
+
+/** The token of the lease that a read was handed. */
+export function tokenOf(read: Read): string {
+  const { outcome } = read;
+  if (outcome?.kind !== 'miss' || outcome.lease === undefined) throw new Error(`expected a miss with a lease, found ${JSON.stringify(outcome)}`);
+  return outcome.lease.token;
+}
