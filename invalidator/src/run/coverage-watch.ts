@@ -28,6 +28,8 @@ export class CoverageWatch {
   #coverage: Coverage;
   #marks: ReadonlyMap<string, TableMarks>;
   #clock: CoverageClock | undefined;
+  /** Partitions that the stream named since the last look, with the tables whose rows they held. */
+  readonly #named = new Map<number, readonly string[]>();
   #told = '';
   #tried = '';
 
@@ -92,7 +94,7 @@ export class CoverageWatch {
   async check(): Promise<{ insertLsn: Lsn; purged: number }> {
     const found = await look({ context: this.#context, client: this.#client, server: this.#server });
     const changed = changedTables(this.#marks, tableMarks(found.facts));
-    const purged = await this.#purge(changed.shape);
+    const purged = await this.#purge([...new Set([...changed.shape, ...this.#passedBetweenLooks(found)])]);
     this.#take(found);
     if (this.#coverage.repair.length === 0) this.#tried = '';
     else if (this.#worthTrying()) await this.#repair();
@@ -106,6 +108,19 @@ export class CoverageWatch {
     this.#clock?.observe({ served, oldestXid: found.oldestXid, insertLsn: found.insertLsn });
     if (this.#clock?.needsXid) this.#clock.wait(await nextXid(this.#client));
     return { insertLsn: found.insertLsn, purged };
+  }
+
+  /** The stream named a table whose rows belong to others too. */
+  noteMember(oid: number, lineage: readonly string[]): void {
+    this.#named.set(oid, lineage);
+  }
+
+  /** Rule tables of which a partition came and went between two looks: only the stream has told of it. */
+  #passedBetweenLooks({ facts }: CatalogLook): string[] {
+    const members = new Set(facts.tables.flatMap((table) => table.members.map(({ oid }) => oid)));
+    const gone = [...this.#named].filter(([oid]) => !members.has(oid)).flatMap(([, lineage]) => lineage);
+    this.#named.clear();
+    return gone.filter((table) => this.#context.rules.tables.has(table));
   }
 
   #take(found: CatalogLook): void {

@@ -15,6 +15,8 @@ export interface ReaderOptions {
   readonly lookUp: (oid: number) => Promise<RelationFacts | undefined>;
   /** Rule tables that have, or may have had, partitions. */
   readonly partitioned: () => readonly string[];
+  /** Told of each relation whose rows belong to other tables too, by the names of all of them. */
+  readonly onMember: (oid: number, lineage: readonly string[]) => void;
   /** Something is to be published; `heartbeat` when our own message came back. */
   readonly onNews: (heartbeat: boolean) => void;
   /** A purge message could not be understood and purges everything. */
@@ -103,12 +105,13 @@ export class StreamReader {
   }
 
   #lookUp(relation: Parameters<typeof targetOf>[0]['relation'] & { readonly oid: number }): void {
-    const { rules, partitioned, lookUp, onFailure } = this.#options;
+    const { rules, partitioned, lookUp, onMember, onFailure } = this.#options;
     this.#lookingUp = true;
     lookUp(relation.oid).then(
       (found) => {
         const lineage = [...new Set([...(this.#lineages.get(relation.oid) ?? []), ...(found?.lineage ?? [])])];
         this.#lineages.set(relation.oid, lineage);
+        if (lineage.length > 1) onMember(relation.oid, lineage);
         const facts =
           found === undefined && lineage.length === 0 ? undefined : { published: found?.published ?? false, lineage };
         this.#assembler.define(relation.oid, targetOf({ rules, relation, facts, partitioned: partitioned() }));

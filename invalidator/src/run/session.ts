@@ -7,9 +7,11 @@ import {
   emitHeartbeat,
   openSession,
   relationFacts,
+  terminateBackend,
   walSenderOf,
   type ServerFacts,
 } from '../adapters/postgres-session.ts';
+import { identifyServer } from '../adapters/postgres-slot.ts';
 import { openChangeStream } from '../adapters/postgres-stream.ts';
 import { DEFAULT_BOUNDS } from '../core/bounds.ts';
 import { isStreamDead, SILENCE_MS } from '../core/liveness.ts';
@@ -89,6 +91,8 @@ export class Session {
     const fail = this.#failure.reject;
     const client = await this.#owned(openSession({ connection: querying, onFailure: fail }), (opened) => opened.end());
     const server = await checkServer(client);
+    // Whether we may replicate is better known before anything is made.
+    await identifyServer(connection);
     await waitForTurn({ context, client, server, stop });
     await ensureTopic(kafka, { topic: config.topic, retentionMs: config.retentionMs });
     const coverage = await CoverageWatch.open({ context, client, server });
@@ -183,6 +187,7 @@ export class Session {
       clock,
       lookUp: (oid) => relationFacts(client, oid, config.publication),
       partitioned: () => coverage.partitioned,
+      onMember: (oid, lineage) => coverage.noteMember(oid, lineage),
       onNews: (heartbeat) => publisher.poke(heartbeat),
       onUnreadablePurge: () => {
         metrics.unreadablePurge();
@@ -275,6 +280,7 @@ export class Session {
     const silentMs = performance.now() - this.#heardAtMs;
     if (silentMs < SILENCE_MS) return;
     if (isStreamDead(silentMs, await walSenderOf(client, stream.backendPid))) {
+      await terminateBackend(client, stream.backendPid);
       throw new Error(`the replication stream was silent for ${Math.round(silentMs / 1000)} s`);
     }
   }
