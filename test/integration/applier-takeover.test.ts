@@ -64,7 +64,7 @@ function chosen(): Promise<{ active: ServiceHandle; standby: ServiceHandle }> {
       const states = await Promise.all(
         appliers.map(({ url }) => metric(url, 'tidemark_applier_state{state="applying"}')),
       );
-      expect(states.toSorted()).toEqual([0, 1]);
+      expect(states.toSorted((a, b) => a - b)).toEqual([0, 1]);
       const active = appliers[states.indexOf(1)];
       const standby = appliers[states.indexOf(0)];
       if (active === undefined || standby === undefined) throw new Error('no applier');

@@ -11,7 +11,6 @@ import {
   type LogHeader,
 } from '@tidemark/proto/redis';
 import { Redis } from 'ioredis';
-import { expect } from 'vitest';
 import { eventually } from './eventually.ts';
 
 const SOURCE = 'main';
@@ -43,7 +42,11 @@ export class L2 {
   /** Waits until every log has reached a position. */
   async reaches(to: number, withinMs = 10_000): Promise<LogHeader> {
     for (let bucket = 0; bucket < this.#buckets; bucket++) {
-      await eventually(async () => expect((await this.header(bucket)).to).toBeGreaterThanOrEqual(to), { withinMs });
+      const check = async (): Promise<void> => {
+        const reached = (await this.header(bucket)).to;
+        if (reached < to) throw new Error(`the log of bucket ${bucket} is at ${reached}, before ${to}`);
+      };
+      await eventually(check, { withinMs });
     }
     return this.header();
   }

@@ -1,0 +1,175 @@
+import { decodeEntry, encodeEntry, type Entry } from '@tidemark/proto';
+import { bucketKeys, fenceMember, parseHeader, parsePair, type LogHeader } from '@tidemark/proto/redis';
+import type { Redis } from 'ioredis';
+import type { Random } from './random.ts';
+import type { Scripts } from './scripts.ts';
+import { nameOf, NAMES, PAIRS, Source, TAGS } from './source.ts';
+
+const keys = bucketKeys('main', 0);
+
+/** Somebody who applies records. */
+export interface WorldApplier {
+  /** The header that it saw last. */
+  readonly seen: string;
+  /** Does something and tells what. */
+  act(): Promise<string>;
+}
+
+type Act = () => Promise<string> | string;
+
+/**
+ * A history of one fence log on a real Redis: transactions, records, appliers with different rules, fills, evictions of
+ * single keys, snapshots and restores, in any order. After each step every entry that a reader would take must reflect
+ * everything that was committed up to the log's `to`: the promise on which the sidecar's own check builds (SPEC I7).
+ */
+export class World {
+  readonly source: Source;
+  readonly #redis: Redis;
+  readonly #scripts: Scripts;
+  readonly #random: Random;
+  readonly #appliers: WorldApplier[] = [];
+  #snapshot: readonly (readonly [string, Buffer])[] = [];
+  #names = 0;
+  /** What was done, for a person. */
+  readonly log: string[] = [];
+  /** Entries that a reader took, so that a test can see that there were any. */
+  taken = 0;
+
+  constructor(redis: Redis, scripts: Scripts, random: Random) {
+    this.#redis = redis;
+    this.#scripts = scripts;
+    this.#random = random;
+    this.source = new Source(random);
+  }
+
+  add(applier: WorldApplier): void {
+    this.#appliers.push(applier);
+  }
+
+  /** A name that was not used before. */
+  fresh(prefix: string): string {
+    this.#names += 1;
+    return `${prefix}${this.#names}`;
+  }
+
+  /** Does one thing at random and looks at what could be read then. Returns what is wrong, if anything. */
+  async step(): Promise<string | undefined> {
+    const applier = this.#random.pick(this.#appliers);
+    await this.#do([
+      [4, 'publish', () => this.source.publish()],
+      [10, 'apply', () => applier.act()],
+      [8, 'fill', () => this.fill()],
+      [4, 'disturb', () => this.disturb()],
+    ]);
+    return this.findStale();
+  }
+
+  /** What happens to Redis and Kafka behind everybody's back. */
+  disturb(): Promise<string> {
+    return this.#do([
+      [10, 'evict', () => this.#evict()],
+      [16, 'save', () => this.#save()],
+      [8, 'restore', () => this.#restore()],
+      [3, 'lose', () => this.source.lose()],
+      [3, 'new epoch', () => this.source.newEpoch()],
+      [1, 'forget', () => this.source.forget()],
+      [1, 'flush', () => this.#redis.flushdb()],
+    ]);
+  }
+
+  /** A value that reflects everything up to some position, perhaps long ago, perhaps under a generation that is gone. */
+  async fill(): Promise<string> {
+    const { below, pick } = this.#random;
+    const text = below(8) === 0 ? pick(this.#appliers).seen : ((await this.#redis.get(keys.log)) ?? '');
+    const header = parseHeader(text);
+    if (header === undefined) return 'no log';
+    const { first, last } = this.source.range(header.epoch);
+    const tags = below(3) === 0 ? [] : TAGS.filter(() => below(2) === 0);
+    return this.put(header, { pair: pick(PAIRS), name: pick(NAMES), tags, asOf: Math.max(first, last - below(20)) });
+  }
+
+  /** Stores an entry under a header that was seen. */
+  async put(
+    header: LogHeader,
+    { pair, name, tags, asOf }: { pair: string; name: string; tags: readonly string[]; asOf: number },
+  ): Promise<string> {
+    const { generation, epoch } = header;
+    const entry = keys.entry(generation, pair, name);
+    const fillKeys = [keys.log, keys.keyFences, keys.tagFences, keys.pair(pair), entry];
+    const envelope = Buffer.from(encodeEntry(entryOf(asOf, epoch, tags)));
+    const args = [generation, epoch, asOf, 600_000, fenceMember(pair, name), envelope];
+    const members = tags.map((tag) => fenceMember(pair, tag));
+    const answer = await this.#redis.eval(this.#scripts.fill, fillKeys.length, ...fillKeys, ...args, ...members);
+    return `${nameOf(pair)}:${name} [${tags.join(' ')}] as of ${asOf} in ${generation}: ${String(answer)}`;
+  }
+
+  /** Reads every key as a sidecar does. Returns what is wrong, if anything. */
+  async findStale(): Promise<string | undefined> {
+    const header = parseHeader((await this.#redis.get(keys.log)) ?? '');
+    if (header === undefined) return undefined;
+    const places = PAIRS.flatMap((pair) => NAMES.map((name) => ({ pair, name })));
+    const entries = await Promise.all(places.map(({ pair, name }) => this.#read(header, pair, name)));
+    for (const [i, entry] of entries.entries()) {
+      const place = places[i];
+      if (entry === undefined || place === undefined) continue;
+      this.taken += 1;
+      const missed = this.source.missed(entry, { ...place, to: header.to });
+      if (missed === undefined) continue;
+      return `${nameOf(place.pair)}:${place.name} as of ${entry.asOf} misses ${JSON.stringify(missed)} under ${JSON.stringify(header)}`;
+    }
+    return undefined;
+  }
+
+  async #do(choices: readonly (readonly [weight: number, name: string, act: Act])[]): Promise<string> {
+    const [name, act] = this.#random.weighted(choices.map(([weight, ...thing]) => [weight, thing] as const));
+    const told = `${name}: ${await act()}`;
+    this.log.push(told);
+    return told;
+  }
+
+  /** What a Redis that needs memory does: any key, but mostly those that matter. */
+  async #evict(): Promise<string> {
+    const { pick, weighted } = this.#random;
+    const log = [keys.log, keys.keyFences, keys.tagFences];
+    const all = (await this.#redis.keys('*')).toSorted();
+    const key = pick(
+      weighted<readonly string[]>([
+        [2, log],
+        [5, PAIRS.map(keys.pair)],
+        [3, [...log, ...all]],
+      ]),
+    );
+    await this.#redis.del(key);
+    return key;
+  }
+
+  async #save(): Promise<string> {
+    const present = await this.#redis.keysBuffer('*');
+    this.#snapshot = await Promise.all(
+      present.map(async (key) => [key.toString(), await this.#redis.dumpBuffer(key)] as const),
+    );
+    return `${present.length} keys`;
+  }
+
+  async #restore(): Promise<string> {
+    await this.#redis.flushdb();
+    for (const [key, dump] of this.#snapshot) await this.#redis.restore(key, 0, dump);
+    return `"${(await this.#redis.get(keys.log)) ?? ''}"`;
+  }
+
+  async #read(header: LogHeader, pair: string, name: string): Promise<Entry | undefined> {
+    const readKeys = [keys.log, keys.pair(pair), keys.entry(header.generation, pair, name), keys.tagFences];
+    const { getTagged } = this.#scripts;
+    const answer = await this.#redis.callBuffer('EVAL', getTagged, readKeys.length, ...readKeys, `${pair}:`);
+    const [, pairText, bytes] = answer as [Buffer, Buffer | null, Buffer | null];
+    const state = pairText === null ? undefined : parsePair(pairText.toString());
+    const entry = bytes === null ? undefined : decodeEntry(bytes);
+    if (state === undefined || entry === undefined || state.adoption !== header.adoption) return undefined;
+    return entry.asOf < state.from || entry.asOf < state.fence || entry.epoch !== header.epoch ? undefined : entry;
+  }
+}
+
+function entryOf(asOf: number, epoch: number, tags: readonly string[]): Entry {
+  const nothing = { absent: false, contentType: '', etag: '', body: new Uint8Array(0) };
+  return { asOf, epoch, storedAtMs: 0, expiresAtMs: 1, tags, ...nothing };
+}
