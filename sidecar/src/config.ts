@@ -21,7 +21,10 @@ import { hostname } from 'node:os';
 
 const spec = {
   configFile: required('TIDEMARK_CONFIG', { description: 'YAML file with sources and namespaces', parse: text }),
-  source: optional('TIDEMARK_SOURCE', { description: 'source to follow; default: the only one in the file', parse: text }),
+  source: optional('TIDEMARK_SOURCE', {
+    description: 'source to follow; default: the only one in the file',
+    parse: text,
+  }),
   brokers: required('TIDEMARK_KAFKA_BROKERS', { description: 'Kafka brokers, host:port,...', parse: hostPorts }),
   kafkaTls: withDefault('TIDEMARK_KAFKA_TLS', 'false', { description: 'TLS to Kafka', parse: flag }),
   saslMechanism: optional('TIDEMARK_KAFKA_SASL_MECHANISM', {
@@ -29,7 +32,11 @@ const spec = {
     parse: oneOf('plain', 'scram-sha-256', 'scram-sha-512'),
   }),
   saslUsername: optional('TIDEMARK_KAFKA_SASL_USERNAME', { description: 'user at Kafka', parse: text }),
-  saslPassword: optional('TIDEMARK_KAFKA_SASL_PASSWORD', { description: 'password at Kafka', parse: text, secret: true }),
+  saslPassword: optional('TIDEMARK_KAFKA_SASL_PASSWORD', {
+    description: 'password at Kafka',
+    parse: text,
+    secret: true,
+  }),
   redisUrl: optional('TIDEMARK_REDIS_URL', {
     description: 'redis://, rediss://, redis+sentinel://h:p,h:p/master or redis+cluster://h:p,h:p; default: no L2',
     parse: text,
@@ -39,7 +46,10 @@ const spec = {
     description: 'longest that a read or a fill waits for Redis',
     parse: duration({ min: '1ms', max: '10s' }),
   }),
-  listen: withDefault('TIDEMARK_LISTEN', '127.0.0.1:7070', { description: 'address for applications', parse: parseListenAddress }),
+  listen: withDefault('TIDEMARK_LISTEN', '127.0.0.1:7070', {
+    description: 'address for applications',
+    parse: parseListenAddress,
+  }),
   socket: optional('TIDEMARK_SOCKET', { description: 'Unix socket for applications', parse: text }),
   socketMode: withDefault('TIDEMARK_SOCKET_MODE', '0660', { description: 'its mode', parse: octalMode }),
   adminListen: withDefault('TIDEMARK_ADMIN_LISTEN', '127.0.0.1:7071', {
@@ -62,8 +72,14 @@ const spec = {
     description: "longest that a read waits for another caller's fill",
     parse: duration({ min: '1ms', max: '1m' }),
   }),
-  instance: withDefault('TIDEMARK_INSTANCE', `${hostname()}-${process.pid}`, { description: 'name in logs', parse: text }),
-  logLevel: withDefault('TIDEMARK_LOG_LEVEL', 'info', { description: LOG_LEVELS.join(', '), parse: oneOf(...LOG_LEVELS) }),
+  instance: withDefault('TIDEMARK_INSTANCE', `${hostname()}-${process.pid}`, {
+    description: 'name in logs',
+    parse: text,
+  }),
+  logLevel: withDefault('TIDEMARK_LOG_LEVEL', 'info', {
+    description: LOG_LEVELS.join(', '),
+    parse: oneOf(...LOG_LEVELS),
+  }),
 };
 
 export interface Config extends EnvOf<typeof spec> {
@@ -84,8 +100,14 @@ ${helpText(spec)}
  * Arguments, environment and configuration file in one. Undefined when help was asked for. Throws an Error whose message
  * names everything that is wrong.
  */
-export function readConfig(argv: readonly string[], env: Readonly<Record<string, string | undefined>>): Config | undefined {
-  const { values } = parseArgs({ args: [...argv], options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' } } });
+export function readConfig(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Config | undefined {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+  });
   if (values.help === true) return undefined;
   const settings = readEnv(spec, values.config === undefined ? env : { ...env, TIDEMARK_CONFIG: values.config });
   const sasl = [settings.saslMechanism, settings.saslUsername, settings.saslPassword];
@@ -104,7 +126,9 @@ function chooseSource(document: TidemarkConfig, wanted: string | undefined): str
     throw new Error(`TIDEMARK_SOURCE: found nothing, expected one of the sources in the file: ${names.join(', ')}`);
   }
   if (names.includes(wanted)) return wanted;
-  throw new Error(`TIDEMARK_SOURCE: found ${JSON.stringify(wanted)}, expected one of the sources in the file: ${names.join(', ')}`);
+  throw new Error(
+    `TIDEMARK_SOURCE: found ${JSON.stringify(wanted)}, expected one of the sources in the file: ${names.join(', ')}`,
+  );
 }
 
 function octalMode(found: string): number {

@@ -21,7 +21,16 @@ export interface Observed {
 }
 
 const STATES: readonly ReplicaState[] = ['starting', 'live', 'stalled'];
-const IRREGULAR = ['started', 'gap', 'new-epoch', 'stale-epoch', 'duplicate', 'too-new', 'unreadable', 'reset'] as const;
+const IRREGULAR = [
+  'started',
+  'gap',
+  'new-epoch',
+  'stale-epoch',
+  'duplicate',
+  'too-new',
+  'unreadable',
+  'reset',
+] as const;
 
 /**
  * Everything under `tidemark_`. What happens often is counted elsewhere in plain integers and only read here when
@@ -68,7 +77,9 @@ export class Metrics {
     this.#watchFeed(parts);
     this.#watchL2(parts);
     this.#gauge('tidemark_leases', 'Leases that are out.', (set) => set({}, parts.leases.size));
-    this.#gauge('tidemark_waiters', "Callers that wait for another caller's fill or for Redis.", (set) => set({}, parts.coalescer.waiting));
+    this.#gauge('tidemark_waiters', "Callers that wait for another caller's fill or for Redis.", (set) =>
+      set({}, parts.coalescer.waiting),
+    );
   }
 
   #watchNamespaces(namespaces: readonly Namespace[]): void {
@@ -89,30 +100,65 @@ export class Metrics {
         set({ namespace: name, result: 'mismatch' }, counters.refusedMismatch);
       }
     });
-    this.#counter('tidemark_evictions_total', 'Entries that left L1 before their TTL.', ['namespace', 'cause'], (set) => {
-      for (const { name, counters, l1 } of namespaces) {
-        set({ namespace: name, cause: 'key' }, counters.evictedByKey);
-        set({ namespace: name, cause: 'tag' }, counters.evictedByTag);
-        set({ namespace: name, cause: 'flush' }, counters.evictedByFlush);
-        set({ namespace: name, cause: 'room' }, l1.displaced);
-      }
-    });
-    this.#gauge('tidemark_l1_bytes', 'Memory of the entries in L1.', (set) => namespaces.forEach(({ name, l1 }) => set({ namespace: name }, l1.bytes)), ['namespace']);
-    this.#gauge('tidemark_l1_entries', 'Entries in L1.', (set) => namespaces.forEach(({ name, l1 }) => set({ namespace: name }, l1.entries)), ['namespace']);
+    this.#counter(
+      'tidemark_evictions_total',
+      'Entries that left L1 before their TTL.',
+      ['namespace', 'cause'],
+      (set) => {
+        for (const { name, counters, l1 } of namespaces) {
+          set({ namespace: name, cause: 'key' }, counters.evictedByKey);
+          set({ namespace: name, cause: 'tag' }, counters.evictedByTag);
+          set({ namespace: name, cause: 'flush' }, counters.evictedByFlush);
+          set({ namespace: name, cause: 'room' }, l1.displaced);
+        }
+      },
+    );
+    this.#gauge(
+      'tidemark_l1_bytes',
+      'Memory of the entries in L1.',
+      (set) => namespaces.forEach(({ name, l1 }) => set({ namespace: name }, l1.bytes)),
+      ['namespace'],
+    );
+    this.#gauge(
+      'tidemark_l1_entries',
+      'Entries in L1.',
+      (set) => namespaces.forEach(({ name, l1 }) => set({ namespace: name }, l1.entries)),
+      ['namespace'],
+    );
   }
 
   #watchFeed({ replica, state, follower, feed }: Observed): void {
     this.#counter('tidemark_records_total', 'Records of the stream by what they were.', ['kind'], (set) => {
       for (const kind of ['next', ...IRREGULAR] as const) set({ kind }, follower.observed.get(kind) ?? 0);
     });
-    this.#counter('tidemark_unreadable_blocks_total', 'Blocks of row changes that could not be read and flushed instead.', [], (set) => set({}, replica.unreadableBlocks));
-    this.#counter('tidemark_feed_restarts_total', 'How often the watchdog replaced a silent reader.', [], (set) => set({}, feed.restarts));
-    this.#gauge('tidemark_feed_state', '1 for the state that the feed is in.', (set) => STATES.forEach((each) => set({ state: each }, each === state() ? 1 : 0)), ['state']);
+    this.#counter(
+      'tidemark_unreadable_blocks_total',
+      'Blocks of row changes that could not be read and flushed instead.',
+      [],
+      (set) => set({}, replica.unreadableBlocks),
+    );
+    this.#counter('tidemark_feed_restarts_total', 'How often the watchdog replaced a silent reader.', [], (set) =>
+      set({}, feed.restarts),
+    );
+    this.#gauge(
+      'tidemark_feed_state',
+      '1 for the state that the feed is in.',
+      (set) => STATES.forEach((each) => set({ state: each }, each === state() ? 1 : 0)),
+      ['state'],
+    );
     this.#gauge('tidemark_feed_connected', '1 while Kafka answers.', (set) => set({}, feed.isConnected ? 1 : 0));
     this.#gauge('tidemark_epoch', 'Generation of the stream.', (set) => set({}, replica.epoch));
-    this.#gauge('tidemark_applied_lsn', 'Everything up to this position was applied.', (set) => set({}, replica.applied));
-    this.#gauge('tidemark_visible_lsn', 'Everything up to this position is visible to readers of the database.', (set) => set({}, replica.visible));
-    this.#gauge('tidemark_lag_seconds', 'From commit to application, of the newest record.', (set) => set({}, follower.lagMs / 1000));
+    this.#gauge('tidemark_applied_lsn', 'Everything up to this position was applied.', (set) =>
+      set({}, replica.applied),
+    );
+    this.#gauge(
+      'tidemark_visible_lsn',
+      'Everything up to this position is visible to readers of the database.',
+      (set) => set({}, replica.visible),
+    );
+    this.#gauge('tidemark_lag_seconds', 'From commit to application, of the newest record.', (set) =>
+      set({}, follower.lagMs / 1000),
+    );
   }
 
   #watchL2({ redis, reader }: Observed): void {
@@ -130,7 +176,9 @@ export class Metrics {
     this.#counter('tidemark_l2_misses_total', 'Reads that Redis could not serve, by why.', ['reason'], (set) => {
       for (const [reason, count] of reader.l2Misses) set({ reason }, count);
     });
-    this.#gauge('tidemark_l2_up', '1 while Redis is asked; 0 while the breaker is open.', (set) => set({}, redis.available ? 1 : 0));
+    this.#gauge('tidemark_l2_up', '1 while Redis is asked; 0 while the breaker is open.', (set) =>
+      set({}, redis.available ? 1 : 0),
+    );
   }
 
   /** A counter whose value lives elsewhere. */
@@ -148,7 +196,13 @@ export class Metrics {
   }
 
   #gauge(name: string, help: string, read: (set: Set) => void, labelNames: readonly string[] = []): void {
-    const gauge = new Gauge({ name, help, labelNames: [...labelNames], registers: [this.registry], collect: () => read((labels, value) => gauge.set(labels, value)) });
+    const gauge = new Gauge({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.registry],
+      collect: () => read((labels, value) => gauge.set(labels, value)),
+    });
   }
 }
 

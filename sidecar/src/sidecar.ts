@@ -71,7 +71,10 @@ function createNamespaces(config: Config): { all: Map<string, Namespace>; ruled:
   return { all, ruled: rules.namespaces.map(({ name }) => all.get(name) as Namespace) };
 }
 
-async function listenAll(config: Config, servers: { app: Server; socket: Server; admin: Server }): Promise<Record<string, string>> {
+async function listenAll(
+  config: Config,
+  servers: { app: Server; socket: Server; admin: Server },
+): Promise<Record<string, string>> {
   const url = await listen(servers.app, config.listen);
   const admin = await listen(servers.admin, config.adminListen);
   const bound: Record<string, ListenAddress> = { url, admin };
@@ -122,7 +125,10 @@ async function run(config: Config, logger: Logger): Promise<never> {
     clock,
     events: {
       state(state, before) {
-        logger[state === 'stalled' ? 'warn' : 'info']({ state, before, applied: replica.applied }, 'the state of the feed changed');
+        logger[state === 'stalled' ? 'warn' : 'info'](
+          { state, before, applied: replica.applied },
+          'the state of the feed changed',
+        );
         if (state === 'live' && !wasReady) {
           wasReady = true;
           logger.info('ready');
@@ -130,7 +136,11 @@ async function run(config: Config, logger: Logger): Promise<never> {
       },
       irregular(kind, details) {
         if (kind === 'stale-epoch') logger.debug({ kind, ...details }, 'a record of an older epoch was ignored');
-        else logger[kind === 'started' ? 'info' : 'warn']({ kind, ...details }, 'the stream does not continue what was applied: L1 was flushed');
+        else
+          logger[kind === 'started' ? 'info' : 'warn'](
+            { kind, ...details },
+            'the stream does not continue what was applied: L1 was flushed',
+          );
       },
       applied: (lagMs) => metrics.observeEvictLag(lagMs),
     },
@@ -139,10 +149,20 @@ async function run(config: Config, logger: Logger): Promise<never> {
   const feed = new KafkaFeed({ kafka, topic: config.sourceConfig.topic, logger, silenceMs: FEED_SILENCE_MS });
   const lag = new L2Lag(L2_LAG_SAMPLES);
   const l2State = (): L2State =>
-    l2 === undefined ? { state: 'off', lagMs: null } : { state: l2.available ? 'up' : 'down', lagMs: l2.available ? lag.lagMs : null };
+    l2 === undefined
+      ? { state: 'off', lagMs: null }
+      : { state: l2.available ? 'up' : 'down', lagMs: l2.available ? lag.lagMs : null };
 
   const status = () =>
-    statusOf({ version: VERSION, source: config.source, namespaces: namespaces.all, replica, follower, l2: l2State, clock });
+    statusOf({
+      version: VERSION,
+      source: config.source,
+      namespaces: namespaces.all,
+      replica,
+      follower,
+      l2: l2State,
+      clock,
+    });
   const health = { unready: () => (isDraining ? 'draining' : undefined), metrics: () => metrics.text() };
   const routes = {
     cache: cacheRoutes({ namespaces: namespaces.all, replica, reader, filler, purger, clock }),
@@ -153,7 +173,9 @@ async function run(config: Config, logger: Logger): Promise<never> {
   const servers = {
     app: createHttpServer(listener, { maxConnections: LIMITS.connections }),
     socket: createHttpServer(listener, { maxConnections: LIMITS.connections }),
-    admin: createHttpServer(createApp({ health, status, openapi, logger }), { maxConnections: LIMITS.adminConnections }),
+    admin: createHttpServer(createApp({ health, status, openapi, logger }), {
+      maxConnections: LIMITS.adminConnections,
+    }),
   };
   metrics.watch({
     namespaces: [...namespaces.all.values()],
@@ -174,7 +196,11 @@ async function run(config: Config, logger: Logger): Promise<never> {
   const tick = setInterval(() => {
     follower.checkState();
     void l2?.probe().then((header) => {
-      lag.sample({ applied: replica.applied, to: typeof header === 'object' ? header.to : undefined, atMs: clock.monotonicMs() });
+      lag.sample({
+        applied: replica.applied,
+        to: typeof header === 'object' ? header.to : undefined,
+        atMs: clock.monotonicMs(),
+      });
     });
   }, TICK_MS);
 
@@ -185,7 +211,8 @@ async function run(config: Config, logger: Logger): Promise<never> {
       { name: 'readiness', run: () => void (isDraining = true) },
       {
         name: 'applications',
-        run: async () => void (await Promise.all([closeServer(servers.app, DRAIN_MS), closeServer(servers.socket, DRAIN_MS)])),
+        run: async () =>
+          void (await Promise.all([closeServer(servers.app, DRAIN_MS), closeServer(servers.socket, DRAIN_MS)])),
       },
       { name: 'feed', run: () => feed.stop() },
       {
@@ -200,11 +227,21 @@ async function run(config: Config, logger: Logger): Promise<never> {
   });
 }
 
-function createStore(config: Config, logger: Logger, onLatency: (ms: number) => void): { store: RedisStore; client: RedisClient } | undefined {
+function createStore(
+  config: Config,
+  logger: Logger,
+  onLatency: (ms: number) => void,
+): { store: RedisStore; client: RedisClient } | undefined {
   if (config.redisUrl === undefined) return undefined;
   const client = createRedis(config.redisUrl, { deadlineMs: config.redisDeadlineMs, logger });
   const { buckets } = config.sourceConfig.l2;
-  const store = new RedisStore({ client, source: config.source, buckets, deadlineMs: config.redisDeadlineMs, onLatency });
+  const store = new RedisStore({
+    client,
+    source: config.source,
+    buckets,
+    deadlineMs: config.redisDeadlineMs,
+    onLatency,
+  });
   return { store, client };
 }
 

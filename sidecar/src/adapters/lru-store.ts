@@ -84,7 +84,8 @@ export class LruStore implements L1Store {
 }
 
 function sizeOf(entry: Entry, key: string): number {
-  let bytes = ENTRY_OVERHEAD_BYTES + Buffer.byteLength(key) + entry.body.length + entry.contentType.length + entry.etag.length;
+  let bytes =
+    ENTRY_OVERHEAD_BYTES + Buffer.byteLength(key) + entry.body.length + entry.contentType.length + entry.etag.length;
   for (const tag of entry.tags) bytes += TAG_OVERHEAD_BYTES + Buffer.byteLength(tag);
   return bytes;
 }

@@ -11,7 +11,10 @@ export class HttpPurgeClient implements PurgeClient {
   readonly #timeoutMs: number;
 
   constructor(options: { invalidatorUrl: string; timeoutMs: number }) {
-    this.#url = new URL('v1/purge', options.invalidatorUrl.endsWith('/') ? options.invalidatorUrl : `${options.invalidatorUrl}/`);
+    this.#url = new URL(
+      'v1/purge',
+      options.invalidatorUrl.endsWith('/') ? options.invalidatorUrl : `${options.invalidatorUrl}/`,
+    );
     this.#timeoutMs = options.timeoutMs;
   }
 
@@ -37,7 +40,9 @@ export class HttpPurgeClient implements PurgeClient {
           // Also ends a connection that was accepted but never answers.
           signal: AbortSignal.timeout(this.#timeoutMs),
         },
-        (answer) => readAll(answer).then((text) => resolve({ status: answer.statusCode ?? 0, body: text }), reject),
+        (answer) => {
+          readAll(answer).then((text) => resolve({ status: answer.statusCode ?? 0, body: text }), reject);
+        },
       );
       outgoing.on('error', reject);
       outgoing.end(body);

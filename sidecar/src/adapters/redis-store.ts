@@ -54,7 +54,10 @@ export class RedisStore implements L2Store {
     this.#source = options.source;
     this.#onLatency = options.onLatency;
     this.#deadlines = new Deadlines('Redis', options.deadlineMs);
-    this.#buckets = Array.from({ length: options.buckets }, (_, i) => ({ keys: bucketKeys(options.source, i), generation: undefined }));
+    this.#buckets = Array.from({ length: options.buckets }, (_, i) => ({
+      keys: bucketKeys(options.source, i),
+      generation: undefined,
+    }));
   }
 
   get available(): boolean {
@@ -98,7 +101,9 @@ export class RedisStore implements L2Store {
   writePlain(namespace: string, key: string, entry: Entry): Promise<'ok' | L2Failure> {
     return this.#inTime(async () => {
       const bytes = asBuffer(encodeEntry(entry));
-      await this.#timed('plain', () => this.#client.command('SET', this.#plainKey(namespace, key), bytes, 'PX', ttlMs(entry)));
+      await this.#timed('plain', () =>
+        this.#client.command('SET', this.#plainKey(namespace, key), bytes, 'PX', ttlMs(entry)),
+      );
       return 'ok' as const;
     });
   }

@@ -2,7 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LEASE_TTL_MS, MAX_STALENESS_MS, testCore, tokenOf, WAIT_MS, type Read } from '../testing/core.ts';
 
-const value = (body: string, from: string) => ({ kind: 'value', from, entry: expect.objectContaining({ body: Buffer.from(body) }) as object });
+const value = (body: string, from: string) => ({
+  kind: 'value',
+  from,
+  entry: expect.objectContaining({ body: Buffer.from(body) }) as object,
+});
 
 function live() {
   const core = testCore();
@@ -155,49 +159,73 @@ describe('a caller', () => {
 });
 
 describe('under any interleaving', () => {
-  type Step = { do: 'get' | 'only-cached' | 'reload' | 'leave' | 'put' | 'change' | 'beat' | 'hide' | 'wait' | 'lose'; n: number };
+  type Step = {
+    do: 'get' | 'only-cached' | 'reload' | 'leave' | 'put' | 'change' | 'beat' | 'hide' | 'wait' | 'lose';
+    n: number;
+  };
   const step: fc.Arbitrary<Step> = fc.record({
-    do: fc.constantFrom('get', 'get', 'get', 'get', 'only-cached', 'reload', 'leave', 'put', 'put', 'put', 'change', 'beat', 'beat', 'hide', 'wait', 'lose'),
+    do: fc.constantFrom(
+      'get',
+      'get',
+      'get',
+      'get',
+      'only-cached',
+      'reload',
+      'leave',
+      'put',
+      'put',
+      'put',
+      'change',
+      'beat',
+      'beat',
+      'hide',
+      'wait',
+      'lose',
+    ),
     n: fc.nat({ max: 1000 }),
   });
 
-  it('everybody who waits is settled exactly once and in time, nobody who left is, and nothing stays behind', { timeout: 60_000 }, () => {
-    fc.assert(
-      fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
-        const core = live();
-        const { get, put, stream, clock, coalescer, replica, of } = core;
-        const reads: Read[] = [];
-        const left = new Set<Read>();
-        for (const { do: action, n } of steps) {
-          const key = `${n % 2}`;
-          const read = reads[n % Math.max(1, reads.length)];
-          if (action === 'get') reads.push(get('user', key));
-          else if (action === 'only-cached' || action === 'reload') reads.push(get('user', key, action));
-          else if (action === 'leave' && read?.waiter !== undefined && read.settled === 0) {
-            coalescer.leave(read.waiter);
-            left.add(read);
-          } else if (action === 'put' && read?.outcome?.kind === 'miss') put('user', key, read.outcome.lease?.token);
-          else if (action === 'change') stream.say({ users: [key] });
-          else if (action === 'hide') stream.say({ users: [key], visible: stream.to });
-          else if (action === 'beat') stream.say();
-          else if (action === 'wait') clock.advance(n);
-          else if (action === 'lose') {
-            replica.lost();
-            coalescer.settleDoomed();
+  it(
+    'everybody who waits is settled exactly once and in time, nobody who left is, and nothing stays behind',
+    { timeout: 60_000 },
+    () => {
+      fc.assert(
+        fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+          const core = live();
+          const { get, put, stream, clock, coalescer, replica, of } = core;
+          const reads: Read[] = [];
+          const left = new Set<Read>();
+          for (const { do: action, n } of steps) {
+            const key = `${n % 2}`;
+            const read = reads[n % Math.max(1, reads.length)];
+            if (action === 'get') reads.push(get('user', key));
+            else if (action === 'only-cached' || action === 'reload') reads.push(get('user', key, action));
+            else if (action === 'leave' && read?.waiter !== undefined && read.settled === 0) {
+              coalescer.leave(read.waiter);
+              left.add(read);
+            } else if (action === 'put' && read?.outcome?.kind === 'miss') put('user', key, read.outcome.lease?.token);
+            else if (action === 'change') stream.say({ users: [key] });
+            else if (action === 'hide') stream.say({ users: [key], visible: stream.to });
+            else if (action === 'beat') stream.say();
+            else if (action === 'wait') clock.advance(n);
+            else if (action === 'lose') {
+              replica.lost();
+              coalescer.settleDoomed();
+            }
+            const waiting = reads.filter((each) => each.settled === 0 && !left.has(each)).length;
+            expect(coalescer.waiting).toBe(waiting);
+            expect(clock.timers).toBe(waiting);
           }
-          const waiting = reads.filter((each) => each.settled === 0 && !left.has(each)).length;
-          expect(coalescer.waiting).toBe(waiting);
-          expect(clock.timers).toBe(waiting);
-        }
-        clock.advance(WAIT_MS);
-        for (const each of reads) expect(each.settled).toBe(left.has(each) ? 0 : 1);
-        expect(coalescer.waiting).toBe(0);
-        clock.advance(LEASE_TTL_MS + 1);
-        stream.say();
-        get('user', 'another');
-        expect(of('user').flights.size).toBe(1);
-      }),
-      { numRuns: 200 },
-    );
-  });
+          clock.advance(WAIT_MS);
+          for (const each of reads) expect(each.settled).toBe(left.has(each) ? 0 : 1);
+          expect(coalescer.waiting).toBe(0);
+          clock.advance(LEASE_TTL_MS + 1);
+          stream.say();
+          get('user', 'another');
+          expect(of('user').flights.size).toBe(1);
+        }),
+        { numRuns: 200 },
+      );
+    },
+  );
 });

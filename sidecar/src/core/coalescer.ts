@@ -85,7 +85,12 @@ export class Coalescer {
   /** Undefined when too many wait already. */
   join(namespace: Namespace, flight: Flight, caller: Pick<Waiter, 'settle' | 'wantsLease'>): Waiter | undefined {
     if (this.#waiting >= this.#limits.waiters || flight.waiters.size >= this.#limits.waitersPerKey) return undefined;
-    const waiter: Waiter = { flight, settle: caller.settle, wantsLease: caller.wantsLease, cancelTimer: () => undefined };
+    const waiter: Waiter = {
+      flight,
+      settle: caller.settle,
+      wantsLease: caller.wantsLease,
+      cancelTimer: () => undefined,
+    };
     flight.waiters.add(waiter);
     this.#waiting += 1;
     waiter.cancelTimer = this.#clock.after(this.#limits.waitMs, () => this.#onTimeout(namespace, waiter));
@@ -171,7 +176,10 @@ export class Coalescer {
     const { rules } = namespace;
     if (rules === undefined) return undefined;
     const { epoch, visible } = this.#replica;
-    return this.#leases.grant({ token: this.#random.token(), namespace: rules, key, epoch, asOf: visible }, this.#clock.monotonicMs());
+    return this.#leases.grant(
+      { token: this.#random.token(), namespace: rules, key, epoch, asOf: visible },
+      this.#clock.monotonicMs(),
+    );
   }
 }
 

@@ -4,7 +4,9 @@ import type { Lease } from './leases.ts';
 import type { ReplicaView } from './replica.ts';
 
 /** `fenced`: the value may be older than a change that was applied; `wrong-key`: the lease is for another key. */
-export type FillVerdict = { readonly ok: true; readonly asOf: Lsn } | { readonly ok: false; readonly why: 'fenced' | 'wrong-key' };
+export type FillVerdict =
+  | { readonly ok: true; readonly asOf: Lsn }
+  | { readonly ok: false; readonly why: 'fenced' | 'wrong-key' };
 
 /**
  * Whether a fill may be stored (SPEC I5). `sourceLsn` is the replay position of the replica that was read, if it was
@@ -41,7 +43,14 @@ export type L2Refusal = 'no-log' | 'generation' | 'epoch' | 'behind' | 'namespac
  */
 export function decideL2(
   replica: ReplicaView,
-  found: { entry: Entry; context: L2Context; generation: string; namespace: NamespaceRules; key: string; wallMs: number },
+  found: {
+    entry: Entry;
+    context: L2Context;
+    generation: string;
+    namespace: NamespaceRules;
+    key: string;
+    wallMs: number;
+  },
 ): L2Refusal | undefined {
   const { entry, context, generation, namespace, key, wallMs } = found;
   const log = context.log === undefined ? undefined : parseHeader(context.log);
@@ -50,7 +59,8 @@ export function decideL2(
   if (log.epoch !== replica.epoch || entry.epoch !== replica.epoch) return 'epoch';
   if (log.to < replica.horizon) return 'behind';
   const pair = context.pair === undefined ? undefined : parsePair(context.pair);
-  if (pair === undefined || pair.adoption !== log.adoption || entry.asOf < pair.from || !replica.covers(namespace)) return 'namespace';
+  if (pair === undefined || pair.adoption !== log.adoption || entry.asOf < pair.from || !replica.covers(namespace))
+    return 'namespace';
   if (pair.fence > entry.asOf) return 'fenced';
   if (replica.newestFence(namespace, key, entry.tags) > Math.max(entry.asOf, log.to)) return 'fenced';
   return entry.expiresAtMs <= wallMs ? 'expired' : undefined;

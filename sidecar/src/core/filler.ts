@@ -75,7 +75,13 @@ export class Filler {
       this.#coalescer.refused(namespace, key, fill.token);
       return { kind: 'refused', why: 'expired' };
     }
-    const verdict = decideFill(this.#replica, { lease, namespace: rules, key, tags: fill.tags, sourceLsn: fill.sourceLsn });
+    const verdict = decideFill(this.#replica, {
+      lease,
+      namespace: rules,
+      key,
+      tags: fill.tags,
+      sourceLsn: fill.sourceLsn,
+    });
     if (verdict.ok) return this.#store(fill, { asOf: verdict.asOf, epoch: lease.epoch });
     if (verdict.why === 'fenced') counters.refusedFenced += 1;
     else counters.refusedMismatch += 1;
@@ -109,11 +115,14 @@ export class Filler {
     if (!created && present.asOf > entry.asOf) return { kind: 'stored', entry: present, created, shared: undefined };
     namespace.l1.set(key, entry);
     this.#coalescer.stored(namespace, key, { entry, from: 'coalesced' });
-    const shared = l2.enabled && this.#l2?.available === true ? this.#share(this.#l2, namespace, key, entry) : undefined;
+    const shared =
+      l2.enabled && this.#l2?.available === true ? this.#share(this.#l2, namespace, key, entry) : undefined;
     return { kind: 'stored', entry, created, shared };
   }
 
   #share(l2: L2Store, namespace: Namespace, key: string, entry: Entry): Promise<L2FillResult> {
-    return namespace.rules === undefined ? l2.writePlain(namespace.name, key, entry) : l2.fill(namespace.rules, key, entry);
+    return namespace.rules === undefined
+      ? l2.writePlain(namespace.name, key, entry)
+      : l2.fill(namespace.rules, key, entry);
   }
 }

@@ -29,7 +29,11 @@ it('forget the oldest when there are too many', () => {
 });
 
 it('agree with a plain list, whatever is granted and taken when', () => {
-  const command = fc.record({ grant: fc.boolean(), token: fc.nat({ max: 20 }).map(String), laterMs: fc.nat({ max: 40 }) });
+  const command = fc.record({
+    grant: fc.boolean(),
+    token: fc.nat({ max: 20 }).map(String),
+    laterMs: fc.nat({ max: 40 }),
+  });
   fc.assert(
     fc.property(fc.array(command), (commands) => {
       const leases = new Leases({ ttlMs: 100, most: 5 });
@@ -39,7 +43,9 @@ it('agree with a plain list, whatever is granted and taken when', () => {
         nowMs += laterMs;
         // Tokens never repeat while they live.
         if (grant && !list.some((each) => each.token === token)) {
-          list = [...list.filter(({ expiresAtMs }) => nowMs <= expiresAtMs), { token, expiresAtMs: nowMs + 100 }].slice(-5);
+          list = [...list.filter(({ expiresAtMs }) => nowMs <= expiresAtMs), { token, expiresAtMs: nowMs + 100 }].slice(
+            -5,
+          );
           leases.grant(lease(token), nowMs);
         } else {
           const found = list.find((each) => each.token === token && nowMs <= each.expiresAtMs);

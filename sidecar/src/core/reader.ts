@@ -45,10 +45,14 @@ export class Reader {
     if (why !== undefined) return finish(request, { kind: 'bypass', why });
     const flight = namespace.flights.get(key);
     if (mode === 'reload') {
-      return finish(request, flight === undefined ? this.#coalescer.missAsHolder(namespace, key) : this.#coalescer.missAlone(namespace, key));
+      return finish(
+        request,
+        flight === undefined ? this.#coalescer.missAsHolder(namespace, key) : this.#coalescer.missAlone(namespace, key),
+      );
     }
     const entry = namespace.l1.get(key);
-    if (entry !== undefined && entry.expiresAtMs > this.#clock.wallMs()) return finish(request, { kind: 'value', entry, from: 'l1' });
+    if (entry !== undefined && entry.expiresAtMs > this.#clock.wallMs())
+      return finish(request, { kind: 'value', entry, from: 'l1' });
     if (flight !== undefined) return this.#follow(request, flight);
     if (namespace.config.l2.enabled && this.#l2?.available === true) return this.#askL2(request, this.#l2);
     if (mode === 'only-cached') return finish(request, { kind: 'miss', lease: undefined });
@@ -61,7 +65,8 @@ export class Reader {
 
   #follow(request: ReadRequest, flight: Flight): Waiter | undefined {
     const { namespace, key, mode } = request;
-    if (mode === 'only-cached' && flight.lease !== undefined) return finish(request, { kind: 'miss', lease: undefined });
+    if (mode === 'only-cached' && flight.lease !== undefined)
+      return finish(request, { kind: 'miss', lease: undefined });
     if (this.#coalescer.isOverdue(flight)) return finish(request, this.#coalescer.missAsHolder(namespace, key, flight));
     return this.#join(request, flight) ?? this.#crowdedOut(request);
   }
@@ -100,7 +105,14 @@ export class Reader {
     else if (found.entry === undefined) this.#countL2('absent');
     else {
       const { entry, context, generation } = found;
-      const refusal = decideL2(this.#replica, { entry, context, generation, namespace: rules, key: flight.key, wallMs: this.#clock.wallMs() });
+      const refusal = decideL2(this.#replica, {
+        entry,
+        context,
+        generation,
+        namespace: rules,
+        key: flight.key,
+        wallMs: this.#clock.wallMs(),
+      });
       if (refusal === undefined) {
         this.#promote(namespace, flight, entry);
         return;

@@ -96,7 +96,11 @@ describe('flushes everything', () => {
     const { replica, cacheOne, of, clock } = started();
     cacheOne();
     replica.lost();
-    expect([of('user').l1.entries, replica.horizon, replica.state(clock.monotonicMs())]).toEqual([0, Number.POSITIVE_INFINITY, 'starting']);
+    expect([of('user').l1.entries, replica.horizon, replica.state(clock.monotonicMs())]).toEqual([
+      0,
+      Number.POSITIVE_INFINITY,
+      'starting',
+    ]);
     expect(replica.observe(record({ to: 3000 }))).toBe('started');
     expect([replica.horizon, replica.state(clock.monotonicMs())]).toEqual([3000, 'live']);
   });
@@ -147,6 +151,12 @@ describe('[I8] coverage', () => {
 it('flushes the namespaces of a table whose changes cannot be read, and counts', () => {
   const { replica, cacheOne, of } = started();
   cacheOne();
-  replica.observe(record({ to: 1010, commits: [1005], tables: [{ schema: 'public', table: 'users', changes: new Uint8Array([255]) }] }));
+  replica.observe(
+    record({
+      to: 1010,
+      commits: [1005],
+      tables: [{ schema: 'public', table: 'users', changes: new Uint8Array([255]) }],
+    }),
+  );
   expect([of('user').l1.entries, replica.unreadableBlocks, replica.newestFence(user, 'k', [])]).toEqual([0, 1, 1010]);
 });

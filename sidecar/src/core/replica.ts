@@ -35,7 +35,10 @@ const NO_TIMES: RecordTimes = { committedAtUs: 0, publishedAtUs: 0 };
 export type Observed = Step | 'started' | 'too-new' | 'unreadable';
 
 /** What decisions ask of a replica. */
-export type ReplicaView = Pick<SourceReplica, 'epoch' | 'applied' | 'visible' | 'horizon' | 'state' | 'covers' | 'newestFence' | 'settled'>;
+export type ReplicaView = Pick<
+  SourceReplica,
+  'epoch' | 'applied' | 'visible' | 'horizon' | 'state' | 'covers' | 'newestFence' | 'settled'
+>;
 
 /**
  * One source as this sidecar knows it: the chain position W, the visible clock V, the fences above the horizon H, and
@@ -153,7 +156,8 @@ export class SourceReplica {
     if (decoded.kind === 'too-new') return this.#observeTooNew(decoded.span, decoded.visible);
     const { batch } = decoded;
     const step = this.#started ? classify({ epoch: this.#epoch, applied: this.#applied }, batch) : 'started';
-    if (step !== 'duplicate' && step !== 'stale-epoch') this.#times = { committedAtUs: batch.committedAtUs, publishedAtUs: batch.publishedAtUs };
+    if (step !== 'duplicate' && step !== 'stale-epoch')
+      this.#times = { committedAtUs: batch.committedAtUs, publishedAtUs: batch.publishedAtUs };
     if (step === 'next') this.#apply(batch);
     else if (step === 'duplicate') this.#observeDuplicate(batch);
     else if (step !== 'stale-epoch') {

@@ -55,7 +55,8 @@ function history(seed: number, sabotage: Sabotage): { stale: string | undefined;
     const acts = world();
     let roll = dice.fraction() * acts.reduce((sum, [weight]) => sum + weight, 0);
     acts.find(([weight]) => (roll -= weight) < 0)?.[1]();
-    for (const sidecar of sidecars) if (sidecar.stale.length > 0) return { stale: `seed ${seed}, step ${i}: ${sidecar.stale[0]}`, served };
+    for (const sidecar of sidecars)
+      if (sidecar.stale.length > 0) return { stale: `seed ${seed}, step ${i}: ${sidecar.stale[0]}`, served };
   }
   return { stale: undefined, served };
 }
@@ -72,10 +73,34 @@ it('[I2] never serves a value that lacks an applied change', { timeout: 60_000 }
 });
 
 const sabotages: Readonly<Record<string, Sabotage>> = {
-  'keys are evicted from L1': { evictions: (target) => ({ key: () => undefined, tag: (...a) => target.tag(...a), namespace: (...a) => target.namespace(...a) }) },
-  'tags are evicted from L1': { evictions: (target) => ({ key: (...a) => target.key(...a), tag: () => undefined, namespace: (...a) => target.namespace(...a) }) },
-  'namespaces are flushed from L1': { evictions: (target) => ({ key: (...a) => target.key(...a), tag: (...a) => target.tag(...a), namespace: () => undefined }) },
-  'leases carry the visible clock': { granting: (replica) => ({ get visible() { return replica.applied; } }) },
+  'keys are evicted from L1': {
+    evictions: (target) => ({
+      key: () => undefined,
+      tag: (...a) => target.tag(...a),
+      namespace: (...a) => target.namespace(...a),
+    }),
+  },
+  'tags are evicted from L1': {
+    evictions: (target) => ({
+      key: (...a) => target.key(...a),
+      tag: () => undefined,
+      namespace: (...a) => target.namespace(...a),
+    }),
+  },
+  'namespaces are flushed from L1': {
+    evictions: (target) => ({
+      key: (...a) => target.key(...a),
+      tag: (...a) => target.tag(...a),
+      namespace: () => undefined,
+    }),
+  },
+  'leases carry the visible clock': {
+    granting: (replica) => ({
+      get visible() {
+        return replica.applied;
+      },
+    }),
+  },
   'fills are checked against fences': { filling: () => ({ newestFence: () => 0 }) },
   'fills are checked against the horizon': { filling: () => ({ horizon: 0 }) },
   'fills are checked against the epoch': { granting: () => ({ epoch: 7 }), filling: () => ({ epoch: 7 }) },
@@ -94,10 +119,19 @@ const sabotages: Readonly<Record<string, Sabotage>> = {
       context: { ...found.context, log: found.context.log?.replace(/^(\S+ \S+ \S+) \S+/, `$1 ${epoch}`) },
     }),
   },
-  'a namespace that is flushed in Redis is not served from there': { found: (found) => ({ ...found, context: { ...found.context, pair: found.context.pair === undefined ? undefined : 'a 0 0' } }) },
+  'a namespace that is flushed in Redis is not served from there': {
+    found: (found) => ({
+      ...found,
+      context: { ...found.context, pair: found.context.pair === undefined ? undefined : 'a 0 0' },
+    }),
+  },
 };
 
-it.each(Object.entries(sabotages))('[I2] finds the hole when it is not so that %s', { timeout: 60_000 }, (_guard, sabotage) => {
-  for (let seed = 1; seed <= 6000; seed++) if (history(seed, sabotage).stale !== undefined) return;
-  expect.fail('no stale read was found in 6,000 histories');
-});
+it.each(Object.entries(sabotages))(
+  '[I2] finds the hole when it is not so that %s',
+  { timeout: 60_000 },
+  (_guard, sabotage) => {
+    for (let seed = 1; seed <= 6000; seed++) if (history(seed, sabotage).stale !== undefined) return;
+    expect.fail('no stale read was found in 6,000 histories');
+  },
+);

@@ -52,10 +52,13 @@ export interface StatusOptions {
 export function statusOf(options: StatusOptions): Status {
   const { replica, follower } = options;
   const namespaces = [...options.namespaces.values()];
-  const sum = (of: (namespace: Namespace) => number): number => namespaces.reduce((total, namespace) => total + of(namespace), 0);
+  const sum = (of: (namespace: Namespace) => number): number =>
+    namespaces.reduce((total, namespace) => total + of(namespace), 0);
   return {
     version: options.version,
-    rules: Object.fromEntries(namespaces.flatMap(({ name, rules }) => (rules === undefined ? [] : [[name, { hash: rules.hashHex }]]))),
+    rules: Object.fromEntries(
+      namespaces.flatMap(({ name, rules }) => (rules === undefined ? [] : [[name, { hash: rules.hashHex }]])),
+    ),
     sources: {
       [options.source]: {
         epoch: replica.epoch,
@@ -66,7 +69,11 @@ export function statusOf(options: StatusOptions): Status {
         state: replica.state(options.clock.monotonicMs()),
       },
     },
-    l1: { entries: sum(({ l1 }) => l1.entries), bytes: sum(({ l1 }) => l1.bytes), maxBytes: sum(({ l1 }) => l1.maxBytes) },
+    l1: {
+      entries: sum(({ l1 }) => l1.entries),
+      bytes: sum(({ l1 }) => l1.bytes),
+      maxBytes: sum(({ l1 }) => l1.maxBytes),
+    },
     l2: options.l2(),
     namespaces: Object.fromEntries(
       namespaces.map(({ name, counters }) => [

@@ -52,7 +52,11 @@ export function parseAddress(url: string): AddressResult {
     return { ok: false, detail: 'the key is not percent-encoded UTF-8' };
   }
   const bytes = Buffer.from(key);
-  if (bytes.length > MAX_KEY_BYTES) return { ok: false, detail: `the key has ${bytes.length} bytes when decoded, at most ${MAX_KEY_BYTES} are allowed` };
+  if (bytes.length > MAX_KEY_BYTES)
+    return {
+      ok: false,
+      detail: `the key has ${bytes.length} bytes when decoded, at most ${MAX_KEY_BYTES} are allowed`,
+    };
   // Read back from the bytes, because a slice of the URL would keep the whole URL in memory for as long as the key.
   return { ok: true, namespace: url.slice(CACHE_PREFIX.length, parts.slash), key: bytes.toString() };
 }

@@ -76,7 +76,10 @@ function matches(ifNoneMatch: string, etag: string): boolean {
 }
 
 /** `request`: the caller asked not to be served from the cache. */
-export function answerMiss(response: ServerResponse, miss: { lease: string | undefined; forward: 'miss' | 'request' }): void {
+export function answerMiss(
+  response: ServerResponse,
+  miss: { lease: string | undefined; forward: 'miss' | 'request' },
+): void {
   const head = ['Cache-Status', `tidemark; fwd=${miss.forward}`, 'Cache-Control', 'no-store', 'Content-Length', '0'];
   if (miss.lease !== undefined) head.push('Tidemark-Lease', miss.lease);
   response.writeHead(404, head).end();
@@ -85,6 +88,13 @@ export function answerMiss(response: ServerResponse, miss: { lease: string | und
 /** Nothing may be cached at the moment: the caller loads and keeps it to itself. */
 export function answerBypass(response: ServerResponse, why: BypassReason): void {
   response
-    .writeHead(404, ['Cache-Status', `tidemark; fwd=bypass; detail=${why}`, 'Cache-Control', 'no-store', 'Content-Length', '0'])
+    .writeHead(404, [
+      'Cache-Status',
+      `tidemark; fwd=bypass; detail=${why}`,
+      'Cache-Control',
+      'no-store',
+      'Content-Length',
+      '0',
+    ])
     .end();
 }

@@ -24,10 +24,19 @@ export function createApp(options: AppOptions): RequestListener {
   app.disable('x-powered-by').disable('etag').set('query parser', false);
   if (cache !== undefined) app.all(CACHE_PATH, cache);
   if (purge !== undefined) app.route('/v1/purge').post(purge).all(methodNotAllowed('POST'));
-  app.route('/v1/status').get((_request, response) => answerJson(response, options.status())).all(methodNotAllowed('GET, HEAD'));
-  app.route('/openapi.json').get((_request, response) => answerJson(response, options.openapi)).all(methodNotAllowed('GET, HEAD'));
+  app
+    .route('/v1/status')
+    .get((_request, response) => answerJson(response, options.status()))
+    .all(methodNotAllowed('GET, HEAD'));
+  app
+    .route('/openapi.json')
+    .get((_request, response) => answerJson(response, options.openapi))
+    .all(methodNotAllowed('GET, HEAD'));
   for (const path of ['/livez', '/readyz', '/metrics']) {
-    app.route(path).get((_request, response) => void answerHealth(health, path, response)).all(methodNotAllowed('GET, HEAD'));
+    app
+      .route(path)
+      .get((_request, response) => void answerHealth(health, path, response))
+      .all(methodNotAllowed('GET, HEAD'));
   }
   app.use((_request: Request, response: Response) => problem(response, { code: 'not-found' }));
   // Express knows an error handler by its four parameters.
@@ -41,7 +50,11 @@ export function createApp(options: AppOptions): RequestListener {
 
 function answerJson(response: ServerResponse, body: object): void {
   const text = JSON.stringify(body);
-  response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), 'cache-control': 'no-store' });
+  response.writeHead(200, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+  });
   response.end(response.req.method === 'HEAD' ? undefined : text);
 }
 

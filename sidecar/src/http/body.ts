@@ -5,7 +5,9 @@ const LINGER_BYTES = 1024 * 1024;
 const LINGER_MS = 2000;
 
 /** `aborted`: the caller went away. */
-export type BodyResult = { readonly ok: true; readonly body: Uint8Array } | { readonly ok: false; readonly why: 'too-large' | 'aborted' };
+export type BodyResult =
+  | { readonly ok: true; readonly body: Uint8Array }
+  | { readonly ok: false; readonly why: 'too-large' | 'aborted' };
 
 /**
  * Reads a body of at most `maxBytes` into memory of its own: a view into a pooled slab would keep the whole slab for as

@@ -33,7 +33,9 @@ type Route = (target: Target, request: IncomingMessage, response: ServerResponse
 const ALLOW = 'GET, HEAD, PUT, DELETE';
 
 /** `/v1/cache/{namespace}/{key}`, whatever the hit path did not answer. */
-export function cacheRoutes(options: CacheRoutesOptions): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+export function cacheRoutes(
+  options: CacheRoutesOptions,
+): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const get = getRoute(options);
   const routes: Readonly<Record<string, Route>> = {
     GET: get,
@@ -54,7 +56,10 @@ export function cacheRoutes(options: CacheRoutesOptions): (request: IncomingMess
     }
     const namespace = options.namespaces.get(address.namespace);
     if (namespace === undefined) {
-      refuse(request, response, { code: 'unknown-namespace', detail: `no namespace "${address.namespace}" is configured for this sidecar` });
+      refuse(request, response, {
+        code: 'unknown-namespace',
+        detail: `no namespace "${address.namespace}" is configured for this sidecar`,
+      });
       return;
     }
     try {
@@ -99,7 +104,10 @@ function putRoute({ filler }: CacheRoutesOptions): Route {
     refuseFields(request, ['vary', 'content-encoding', 'content-range']);
     const token = single(request, 'tidemark-lease');
     if (token === undefined && namespace.rules !== undefined) {
-      refuse(request, response, { code: 'lease-required', detail: 'expected Tidemark-Lease with the value that the miss gave' });
+      refuse(request, response, {
+        code: 'lease-required',
+        detail: 'expected Tidemark-Lease with the value that the miss gave',
+      });
       return;
     }
     const tags = parseTags(request.headersDistinct['surrogate-key']?.join(' '));
@@ -112,7 +120,10 @@ function putRoute({ filler }: CacheRoutesOptions): Route {
       throw new FieldError('Cache-Control: found that the value may not be stored, so there is nothing to do here');
     }
     if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined && !absent) {
-      refuse(request, response, { code: 'length-required', detail: 'expected Content-Length (0 for an empty value) or a chunked body' });
+      refuse(request, response, {
+        code: 'length-required',
+        detail: 'expected Content-Length (0 for an empty value) or a chunked body',
+      });
       return;
     }
     const { maxItemBytes } = namespace.config;
@@ -121,12 +132,27 @@ function putRoute({ filler }: CacheRoutesOptions): Route {
       if (read.why === 'aborted') return;
       if (absent) throw new FieldError('Tidemark-Absent: a value that does not exist has no body');
       if (token !== undefined) filler.abandon(namespace, key, token);
-      refuse(request, response, { code: 'too-large', detail: `values of namespace "${namespace.name}" have at most ${maxItemBytes} bytes`, extra: { maxItemBytes } });
+      refuse(request, response, {
+        code: 'too-large',
+        detail: `values of namespace "${namespace.name}" have at most ${maxItemBytes} bytes`,
+        extra: { maxItemBytes },
+      });
       return;
     }
     const maxAgeMs = maxAgeSeconds === undefined ? undefined : maxAgeSeconds * 1000;
     const { body } = read;
-    const outcome = filler.fill({ namespace, key, token, sourceLsn, maxAgeMs, tags, absent, contentType, etag: etagOf(contentType, body), body });
+    const outcome = filler.fill({
+      namespace,
+      key,
+      token,
+      sourceLsn,
+      maxAgeMs,
+      tags,
+      absent,
+      contentType,
+      etag: etagOf(contentType, body),
+      body,
+    });
     if (outcome.kind === 'refused') {
       answerRefusal(response, outcome.why);
       return;
@@ -138,10 +164,17 @@ function putRoute({ filler }: CacheRoutesOptions): Route {
 }
 
 function answerRefusal(response: ServerResponse, why: 'no-lease' | 'expired' | 'mismatch' | 'fenced'): void {
-  if (why === 'expired') problem(response, { code: 'lease-expired', detail: 'the lease is unknown, was used, or is too old' });
-  else if (why === 'mismatch') problem(response, { code: 'bad-request', detail: 'Tidemark-Lease: the lease was given for another key' });
+  if (why === 'expired')
+    problem(response, { code: 'lease-expired', detail: 'the lease is unknown, was used, or is too old' });
+  else if (why === 'mismatch')
+    problem(response, { code: 'bad-request', detail: 'Tidemark-Lease: the lease was given for another key' });
   else if (why === 'no-lease') problem(response, { code: 'lease-required' });
-  else problem(response, { code: 'fenced', detail: 'it may lack a change that was applied since the miss, or one that readers of the database do not see yet' });
+  else
+    problem(response, {
+      code: 'fenced',
+      detail:
+        'it may lack a change that was applied since the miss, or one that readers of the database do not see yet',
+    });
 }
 
 function deleteRoute({ purger, filler }: CacheRoutesOptions): Route {
@@ -166,6 +199,7 @@ function refuseFields(request: IncomingMessage, names: readonly string[]): void 
 
 function single(request: IncomingMessage, name: string): string | undefined {
   const values = request.headersDistinct[name];
-  if (values !== undefined && values.length > 1) throw new FieldError(`${name}: found ${values.length} of them, expected one`);
+  if (values !== undefined && values.length > 1)
+    throw new FieldError(`${name}: found ${values.length} of them, expected one`);
   return values?.[0];
 }

@@ -58,16 +58,21 @@ export function parseTags(field: string | undefined): readonly string[] {
       // Node gives header bytes as Latin-1.
       tag = decodeURIComponent(strictUtf8.decode(Buffer.from(part, 'latin1')));
     } catch {
-      throw new FieldError('Surrogate-Key: expected tags of percent-encoded UTF-8, divided by spaces (a "%" is written %25)');
+      throw new FieldError(
+        'Surrogate-Key: expected tags of percent-encoded UTF-8, divided by spaces (a "%" is written %25)',
+      );
     }
-    if (Buffer.byteLength(tag) > MAX_TAG_BYTES) throw new FieldError(`Surrogate-Key: expected tags of at most ${MAX_TAG_BYTES} bytes`);
+    if (Buffer.byteLength(tag) > MAX_TAG_BYTES)
+      throw new FieldError(`Surrogate-Key: expected tags of at most ${MAX_TAG_BYTES} bytes`);
     tags.add(tag);
   }
-  if (tags.size > MAX_TAGS) throw new FieldError(`Surrogate-Key: found ${tags.size} tags, expected at most ${MAX_TAGS}`);
+  if (tags.size > MAX_TAGS)
+    throw new FieldError(`Surrogate-Key: found ${tags.size} tags, expected at most ${MAX_TAGS}`);
   return [...tags];
 }
 
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true });
+/** A byte-order mark is part of the tag: rules would put it into theirs too. */
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** A boolean of RFC 9651; absent means false. Throws {@link FieldError}. */
 export function parseBoolean(name: string, field: string | undefined): boolean {
@@ -89,7 +94,8 @@ export function parseSourceLsn(field: string | undefined): Lsn | undefined {
 /** Equal texts are one object, since thousands of entries have the same. Throws {@link FieldError}. */
 export function parseContentType(field: string | undefined): string {
   if (field === undefined || field === '') return DEFAULT_CONTENT_TYPE;
-  if (field.length > MAX_CONTENT_TYPE_CHARS) throw new FieldError(`Content-Type: expected at most ${MAX_CONTENT_TYPE_CHARS} characters`);
+  if (field.length > MAX_CONTENT_TYPE_CHARS)
+    throw new FieldError(`Content-Type: expected at most ${MAX_CONTENT_TYPE_CHARS} characters`);
   const known = contentTypes.get(field);
   if (known !== undefined) return known;
   if (contentTypes.size < MAX_KNOWN_CONTENT_TYPES) contentTypes.set(field, field);

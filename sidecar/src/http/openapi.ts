@@ -1,1 +1,247 @@
-export const openapi = { openapi: '3.1.0', info: { title: 'Tidemark sidecar', version: '0.1.0' }, paths: {} };
+import { PROBLEMS, type ProblemCode } from '@tidemark/runtime';
+import { MAX_KEY_BYTES } from './address.ts';
+import { MAX_TAG_BYTES, MAX_TAGS } from './fields.ts';
+
+/*
+ * The interface as an OpenAPI 3.1 document, written by hand: what matters here are headers and their meaning, which no
+ * generator could know. openapi.test.ts checks it against what the server really answers.
+ */
+
+const text = { type: 'string' } as const;
+
+function header(description: string, example: string): object {
+  return { description, schema: text, example };
+}
+
+function field(name: string, description: string, more: object = {}): object {
+  return { name, in: 'header', description, schema: text, ...more };
+}
+
+/** The answers that problems give, one a status. */
+function problems(...codes: readonly ProblemCode[]): Record<string, object> {
+  const statuses = new Set(codes.map((code) => PROBLEMS[code].status));
+  return Object.fromEntries(
+    [...statuses].map((status) => {
+      const titles = codes
+        .filter((code) => PROBLEMS[code].status === status)
+        .map((code) => `\`${code}\`: ${PROBLEMS[code].title}.`);
+      return [
+        String(status),
+        {
+          description: titles.join(' '),
+          content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+        },
+      ];
+    }),
+  );
+}
+
+const cacheStatus = header(
+  'RFC 9211. `hit` with `detail=l1`, `l2`, `coalesced` or `negative`; `fwd=miss`, `fwd=request` or `fwd=bypass` with the reason.',
+  'tidemark; hit; ttl=57; detail=l1',
+);
+const lsn = header(
+  'The applied watermark under which this was served: every commit at or before it is in the value. Absent in ttl_only namespaces.',
+  '16/B374D848',
+);
+const valueHeaders = {
+  'Cache-Status': cacheStatus,
+  'Tidemark-Lsn': lsn,
+  ETag: header('Strong tag of the bytes and their type.', '"xiQnvOZeoHT-vl5Q7q_6uF"'),
+  Age: header('Seconds since the value was stored.', '3'),
+  'Cache-Control': header(
+    'Always `no-cache`: a cache behind this one hears of no change, so it has to ask again.',
+    'no-cache',
+  ),
+};
+const missHeaders = {
+  'Cache-Status': cacheStatus,
+  'Tidemark-Lease': header(
+    'The right to fill this key, once and for a few seconds. Absent where nothing may be cached, or where the value is known not to exist.',
+    '1-Zk3vQm1cT5w8hT2n',
+  ),
+};
+const body = { content: { '*/*': { schema: { type: 'string', format: 'binary' } } } };
+const notModified = { description: '`If-None-Match` names the value.', headers: valueHeaders };
+const missing = {
+  description:
+    'Nothing is cached (fill it, if there is a lease), nothing may be cached now (`fwd=bypass`), or it is known that there is no such value (`detail=negative`). With a problem document: no such namespace.',
+  headers: missHeaders,
+};
+
+const readFields = [
+  field(
+    'Cache-Control',
+    '`no-cache`: a miss with a lease, whatever is cached. `only-if-cached`: neither waits nor takes the lease. Other directives are ignored.',
+  ),
+  field('If-None-Match', 'Entity tags of what the caller has.'),
+];
+
+const purgeDone = {
+  description: 'This sidecar has applied it.',
+  headers: { 'Tidemark-Lsn': header('Position of the purge.', '16/B374D848') },
+};
+const purgeFailed = problems('unavailable');
+
+const cachePath = {
+  parameters: [
+    { name: 'namespace', in: 'path', required: true, schema: text },
+    {
+      name: 'key',
+      in: 'path',
+      required: true,
+      description: `Percent-encoded UTF-8, at most ${MAX_KEY_BYTES} bytes when decoded; "/" is written %2F.`,
+      schema: text,
+    },
+  ],
+  get: {
+    summary: 'Read a value',
+    description:
+      'Of several callers that miss the same key one gets a lease at once; the others wait a bounded time for its value.',
+    parameters: readFields,
+    responses: {
+      200: { description: 'The value.', headers: valueHeaders, ...body },
+      304: notModified,
+      404: missing,
+      ...problems('bad-key', 'bad-request'),
+    },
+  },
+  head: {
+    summary: 'The headers of a read, without the value, without waiting and without the lease',
+    parameters: readFields,
+    responses: {
+      200: { description: 'There is a value.', headers: valueHeaders },
+      304: notModified,
+      404: missing,
+      ...problems('bad-key', 'bad-request'),
+    },
+  },
+  put: {
+    summary: 'Store a value that was loaded after a miss',
+    parameters: [
+      field('Tidemark-Lease', 'Of the miss. Required unless the namespace is ttl_only.'),
+      field(
+        'Cache-Control',
+        '`max-age` shortens the life of the value, never lengthens it; `no-store` and `max-age=0` are refused. Other directives are ignored.',
+      ),
+      field(
+        'Surrogate-Key',
+        `Tags, divided by spaces: at most ${MAX_TAGS}, each percent-encoded UTF-8 of at most ${MAX_TAG_BYTES} bytes.`,
+      ),
+      field(
+        'Source-Lsn',
+        '`pg_last_wal_replay_lsn()` of the standby that was read, taken in a statement before the query.',
+        { example: '16/B374D848' },
+      ),
+      field('Tidemark-Absent', '`?1` stores that there is no such value; without a body.'),
+      field('Content-Type', 'Given back with the value. Default: application/octet-stream.'),
+    ],
+    requestBody: body,
+    responses: {
+      201: { description: 'Stored.' },
+      204: { description: 'Stored in place of another value.' },
+      ...problems(
+        'bad-key',
+        'bad-request',
+        'unknown-namespace',
+        'fenced',
+        'lease-expired',
+        'length-required',
+        'too-large',
+        'lease-required',
+      ),
+    },
+  },
+  delete: {
+    summary: 'Purge a key everywhere',
+    description:
+      'Through the WAL, in commit order with everything else. In a ttl_only namespace: here and in Redis only.',
+    responses: { 204: purgeDone, ...problems('bad-key', 'unknown-namespace'), ...purgeFailed },
+  },
+};
+
+const purgePath = {
+  post: {
+    summary: 'Purge keys, tags and namespaces everywhere',
+    requestBody: {
+      required: true,
+      content: { 'application/json': { schema: { $ref: '#/components/schemas/Purge' } } },
+    },
+    responses: { 204: purgeDone, ...problems('bad-request', 'unknown-namespace', 'too-large'), ...purgeFailed },
+  },
+};
+
+function page(summary: string, type: string, schema: object = text): object {
+  const answer = { description: summary, content: { [type]: { schema } } };
+  return { get: { summary, responses: { 200: answer } } };
+}
+
+const names = { type: 'array', items: text };
+const count = { type: 'integer' } as const;
+const object = (properties: Record<string, object>): object => ({
+  type: 'object',
+  properties,
+  required: Object.keys(properties),
+});
+const mapOf = (of: object): object => ({ type: 'object', additionalProperties: of });
+const maybeMs = { type: ['number', 'null'], description: 'Milliseconds; null where it is not known.' };
+
+const schemas = {
+  Problem: object({ type: { ...text, description: 'urn:tidemark:problem:CODE, stable.' }, title: text, status: count }),
+  Purge: object({
+    purge: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['namespace'],
+        properties: { namespace: text, keys: names, tags: names, all: { type: 'boolean' } },
+      },
+    },
+  }),
+  Status: object({
+    version: text,
+    rules: mapOf(object({ hash: text })),
+    sources: mapOf(
+      object({
+        epoch: count,
+        applied: text,
+        visible: text,
+        horizon: text,
+        lagMs: { type: 'number' },
+        state: { enum: ['live', 'starting', 'stalled'] },
+      }),
+    ),
+    l1: object({ entries: count, bytes: count, maxBytes: count }),
+    l2: object({ state: { enum: ['up', 'down', 'off'] }, lagMs: maybeMs }),
+    namespaces: mapOf(object({ hits: object({ l1: count, l2: count }), misses: count, fills: count, refused: count })),
+  }),
+};
+
+const ready = page('Whether requests should be sent here', 'text/plain');
+
+/** Body of `GET /openapi.json`. */
+export const openapi = {
+  openapi: '3.1.0',
+  info: {
+    title: 'Tidemark sidecar',
+    version: '1',
+    description: 'A coherent cache over Postgres. Errors are problem documents (RFC 9457).',
+  },
+  paths: {
+    '/v1/cache/{namespace}/{key}': cachePath,
+    '/v1/purge': purgePath,
+    '/v1/status': page('Positions, layers and namespaces, for people and scripts', 'application/json', {
+      $ref: '#/components/schemas/Status',
+    }),
+    '/openapi.json': page('This document', 'application/json', { type: 'object' }),
+    '/livez': page('Whether the process lives; depends on nothing else', 'text/plain'),
+    '/readyz': {
+      get: {
+        ...(ready as { get: object }).get,
+        responses: { 200: { description: 'Send them.' }, 503: { description: 'It is going to end.' } },
+      },
+    },
+    '/metrics': page('Prometheus text', 'text/plain'),
+  },
+  components: { schemas },
+};

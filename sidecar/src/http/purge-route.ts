@@ -16,7 +16,8 @@ export function purgeRoute(options: {
   return async (request, response) => {
     const read = await readBody(request, response, MAX_PURGE_BYTES);
     if (!read.ok) {
-      if (read.why === 'too-large') refuse(request, response, { code: 'too-large', detail: `a purge has at most ${MAX_PURGE_BYTES} bytes` });
+      if (read.why === 'too-large')
+        refuse(request, response, { code: 'too-large', detail: `a purge has at most ${MAX_PURGE_BYTES} bytes` });
       return;
     }
     const parsed = purgeSchema.safeParse(parseJson(read.body));
@@ -28,11 +29,17 @@ export function purgeRoute(options: {
     for (const { namespace: name } of parsed.data.purge) {
       const namespace = options.namespaces.get(name);
       if (namespace === undefined) {
-        problem(response, { code: 'unknown-namespace', detail: `no namespace "${name}" is configured for this sidecar` });
+        problem(response, {
+          code: 'unknown-namespace',
+          detail: `no namespace "${name}" is configured for this sidecar`,
+        });
         return;
       }
       if (namespace.rules === undefined) {
-        problem(response, { code: 'bad-request', detail: `namespace "${name}" is ttl_only: no purge reaches its entries, except DELETE of a key on each sidecar` });
+        problem(response, {
+          code: 'bad-request',
+          detail: `namespace "${name}" is ttl_only: no purge reaches its entries, except DELETE of a key on each sidecar`,
+        });
         return;
       }
     }

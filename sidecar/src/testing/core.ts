@@ -19,10 +19,17 @@ export const LEASE_TTL_MS = 10_000;
 export const WAIT_MS = 2_000;
 
 /** The core of a sidecar with the namespaces `user` (by key), `list` (by tag) and `plain` (ttl_only). */
-export function testCore(options: { l2?: L2Store; waiters?: number; waitersPerKey?: number; maxItemBytes?: string; l1Bytes?: string } = {}) {
+export function testCore(
+  options: { l2?: L2Store; waiters?: number; waitersPerKey?: number; maxItemBytes?: string; l1Bytes?: string } = {},
+) {
   const { l2, waiters = 10, waitersPerKey = 5, maxItemBytes = '64KiB', l1Bytes = '1MiB' } = options;
   const table = 'public.users';
-  const common = { source: 'main', maxItemBytes, l1: { maxBytes: l1Bytes }, ttl: { hard: '60s', negative: '5s', jitter: '0%' } };
+  const common = {
+    source: 'main',
+    maxItemBytes,
+    l1: { maxBytes: l1Bytes },
+    ttl: { hard: '60s', negative: '5s', jitter: '0%' },
+  };
   const parsed = parseConfig({
     sources: { main: { topic: 't' } },
     namespaces: {
@@ -43,7 +50,11 @@ export function testCore(options: { l2?: L2Store; waiters?: number; waitersPerKe
     }),
   );
   const of = (name: string): Namespace => namespaces.get(name) as Namespace;
-  const replica = new SourceReplica({ rules, evict: new Evictor(rules.namespaces.map(({ name }) => of(name))), maxStalenessMs: MAX_STALENESS_MS });
+  const replica = new SourceReplica({
+    rules,
+    evict: new Evictor(rules.namespaces.map(({ name }) => of(name))),
+    maxStalenessMs: MAX_STALENESS_MS,
+  });
   const leases = new Leases({ ttlMs: LEASE_TTL_MS, most: 1_000 });
   const limits = { waitMs: WAIT_MS, waiters, waitersPerKey };
   const coalescer = new Coalescer({ namespaces: [...namespaces.values()], replica, leases, clock, random, limits });
@@ -74,7 +85,12 @@ export function testCore(options: { l2?: L2Store; waiters?: number; waitersPerKe
     });
     return read;
   };
-  const put = (name: string, key: string, token: string | undefined, more: { body?: string; tags?: readonly string[]; sourceLsn?: number } = {}): FillOutcome =>
+  const put = (
+    name: string,
+    key: string,
+    token: string | undefined,
+    more: { body?: string; tags?: readonly string[]; sourceLsn?: number } = {},
+  ): FillOutcome =>
     filler.fill({
       namespace: of(name),
       key,
@@ -86,7 +102,22 @@ export function testCore(options: { l2?: L2Store; waiters?: number; waitersPerKe
       etag: '"e"',
       body: Buffer.from(more.body ?? 'value'),
     });
-  return { config, rules, clock, namespaces, of, replica, leases, coalescer, reader, filler, watermark, stream, get, put };
+  return {
+    config,
+    rules,
+    clock,
+    namespaces,
+    of,
+    replica,
+    leases,
+    coalescer,
+    reader,
+    filler,
+    watermark,
+    stream,
+    get,
+    put,
+  };
 }
 
 export interface Read {
@@ -100,6 +131,7 @@ export type TestCore = ReturnType<typeof testCore>;
 /** The token of the lease that a read was handed. */
 export function tokenOf(read: Read): string {
   const { outcome } = read;
-  if (outcome?.kind !== 'miss' || outcome.lease === undefined) throw new Error(`expected a miss with a lease, found ${JSON.stringify(outcome)}`);
+  if (outcome?.kind !== 'miss' || outcome.lease === undefined)
+    throw new Error(`expected a miss with a lease, found ${JSON.stringify(outcome)}`);
   return outcome.lease.token;
 }

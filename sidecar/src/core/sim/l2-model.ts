@@ -91,7 +91,8 @@ export class L2Model {
     };
     let entry = this.#entries.get(nameOf(generation, namespace, key));
     const isOld = (tag: string): boolean => (log.tags.get(`${namespace.hashHex}:${tag}`) ?? 0) > (entry?.asOf ?? 0);
-    if (entry !== undefined && entry.tags.length > 0 && (entry.asOf < log.tagFrom || entry.tags.some(isOld))) entry = undefined;
+    if (entry !== undefined && entry.tags.length > 0 && (entry.asOf < log.tagFrom || entry.tags.some(isOld)))
+      entry = undefined;
     return { entry, generation, context };
   }
 
@@ -107,8 +108,13 @@ export class L2Model {
     if (`g${log.generation}` !== generation || log.epoch !== entry.epoch) return 'changed';
     const pair = log.pairs.get(namespace.hashHex);
     if (pair === undefined) return 'unknown';
-    if (entry.asOf < log.from || entry.asOf < pair.from || (entry.tags.length > 0 && entry.asOf < log.tagFrom)) return 'old';
-    const fences = [pair.fence, log.keys.get(`${namespace.hashHex}:${key}`), ...entry.tags.map((tag) => log.tags.get(`${namespace.hashHex}:${tag}`))];
+    if (entry.asOf < log.from || entry.asOf < pair.from || (entry.tags.length > 0 && entry.asOf < log.tagFrom))
+      return 'old';
+    const fences = [
+      pair.fence,
+      log.keys.get(`${namespace.hashHex}:${key}`),
+      ...entry.tags.map((tag) => log.tags.get(`${namespace.hashHex}:${tag}`)),
+    ];
     if (fences.some((fence) => fence !== undefined && fence > entry.asOf)) return 'fenced';
     const name = nameOf(generation, namespace, key);
     if ((this.#entries.get(name)?.asOf ?? 0) > entry.asOf) return 'newer';
@@ -120,13 +126,22 @@ export class L2Model {
     this.#generations += 1;
     const pairs = new Map(coveredBy(this.#rules, batch).map(({ hashHex }) => [hashHex, { from: batch.to, fence: 0 }]));
     const position = { from: batch.to, tagFrom: batch.to, to: batch.to, offset: this.#offset + 1 };
-    this.#log = { generation: this.#generations, epoch: batch.epoch, ...position, keys: new Map(), tags: new Map(), pairs };
+    this.#log = {
+      generation: this.#generations,
+      epoch: batch.epoch,
+      ...position,
+      keys: new Map(),
+      tags: new Map(),
+      pairs,
+    };
   }
 
   #apply(log: Log, batch: Batch): void {
     // Another adoption, where the publisher covers other namespaces than before.
     const { to } = log;
-    log.pairs = new Map(coveredBy(this.#rules, batch).map(({ hashHex }) => [hashHex, log.pairs.get(hashHex) ?? { from: to, fence: 0 }]));
+    log.pairs = new Map(
+      coveredBy(this.#rules, batch).map(({ hashHex }) => [hashHex, log.pairs.get(hashHex) ?? { from: to, fence: 0 }]),
+    );
     invalidate(this.#rules, batch, {
       key: (namespace, key, lsn) => {
         raise(log.keys, `${namespace.hashHex}:${key}`, lsn);

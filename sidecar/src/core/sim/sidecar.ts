@@ -84,7 +84,13 @@ export class SimSidecar {
     this.#sabotage = sabotage;
     this.#served = options.served;
     this.#namespaces = rules.namespaces.map(
-      (each) => new Namespace({ name: each.name, config: config.namespaces[each.name] as Namespace['config'], rules: each, l1: new MapStore() }),
+      (each) =>
+        new Namespace({
+          name: each.name,
+          config: config.namespaces[each.name] as Namespace['config'],
+          rules: each,
+          l1: new MapStore(),
+        }),
     );
     const evictor = new Evictor(this.#namespaces);
     this.#replica = new SourceReplica({
@@ -98,10 +104,24 @@ export class SimSidecar {
     const random = countingRandom(dice);
     const leases = new Leases({ ttlMs: 10_000, most: 100 });
     const limits = { waitMs: 2_000, waiters: 5, waitersPerKey: 3 };
-    this.#coalescer = new Coalescer({ namespaces: this.#namespaces, replica: this.#view('granting'), leases, clock, random, limits });
+    this.#coalescer = new Coalescer({
+      namespaces: this.#namespaces,
+      replica: this.#view('granting'),
+      leases,
+      clock,
+      random,
+      limits,
+    });
     const l2 = this.#store();
     this.#reader = new Reader({ replica: this.#view('reading'), coalescer: this.#coalescer, l2, clock });
-    this.#filler = new Filler({ replica: this.#view('filling'), leases, coalescer: this.#coalescer, l2, clock, random });
+    this.#filler = new Filler({
+      replica: this.#view('filling'),
+      leases,
+      coalescer: this.#coalescer,
+      l2,
+      clock,
+      random,
+    });
     this.#offset = database.topic.length - 1;
   }
 
@@ -112,18 +132,26 @@ export class SimSidecar {
     else if (roll < 66) this.#advanceLoad();
     else if (roll < 96) this.#dice.draw(this.#redisWork)?.();
     else if (roll < 98) this.clock.advance(this.#dice.below(1_500));
-    else if (this.#dice.chance(0.2)) this.#skip();
-    else if (this.#dice.chance(0.2)) this.#reset();
+    else this.#loseRecords();
   }
 
   #hear(): void {
     const batch = this.#database.topic[this.#offset];
     if (batch === undefined) return;
     this.#offset += 1;
-    const from = this.#sabotage.ignoreGaps === true ? Math.min(batch.from, Math.max(this.#replica.applied, batch.commits.length > 0 ? 0 : batch.from)) : batch.from;
+    const from =
+      this.#sabotage.ignoreGaps === true
+        ? Math.min(batch.from, Math.max(this.#replica.applied, batch.commits.length > 0 ? 0 : batch.from))
+        : batch.from;
     this.#replica.observe(recordOf({ ...batch, from }));
     this.#replica.heard(this.clock.monotonicMs());
     this.#coalescer.settleDoomed();
+  }
+
+  #loseRecords(): void {
+    const roll = this.#dice.below(5);
+    if (roll === 0) this.#skip();
+    else if (roll === 1) this.#reset();
   }
 
   /** Kafka has dropped records that were not read yet. */
@@ -142,7 +170,12 @@ export class SimSidecar {
     const spec = this.#dice.pick(this.#keys);
     const namespace = this.#namespaces.find(({ name }) => name === spec.namespace) as Namespace;
     const mode = this.#dice.chance(0.1) ? 'reload' : this.#dice.chance(0.1) ? 'only-cached' : 'usual';
-    const waiter = this.#reader.read({ namespace, key: spec.key, mode, settle: (outcome) => this.#settled(spec, namespace, outcome) });
+    const waiter = this.#reader.read({
+      namespace,
+      key: spec.key,
+      mode,
+      settle: (outcome) => this.#settled(spec, namespace, outcome),
+    });
     if (waiter !== undefined && this.#dice.chance(0.1)) this.#reader.leave(waiter);
   }
 
@@ -159,7 +192,8 @@ export class SimSidecar {
       const least = this.#database.leastVersion(row, this.#replica);
       const found = entry.body[i] as number;
       // Versions fit a byte: a history has fewer changes.
-      if (found < least) this.stale.push(`${spec.key} from ${from}: row ${row} at version ${found}, ${least} was applied`);
+      if (found < least)
+        this.stale.push(`${spec.key} from ${from}: row ${row} at version ${found}, ${least} was applied`);
     });
   }
 
@@ -167,7 +201,9 @@ export class SimSidecar {
   #advanceLoad(): void {
     const load = this.#dice.draw(this.#loads);
     if (load === undefined) return;
-    const spec = this.#keys.find(({ key, namespace }) => key === load.key && namespace === load.namespace.name) as KeySpec;
+    const spec = this.#keys.find(
+      ({ key, namespace }) => key === load.key && namespace === load.namespace.name,
+    ) as KeySpec;
     if (load.loaded === undefined) {
       const loaded = { body: Uint8Array.from(spec.rows.map((row) => this.#database.read(row))), tags: spec.tags };
       this.#loads.push({ ...load, loaded });
@@ -193,6 +229,7 @@ export class SimSidecar {
   #store(): L2Store {
     const later = <T>(work: () => T): Promise<T> =>
       ({
+        // oxlint-disable-next-line unicorn/no-thenable -- what stands for a promise here settles in the very tick that the dice choose
         then: (settle: (value: T) => void) => {
           this.#redisWork.push(() => {
             const answer = work();
