@@ -22,13 +22,13 @@ beforeAll(async () => {
     redis: false,
     initSql: `
       create table big (id int primary key, v text);
-      create table small (id bigint primary key);
+      create table items (id bigint primary key);
       create table wide (id text primary key);
     `,
     config: {
       namespaces: {
         big: { source: 'main', invalidate: [{ table: 'public.big', keys: ['{id}'] }] },
-        small: { source: 'main', invalidate: [{ table: 'public.small', keys: ['{id}'] }] },
+        items: { source: 'main', invalidate: [{ table: 'public.items', keys: ['{id}'] }] },
         wide: { source: 'main', invalidate: [{ table: 'public.wide', keys: ['{id}'] }] },
       },
     },
@@ -46,11 +46,6 @@ beforeEach(() => showLogsOnFailure(stack));
 const residentMib = (): number =>
   Number(execFileSync('ps', ['-o', 'rss=', '-p', `${stack.invalidator.pid}`], { encoding: 'utf8' })) / 1024;
 
-async function published(withinMs: number): Promise<void> {
-  const [row] = await stack.sql<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
-  await feed.reaches(row?.lsn ?? '', withinMs);
-}
-
 it(
   '[I13] a transaction of a million rows becomes every row of its table, in bounded memory',
   { timeout: 120_000 },
@@ -62,7 +57,7 @@ it(
     }, 100);
     const { length } = feed.batches;
     await stack.sql(`insert into big select n, 'v' || n from generate_series(1, 1000000) n`);
-    await published(60_000);
+    await feed.catchesUp(stack, 60_000);
     clearInterval(watch);
     expect(feed.changes(length).map(({ table, op }) => ({ table, op }))).toEqual([{ table: 'public.big', op: 'all' }]);
     expect(peak - before).toBeLessThan(MAX_GROWTH_MIB);
@@ -81,7 +76,7 @@ it(
         `insert into wide select repeat('x', 60) || n from generate_series(${i * 5000 + 1}, ${(i + 1) * 5000}) n`,
       );
     }
-    await published(60_000);
+    await feed.catchesUp(stack, 60_000);
     const changes = feed.changes(length).filter(({ table }) => table === 'public.wide');
     expect(changes).toHaveLength(200_000);
     expect(changes.every(({ op }) => op === 'insert')).toBe(true);
@@ -93,13 +88,11 @@ it(
 it('keeps up with a thousand small transactions a second', { timeout: 60_000 }, async () => {
   const { length } = feed.batches;
   const startedMs = performance.now();
-  const writers = new Writers({ url: stack.postgres, table: 'small', clients: 10, perSecond: 1000 });
+  const writers = new Writers({ url: stack.postgres, clients: 10, perSecond: 1000 });
   await eventually(() => expect(writers.acknowledged.length).toBeGreaterThan(8000), { withinMs: 45_000, everyMs: 50 });
   await writers.stop();
   const writingMs = performance.now() - startedMs;
-  await published(2000);
-  const ids = new Set(feed.changes(length).map(({ after }) => after?.['id']));
-  expect(writers.acknowledged.filter((id) => !ids.has(`${id}`))).toEqual([]);
+  await writers.expectPublished({ stack, feed, withinMs: 2000 });
   // They were merged: far fewer records than transactions, and never more than the linger allows.
   const records = feed.batches.slice(length).filter(({ commits }) => commits.length > 0).length;
   expect(records).toBeLessThan(writingMs / 2 + 10);

@@ -153,7 +153,6 @@ describe('partitions', () => {
       insert into events (id, day) values (9, 35);
       drop table events_4`);
     // Nobody can say any more whose partition it was.
-    expect(found).toHaveLength(2);
     expect(found).toEqual(expect.arrayContaining([all('events'), all('base')]));
   });
 

@@ -31,12 +31,9 @@ export async function openSession(options: {
 
 /** Checks that this server can be followed at all. Throws {@link OperatorError} with what mends it. */
 export async function checkServer(client: ClientBase): Promise<ServerFacts> {
-  const { rows } = await client.query<
-    ServerFacts & { wal_level: string; in_recovery: boolean; may_replicate: boolean }
-  >(`
+  const { rows } = await client.query<ServerFacts & { wal_level: string; in_recovery: boolean }>(`
     select current_setting('server_version_num')::int as version, current_setting('wal_level') as wal_level,
-           pg_is_in_recovery() as in_recovery, current_user as role, current_database() as database,
-           (select rolreplication or rolsuper from pg_roles where rolname = current_user) as may_replicate`);
+           pg_is_in_recovery() as in_recovery, current_user as role, current_database() as database`);
   const [facts] = rows;
   if (facts === undefined) throw new Error('the server answered nothing');
   const { version, role, database } = facts;
@@ -48,9 +45,6 @@ export async function checkServer(client: ClientBase): Promise<ServerFacts> {
     throw new OperatorError(`found wal_level = ${facts.wal_level}, expected logical (takes a restart of the server)`, [
       "ALTER SYSTEM SET wal_level = 'logical';",
     ]);
-  }
-  if (!facts.may_replicate) {
-    throw new OperatorError(`role ${role} may not replicate`, [`ALTER ROLE ${quote(role)} REPLICATION;`]);
   }
   return { version, role, database };
 }
@@ -82,6 +76,11 @@ export async function walSenderOf(client: ClientBase, pid: number): Promise<WalS
     [pid],
   );
   return rows[0] && { waitEvent: rows[0].event };
+}
+
+/** Ends a walsender of ours that the other end of a dead connection still keeps busy with the slot. */
+export async function terminateBackend(client: ClientBase, pid: number): Promise<void> {
+  await client.query('select pg_terminate_backend($1)', [pid]);
 }
 
 /** Assigns a transaction id: every id that was assigned before is lower. */
@@ -128,7 +127,3 @@ export async function repairPublication(client: ClientBase, sql: readonly string
 }
 
 const INSUFFICIENT_PRIVILEGE = '42501';
-
-function quote(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
-}

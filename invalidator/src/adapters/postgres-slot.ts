@@ -1,5 +1,6 @@
 import { parseLsn, type Lsn } from '@tidemark/proto';
 import { Client, type ClientBase, type ClientConfig } from 'pg';
+import { quoteIdentifier } from '../core/catalog.ts';
 import { OperatorError } from '../core/errors.ts';
 import type { ServerIdentity, SlotFacts } from '../core/start.ts';
 
@@ -56,7 +57,7 @@ export async function dropSlot(client: ClientBase, slot: string): Promise<void> 
   await client.query('select pg_drop_replication_slot($1)', [slot]);
 }
 
-/** Asks the server who it is, over a replication connection of its own. */
+/** Asks the server who it is, over a replication connection of its own. Throws {@link OperatorError} when it gives us none. */
 export async function identifyServer(connection: ClientConfig): Promise<ServerIdentity> {
   return withReplication(connection, async (client) => {
     const { rows } = await client.query<{ systemid: string; timeline: number | string; xlogpos: string }>(
@@ -128,10 +129,20 @@ export async function openTransactions(client: ClientBase): Promise<readonly { p
   return rows;
 }
 
+const INSUFFICIENT_PRIVILEGE = '42501';
+
 async function withReplication<T>(connection: ClientConfig, work: (client: Client) => Promise<T>): Promise<T> {
   const client = new Client({ ...connection, replication: 'database' } as ClientConfig);
   client.on('error', () => undefined); // a lost connection fails the command that is under way
-  await client.connect();
+  try {
+    await client.connect();
+  } catch (error) {
+    // Managed servers grant this by roles of their own, so only the server itself knows who may.
+    if ((error as { code?: string }).code !== INSUFFICIENT_PRIVILEGE) throw error;
+    throw new OperatorError(`role ${client.user} may not replicate (${(error as Error).message})`, [
+      `ALTER ROLE ${quoteIdentifier(client.user ?? '')} REPLICATION;`,
+    ]);
+  }
   try {
     return await work(client);
   } finally {

@@ -82,6 +82,17 @@ export class Feed {
     );
   }
 
+  /** Waits until the records have come past everything that is committed by now. */
+  async catchesUp(stack: Pick<Stack, 'sql'>, withinMs?: number): Promise<void> {
+    const [row] = await stack.sql<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
+    await this.reaches(row?.lsn ?? '', withinMs);
+  }
+
+  /** The epochs of all records, in their order. */
+  get epochs(): readonly number[] {
+    return [...new Set(this.batches.map(({ epoch }) => epoch))];
+  }
+
   /** Waits until the newest record claims so many namespaces. */
   async claims(namespaces: number, withinMs = 10_000): Promise<void> {
     await eventually(
