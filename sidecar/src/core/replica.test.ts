@@ -106,6 +106,33 @@ describe('flushes everything', () => {
   });
 });
 
+describe('[I4] the stream goes back within an epoch (Kafka lost what it had acknowledged)', () => {
+  it('and nothing that was loaded before the newest applied position is stored', () => {
+    const { replica } = started();
+    replica.observe(record({ from: 1000, to: 1100 }));
+    replica.lost();
+    expect(replica.observe(record({ from: 1010, to: 1020 }))).toBe('started');
+    expect([replica.applied, replica.horizon]).toEqual([1020, 1100]);
+    replica.observe(record({ from: 1020, to: 1200 }));
+    expect([replica.applied, replica.horizon]).toEqual([1200, 1100]);
+  });
+
+  it('and a later epoch has nothing to do with it', () => {
+    const { replica } = started();
+    replica.lost();
+    replica.observe(record({ epoch: 2, from: 0, to: 20 }));
+    expect([replica.applied, replica.horizon]).toEqual([20, 20]);
+  });
+});
+
+it('[I10] does not begin with a record of an older epoch either', () => {
+  const { replica } = started();
+  replica.observe(record({ epoch: 2 }));
+  replica.lost();
+  expect(replica.observe(record({ epoch: 1, to: 2000 }))).toBe('stale-epoch');
+  expect(replica.horizon).toBe(Number.POSITIVE_INFINITY);
+});
+
 it('[I10] ignores records of an older epoch', () => {
   const { replica, cacheOne, of } = started();
   replica.observe(record({ to: 500, epoch: 3 }));

@@ -55,6 +55,8 @@ export class SourceReplica {
   #epoch = 0;
   #applied: Lsn = 0;
   #visible: Lsn = 0;
+  /** The newest position that was ever applied in this epoch. */
+  #newest: Lsn = 0;
   #covers: readonly bigint[] = [];
   readonly #covered: boolean[];
   #heardAtMs = Number.NEGATIVE_INFINITY;
@@ -155,7 +157,7 @@ export class SourceReplica {
     }
     if (decoded.kind === 'too-new') return this.#observeTooNew(decoded.span, decoded.visible);
     const { batch } = decoded;
-    const step = this.#started ? classify({ epoch: this.#epoch, applied: this.#applied }, batch) : 'started';
+    const step = this.#classify(batch);
     if (step !== 'duplicate' && step !== 'stale-epoch')
       this.#times = { committedAtUs: batch.committedAtUs, publishedAtUs: batch.publishedAtUs };
     if (step === 'next') this.#apply(batch);
@@ -174,21 +176,29 @@ export class SourceReplica {
   }
 
   #observeTooNew(span: Span, visible: Lsn): Observed {
-    if (this.#started) {
-      const step = classify({ epoch: this.#epoch, applied: this.#applied }, span);
-      if (step === 'duplicate' || step === 'stale-epoch') return step;
-    }
+    const step = this.#classify(span);
+    if (step === 'duplicate' || step === 'stale-epoch') return step;
     this.#begin(span, visible);
     return 'too-new';
   }
 
-  /** SPEC I9: nothing below `to` is known, so nothing cached before it can be checked. */
+  #classify(span: Span): Step | 'started' {
+    if (this.#started) return classify({ epoch: this.#epoch, applied: this.#applied }, span);
+    return span.epoch < this.#epoch ? 'stale-epoch' : 'started';
+  }
+
+  /**
+   * SPEC I9: nothing below `to` is known, so nothing cached before it can be checked. Where the stream went back within an
+   * epoch (Kafka lost what it had acknowledged), the fences of what was applied beyond `to` are forgotten too, so the
+   * horizon stays above all of them.
+   */
   #begin(span: Span, visible: Lsn): void {
+    this.#newest = span.epoch === this.#epoch ? Math.max(span.to, this.#newest) : span.to;
     this.#started = true;
     this.#epoch = span.epoch;
     this.#applied = span.to;
     this.#visible = visible;
-    this.#fences.restart(span.to);
+    this.#fences.restart(this.#newest);
     this.#flush();
   }
 
@@ -198,6 +208,7 @@ export class SourceReplica {
       this.#unreadableBlocks += invalidate(this.#rules, batch, this.#sink).unreadable;
     }
     this.#applied = batch.to;
+    this.#newest = Math.max(this.#newest, batch.to);
     this.#see(batch.visible);
   }
 
