@@ -9,6 +9,20 @@ import type { Servers } from './servers.ts';
 
 // What keeps stacks apart that share servers: a database, a topic, a slot and a Redis database of their own.
 
+/** Says which server it was: an address that somebody named may be wrong. */
+async function reached<T>(what: string, address: string, connecting: Promise<T>): Promise<T> {
+  try {
+    return await connecting;
+  } catch (error) {
+    throw new KitError(`${what} at ${address} cannot be used: ${(error as Error).message || (error as Error).name}.`);
+  }
+}
+
+/** The part of a URL that may be shown. */
+function hostOf(url: string): string {
+  return new URL(url).host;
+}
+
 /** A short word that no other stack has; fit for a database, a slot, a topic and a group. */
 export function uniqueWord(): string {
   return `t${Date.now().toString(36)}${randomBytes(3).toString('hex')}`;
@@ -17,7 +31,7 @@ export function uniqueWord(): string {
 export async function withPostgres<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url });
   client.on('error', () => undefined); // a lost connection fails the query that is under way
-  await client.connect();
+  await reached('Postgres', hostOf(url), client.connect());
   try {
     return await work(client);
   } finally {
@@ -59,7 +73,7 @@ const logger = createLogger({ service: 'kit', instance: 'kit', level: 'silent' }
 
 export async function withKafkaAdmin<T>(brokers: readonly string[], work: (admin: Admin) => Promise<T>): Promise<T> {
   const admin = createKafka({ brokers, tls: false, clientId: 'tidemark-kit', logger }).admin();
-  await admin.connect();
+  await reached('Kafka', brokers.join(','), admin.connect());
   try {
     return await work(admin);
   } finally {
@@ -108,10 +122,11 @@ function claimKey(number: number | string): string {
   return `tidemark-kit:claimed:${number}`;
 }
 
-async function withRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
+export async function withRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = new Redis(url, { maxRetriesPerRequest: 1 });
   redis.on('error', () => undefined); // commands fail by themselves
   try {
+    await reached('Redis', hostOf(url), redis.ping());
     return await work(redis);
   } finally {
     redis.disconnect();

@@ -2,6 +2,7 @@ import { attached, notOurs } from './attached.ts';
 import { KitError, type Progress, silent } from './error.ts';
 import { type KafkaOptions, type KafkaServer, startKafka } from './kafka.ts';
 import type { ProcessEvent, ProcessHandle } from './handle.ts';
+import { withKafkaAdmin, withPostgres, withRedis } from './names.ts';
 import { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts';
 import { type RedisOptions, type RedisServer, startRedis } from './redis.ts';
 
@@ -47,13 +48,9 @@ export async function startServers(options: ServersOptions = {}): Promise<Server
   const use = { ...namedInEnvironment(), ...options.use };
   const common = { supervise, progress, ...(onEvent && { onEvent }) };
   const started = await Promise.allSettled([
-    use.postgres === undefined
-      ? startPostgres({ ...common, ...options.postgres })
-      : Promise.resolve(attached('postgres', { url: use.postgres })),
-    use.kafka === undefined
-      ? startKafka({ ...common, ...options.kafka })
-      : Promise.resolve(attached('kafka', { brokers: use.kafka })),
-    use.redis === undefined ? startRedis({ ...common, ...options.redis }) : Promise.resolve(attachedRedis(use.redis)),
+    use.postgres === undefined ? startPostgres({ ...common, ...options.postgres }) : reachedPostgres(use.postgres),
+    use.kafka === undefined ? startKafka({ ...common, ...options.kafka }) : reachedKafka(use.kafka),
+    use.redis === undefined ? startRedis({ ...common, ...options.redis }) : reachedRedis(use.redis),
   ]);
   const stopAll = async (): Promise<void> => {
     const running = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
@@ -68,6 +65,23 @@ export async function startServers(options: ServersOptions = {}): Promise<Server
     throw new KitError([...new Set(reasons)].join('\n'));
   }
   return { postgres: postgres.value, kafka: kafka.value, redis: redis.value, stop: stopAll };
+}
+
+// A server that was named is looked at before anything waits for it.
+
+async function reachedPostgres(url: string): Promise<Servers['postgres']> {
+  await withPostgres(url, async () => undefined);
+  return attached('postgres', { url });
+}
+
+async function reachedKafka(brokers: readonly string[]): Promise<Servers['kafka']> {
+  await withKafkaAdmin(brokers, async () => undefined);
+  return attached('kafka', { brokers });
+}
+
+async function reachedRedis(url: string): Promise<Servers['redis']> {
+  await withRedis(url, async () => undefined);
+  return attachedRedis(url);
 }
 
 function attachedRedis(url: string): Servers['redis'] {
