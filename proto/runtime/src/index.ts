@@ -4,6 +4,7 @@ export * from './config-file.ts';
 export * from './deadline.ts';
 export * from './env.ts';
 export * from './kafka.ts';
+export * from './last-record.ts';
 export * from './logger.ts';
 export * from './problem.ts';
 export * from './record-reader.ts';

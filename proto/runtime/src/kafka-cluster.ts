@@ -150,3 +150,8 @@ function createInnerCluster(kafka: Kafka): InnerCluster {
   ) => InnerCluster;
   return create({ metadataMaxAge: 300_000, allowAutoTopicCreation: false, isolationLevel: READ_UNCOMMITTED });
 }
+
+/** Whether Kafka said that there is no such topic. */
+export function isMissingTopic(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'type' in error && error.type === 'UNKNOWN_TOPIC_OR_PARTITION';
+}

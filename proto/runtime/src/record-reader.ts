@@ -1,6 +1,6 @@
 import type { Kafka } from 'kafkajs';
 import { Backoff } from './backoff.ts';
-import { TopicConnection, type FetchedPartition } from './kafka-cluster.ts';
+import { isMissingTopic, TopicConnection, type FetchedPartition } from './kafka-cluster.ts';
 import { KAFKA_REQUEST_TIMEOUT_MS } from './kafka.ts';
 import type { Logger } from './logger.ts';
 
@@ -210,8 +210,7 @@ export class RecordReader {
   /** Once an outage, and again when the reason changes. */
   #complain(error: unknown): void {
     const { topic, logger } = this.#options;
-    const isMissing =
-      typeof error === 'object' && error !== null && 'type' in error && error.type === 'UNKNOWN_TOPIC_OR_PARTITION';
+    const isMissing = isMissingTopic(error);
     const complaint = isMissing ? 'the topic does not exist yet: waiting for it' : 'Kafka cannot be read: trying again';
     if (complaint === this.#complaint) {
       logger.debug({ topic, err: error }, complaint);
@@ -219,28 +218,6 @@ export class RecordReader {
     }
     this.#complaint = complaint;
     logger.warn({ topic, offset: this.#next, ...(isMissing ? {} : { err: error }) }, complaint);
-  }
-}
-
-/** The newest record, or undefined when the topic is empty or does not exist. Rejects when Kafka cannot be read. */
-export async function readLastRecord(kafka: Kafka, topic: string): Promise<KafkaRecord | undefined> {
-  const connection = new TopicConnection({ kafka, topic, deadlineMs: KAFKA_REQUEST_TIMEOUT_MS });
-  try {
-    await connection.open();
-    const { earliest, next } = await connection.bounds();
-    for (let offset = next - 1; offset >= earliest; offset--) {
-      const { messages } = await connection.fetch({ offset, maxBytes: DEFAULT_MAX_BYTES, maxWaitMs: LONG_POLL_MS });
-      const record = messages.find((message) => Number(message.offset) === offset && !message.isControlRecord);
-      if (record !== undefined)
-        return { offset, value: record.value ?? new Uint8Array(0), timestampMs: Number(record.timestamp) };
-    }
-    return undefined;
-  } catch (error) {
-    if (typeof error === 'object' && error !== null && 'type' in error && error.type === 'UNKNOWN_TOPIC_OR_PARTITION')
-      return undefined;
-    throw error;
-  } finally {
-    connection.close();
   }
 }
 
