@@ -38,9 +38,11 @@ export class Feed {
   /** Overlaps that a restarted publisher may cause; a duplicate is legal, a gap is not. */
   repeats = 0;
   readonly #reader: RecordReader;
+  readonly #onBatch: ((batch: Batch) => void) | undefined;
   #broken: Error | undefined;
 
-  private constructor(stack: Pick<Stack, 'brokers' | 'topic'>) {
+  private constructor(stack: Pick<Stack, 'brokers' | 'topic'>, onBatch?: (batch: Batch) => void) {
+    this.#onBatch = onBatch;
     const logger = createLogger({ service: 'test', instance: 'feed', level: 'silent' });
     this.#reader = new RecordReader({
       kafka: createKafka({ brokers: stack.brokers, tls: false, clientId: 'test-feed', logger }),
@@ -56,9 +58,9 @@ export class Feed {
     });
   }
 
-  /** Begins to read; settles with the first record. */
-  static async open(stack: Pick<Stack, 'brokers' | 'topic'>): Promise<Feed> {
-    const feed = new Feed(stack);
+  /** Begins to read; settles with the first record. `onBatch` is told of each as it arrives. */
+  static async open(stack: Pick<Stack, 'brokers' | 'topic'>, onBatch?: (batch: Batch) => void): Promise<Feed> {
+    const feed = new Feed(stack, onBatch);
     await feed.reaches(0);
     return feed;
   }
@@ -122,6 +124,7 @@ export class Feed {
       this.#check(decoded.batch);
       this.batches.push(decoded.batch);
       this.sizes.push(value.length);
+      this.#onBatch?.(decoded.batch);
     } catch (error) {
       this.#broken ??= error as Error;
     }
