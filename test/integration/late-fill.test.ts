@@ -1,0 +1,101 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createKafka, createLogger, RecordReader } from '@tidemark/runtime';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { scratchFolder } from '../kit/index.ts';
+import { createTopic } from '../kit/names.ts';
+import { App } from './support/app.ts';
+import { eventually } from './support/eventually.ts';
+import { useStack } from './support/stack.ts';
+
+// A sidecar whose stream lags behind as long as the test wants: it follows a copy of the topic. Its own memory cannot know
+// of the change yet, so only the fence log in Redis stands between its fill and the other sidecars.
+
+const used = useStack({
+  initSql: `create table items (id int primary key, name text); insert into items values (1, 'old'), (2, 'old')`,
+  config: {
+    namespaces: { items: { source: 'main', invalidate: [{ table: 'public.items', keys: ['{id}'], tags: ['all'] }] } },
+  },
+});
+const folder = scratchFolder('late');
+const logger = createLogger({ service: 'test', instance: 'copy', level: 'silent' });
+const onlyIfCached = { 'cache-control': 'only-if-cached' };
+
+let slow: App;
+let flowing = Promise.resolve();
+const cleanups: (() => Promise<unknown>)[] = [() => folder.remove()];
+
+/** Holds the copy back until the answer is called. */
+function holdBack(): () => void {
+  const gate = Promise.withResolvers<void>();
+  flowing = gate.promise;
+  return gate.resolve;
+}
+
+beforeAll(async () => {
+  const { stack } = used;
+  const topic = `${stack.topic}.copy`;
+  await createTopic(stack.servers, topic, {});
+  const kafka = createKafka({ brokers: stack.brokers, tls: false, clientId: 'copy', logger });
+  const producer = kafka.producer();
+  await producer.connect();
+  const reader = new RecordReader({
+    kafka,
+    topic: stack.topic,
+    start: { from: 'newest-record' },
+    logger,
+    onReset: () => undefined,
+    onRecords: async ({ records }) => {
+      await flowing;
+      const messages = records.map(({ value }) => ({ value: Buffer.from(value) }));
+      if (messages.length > 0) await producer.send({ topic, acks: -1, messages });
+    },
+  });
+  cleanups.push(
+    () => producer.disconnect(),
+    () => reader.stop(),
+  );
+  const config = join(folder.path, 'copy.yaml');
+  await writeFile(config, (await readFile(stack.configFile, 'utf8')).replace(stack.topic, topic));
+  const sidecar = await stack.addSidecar({ TIDEMARK_CONFIG: config, TIDEMARK_MAX_STALENESS: '60s' });
+  slow = new App(sidecar.url);
+});
+
+afterAll(async () => {
+  for (const cleanup of cleanups.toReversed()) await cleanup();
+});
+
+it.each([
+  ['by its key', '1', undefined],
+  ['by a tag', 'page', ['all']],
+])(
+  '[I5] [I7] a fill from before a change reaches nobody, although its sidecar has not heard of the change, %s',
+  async (_, key, tags) => {
+    const [fast] = used.apps as [App];
+    const { lease } = await eventually(async () => {
+      const answer = await slow.get('items', key, { 'cache-control': 'no-cache' });
+      expect(answer.lease).toBeDefined();
+      return answer;
+    });
+    const letFlow = holdBack();
+    try {
+      const { lease: earlier } = await fast.get('items', key);
+      await fast.put('items', key, 'old', { lease: earlier, ...(tags && { tags }) });
+      expect((await fast.get('items', key)).body).toBe('old');
+      await used.stack.sql("update items set name = name || '!' where id = 1");
+      await eventually(async () => expect((await fast.get('items', key, onlyIfCached)).status).toBe(404));
+      // The log in Redis has the change: a fresh fill is stored there under it.
+      await eventually(async () => {
+        const fresh = await fast.get('items', `${key}-fence`, { 'cache-control': 'no-cache' });
+        expect((await fast.put('items', `${key}-fence`, 'new', { lease: fresh.lease })).status).toBeOneOf([201, 204]);
+        expect((await slow.get('items', `${key}-fence`)).status).toBe(200);
+      });
+      // Right by what it knows: the sidecar has applied nothing since it gave the lease.
+      expect((await slow.put('items', key, 'old', { lease, ...(tags && { tags }) })).status).toBe(201);
+      for (let i = 0; i < 20; i += 1) expect((await fast.get('items', key, onlyIfCached)).body).not.toBe('old');
+    } finally {
+      letFlow();
+    }
+    await eventually(async () => expect((await slow.get('items', key, onlyIfCached)).status).toBe(404));
+  },
+);
