@@ -1,4 +1,5 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { problemDocument, type ProblemCode } from '@tidemark/runtime';
 
@@ -9,8 +10,18 @@ const REQUEST_TIMEOUT_MS = 30_000;
 /** Longer than the pools of common clients keep idle connections, so that it is they who close. */
 const KEEP_ALIVE_MS = 75_000;
 
+/** A server, and what Node's does not do at its end. */
+export interface HttpListener {
+  readonly server: Server;
+  /**
+   * To be called again and again while the server closes. Cuts connections on which nothing ever came (Node waits for
+   * their first request) and those whose request has ended since (Node looks only once).
+   */
+  readonly cutIdle: () => void;
+}
+
 /** A server for one listener. What is no HTTP is answered with a problem as far as it can be, and then cut. */
-export function createHttpServer(listener: RequestListener, options: { maxConnections: number }): Server {
+export function createHttpServer(listener: RequestListener, options: { maxConnections: number }): HttpListener {
   const server = createServer(
     {
       maxHeaderSize: MAX_HEADER_BYTES,
@@ -25,12 +36,27 @@ export function createHttpServer(listener: RequestListener, options: { maxConnec
   // Otherwise Node asks for the body before anybody could refuse it; body.ts asks instead.
   server.on('checkContinue', listener);
   server.on('clientError', onClientError);
-  return server;
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  const cutIdle = (): void => {
+    server.closeIdleConnections();
+    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+  };
+  return { server, cutIdle };
 }
 
 function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
+    return;
+  }
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    socket.end('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n', () =>
+      socket.destroy(),
+    );
     return;
   }
   const code: ProblemCode = error.code === 'HPE_HEADER_OVERFLOW' ? 'headers-too-large' : 'bad-request';
