@@ -18,6 +18,7 @@ beforeAll(async () => {
   stack = await createStack(sharedServers(), {
     prepareOnly: true,
     redis: false,
+    env: { sidecar: { TIDEMARK_MAX_STALENESS: '2s' } },
     config: {
       namespaces: {
         user: { source: 'main', invalidate: [{ table: 'public.users', keys: ['{id}'] }] },
@@ -57,4 +58,89 @@ it('serves what was filled until a record evicts it', async () => {
   expect((await app.get('list', 'all')).status).toBe(404);
   expect((await app.get('user', '2')).status).toBe(200);
   expect((await app.get('list', 'second')).status).toBe(200);
+});
+
+interface SourceStatus {
+  readonly epoch: number;
+  readonly applied: string;
+  readonly visible: string;
+  readonly state: string;
+}
+
+async function source(): Promise<SourceStatus> {
+  const { sources } = (await (await fetch(`${stack.sidecars[0]!.admin}/v1/status`)).json()) as {
+    sources: { main: SourceStatus };
+  };
+  return sources.main;
+}
+
+/** How often records of a kind were seen. */
+async function seen(kind: string): Promise<number> {
+  const metrics = await (await fetch(`${stack.sidecars[0]!.admin}/metrics`)).text();
+  return Number(new RegExp(`^tidemark_records_total\\{kind="${kind}"\\} (\\d+)$`, 'm').exec(metrics)?.[1]);
+}
+
+/** A record after which everything is gone, and the sidecar goes on with what follows. */
+async function flushes(kind: string, happen: () => Promise<unknown>): Promise<void> {
+  await cache('user', kind, 'cached');
+  const before = await seen(kind);
+  await happen();
+  await eventually(async () => expect(await seen(kind)).toBe(before + 1));
+  expect((await app.get('user', kind, { 'cache-control': 'only-if-cached' })).status).toBe(404);
+  await eventually(() => cache('user', `after-${kind}`, 'cached'));
+}
+
+it('[I1] flushes at a gap', () => flushes('gap', () => stream.say({ gap: true })));
+
+it('[I1] flushes at what cannot be read', () =>
+  flushes('unreadable', () => stream.sendBytes(Buffer.from('no record'))));
+
+it('[I10] flushes at a new epoch', async () => {
+  await flushes('new-epoch', () => stream.say({ newEpoch: true }));
+  expect((await source()).epoch).toBe(stream.epoch);
+});
+
+it('[I3] hands out leases as old as what readers see, and takes no fill that may be older than a change', async () => {
+  stream.hush();
+  const { to } = await stream.say({});
+  await stream.say({ users: ['hidden'], visible: to });
+  await eventually(async () => expect((await source()).applied).not.toBe((await source()).visible));
+  const { lease } = await app.get('user', 'hidden');
+  expect((await app.put('user', 'hidden', 'old', { lease })).status).toBe(409);
+  await stream.say({});
+  await eventually(() => cache('user', 'hidden', 'new'));
+  stream.beat();
+});
+
+it('[I11] applies purges of keys, tags and whole namespaces', async () => {
+  const purge = { namespace: '', keys: [], tags: [], all: false };
+  await cache('user', 'purged', 'x');
+  await stream.say({ purges: [{ ...purge, namespace: 'user', keys: ['purged'] }] });
+  await eventually(async () => expect((await app.get('user', 'purged')).status).toBe(404));
+  await cache('list', 'tagged', 'x', ['t']);
+  await stream.say({ purges: [{ ...purge, namespace: 'list', tags: ['t'] }] });
+  await eventually(async () => expect((await app.get('list', 'tagged')).status).toBe(404));
+  await cache('list', 'any', 'x');
+  await stream.say({ purges: [{ ...purge, all: true }] });
+  await eventually(async () => expect((await app.get('list', 'any')).status).toBe(404));
+});
+
+it('[I9] answers misses without a lease once the stream is silent, and goes on with what it has when it is heard again', async () => {
+  await cache('user', 'kept', 'x');
+  stream.hush();
+  await eventually(async () =>
+    expect((await app.get('user', 'kept')).cacheStatus).toBe('tidemark; fwd=bypass; detail=stalled'),
+  );
+  expect((await source()).state).toBe('stalled');
+  stream.beat();
+  await eventually(async () => expect(await app.get('user', 'kept')).toMatchObject({ status: 200, body: 'x' }));
+  expect((await source()).state).toBe('live');
+});
+
+it('tells how long changes take from their commit to here', async () => {
+  await stream.say({ users: ['measured'] });
+  await eventually(async () => {
+    const metrics = await (await fetch(`${stack.sidecars[0]!.admin}/metrics`)).text();
+    expect(metrics).toMatch(/^tidemark_commit_to_evict_seconds_count [1-9]/m);
+  });
 });
