@@ -30,14 +30,14 @@ const required = fc.record({
   }),
 });
 
-/** 0 on the wire means unknown, which is told by absence. */
+/** None on the wire means unknown, which is told by absence. */
 const catalog = fc.option(
-  uint64.filter((digest) => digest !== 0n).map((digest) => ({ catalog: digest })),
+  fc.array(uint64, { minLength: 1, maxLength: 3 }).map((digests) => ({ catalog: digests })),
   { nil: {} },
 );
 
-const batch: fc.Arbitrary<Batch> = fc.tuple(required, catalog).map(([all, digest]): Batch => {
-  const { positions, inside, visible, ...rest } = { ...all, ...digest };
+const batch: fc.Arbitrary<Batch> = fc.tuple(required, catalog).map(([all, digests]): Batch => {
+  const { positions, inside, visible, ...rest } = { ...all, ...digests };
   const [from = 0, ...above] = positions;
   const to = above.at(-1) ?? from;
   return Object.assign(rest, { from, to, visible: Math.min(visible, to), commits: above.slice(0, inside) });

@@ -35,8 +35,8 @@ export interface Batch extends Span {
   readonly heartbeat: boolean;
   /** Rules hashes that the publisher serves. */
   readonly covers: readonly bigint[];
-  /** Digest of the catalog's state that `covers` rests on; absent if unknown. Only publishers look at it. */
-  readonly catalog?: bigint;
+  /** Digests of the tables that `covers` rests on; absent if unknown. Only publishers look at them. */
+  readonly catalog?: readonly bigint[];
   /** Absolute commit positions, ascending, each above `from`: a fence at `from` would not stop a lease of that position. */
   readonly commits: readonly Lsn[];
   readonly tables: readonly TableBlock[];
@@ -69,7 +69,7 @@ export function encodeBatch(batch: Batch): Uint8Array {
       timeline: batch.timeline,
       heartbeat: batch.heartbeat,
       covers: [...batch.covers],
-      catalog: batch.catalog ?? 0n,
+      catalog: [...(batch.catalog ?? [])],
       commits: batch.commits.map((commit) => BigInt(commit - batch.from)),
       tables: batch.tables.map(({ schema, table, changes }) => ({ schema, table, changes })),
       purges: batch.purges.map(({ commit, namespace, keys, tags, all }) => ({
@@ -108,7 +108,7 @@ export function decodeBatch(bytes: Uint8Array): DecodedBatch {
       timeline: message.timeline,
       heartbeat: message.heartbeat,
       covers: message.covers,
-      ...(message.catalog !== 0n && { catalog: message.catalog }),
+      ...(message.catalog.length > 0 && { catalog: message.catalog }),
       commits,
       tables: message.tables,
       purges: message.purges,

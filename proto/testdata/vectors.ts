@@ -39,7 +39,7 @@ type JsonBatch = Omit<Batch, 'systemId' | 'covers' | 'catalog' | 'tables'> & {
   /** Hex. */
   readonly covers: readonly string[];
   /** Hex. */
-  readonly catalog?: string;
+  readonly catalog?: readonly string[];
   readonly tables: readonly JsonTable[];
 };
 
@@ -174,7 +174,7 @@ export function entryOf(entry: EntryVector['entry']): Entry {
 function batchOf({ catalog, ...json }: JsonBatch): Batch {
   return {
     ...json,
-    ...(catalog !== undefined && { catalog: BigInt(`0x${catalog}`) }),
+    ...(catalog !== undefined && { catalog: catalog.map((hex) => BigInt(`0x${hex}`)) }),
     systemId: BigInt(json.systemId),
     covers: json.covers.map((hex) => BigInt(`0x${hex}`)),
     tables: json.tables.map(({ schema, table, columns, changes }) => {

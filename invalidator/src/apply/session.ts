@@ -18,8 +18,8 @@ export interface SessionContext {
   readonly setState: (state: ApplierState) => void;
 }
 
-/** Most fences in one call of a script: Redis does nothing else meanwhile (about 2 ms). */
-const MAX_FENCES_PER_CALL = 2_000;
+/** Most fences in one call of a script: Redis does nothing else meanwhile (about 1 ms). */
+const MAX_FENCES_PER_CALL = 500;
 /** The publisher writes once a second; without a record for so long, the reader tries a fresh connection. */
 const STALL_MS = 10_000;
 const STALL_CHECK_MS = 1_000;

@@ -1,7 +1,7 @@
 import { compileRules } from '@tidemark/proto';
 import { describe, expect, it } from 'vitest';
 import type { MemberFacts, PublicationFacts, TableFacts } from './catalog.ts';
-import { changedTables, judgeCoverage, tableMarks } from './coverage.ts';
+import { changedTables, digestsOf, judgeCoverage, provenClaims, tableMarks } from './coverage.ts';
 
 const publication: PublicationFacts = {
   identity: '1:7',
@@ -211,5 +211,38 @@ describe('marks', () => {
         .filter(([, tables]) => tables.length > 0)
         .map(([mark]) => mark),
     ).toEqual(expected);
+  });
+});
+
+describe('claims of an earlier record', () => {
+  const twoTables = compileRules([
+    { name: 'one', source: 'main', rules: [{ table: 'public.a', keys: ['{id}'], tags: [] }] },
+    {
+      name: 'both',
+      source: 'main',
+      rules: ['public.a', 'public.b'].map((table) => ({ table, keys: ['{id}'], tags: [] })),
+    },
+  ]);
+  const digests = (a: string, b: string) =>
+    digestsOf(
+      new Map([
+        ['public.a', { shape: a, membership: '' }],
+        ['public.b', { shape: b, membership: '' }],
+      ]),
+    );
+  const proven = (covers: readonly bigint[], before: ReadonlyMap<string, bigint>, now: ReadonlyMap<string, bigint>) => {
+    const claimed = { covers: new Set(covers), catalog: new Set(before.values()) };
+    const hashes = provenClaims({ rules: twoTables, claimed, digests: now });
+    return twoTables.namespaces.filter(({ hash }) => hashes.has(hash)).map(({ name }) => name);
+  };
+  const all = twoTables.namespaces.map(({ hash }) => hash);
+
+  it('[I8] hold for namespaces whose tables are all as they were', () => {
+    const before = digests('1', '1');
+    expect(proven(all, before, before)).toEqual(['one', 'both']);
+    expect(proven(all, before, digests('1', '2'))).toEqual(['one']);
+    expect(proven(all, before, digests('2', '1'))).toEqual([]);
+    expect(proven(all.slice(0, 1), before, before)).toEqual(['one']);
+    expect(proven(all, new Map(), before)).toEqual([]);
   });
 });

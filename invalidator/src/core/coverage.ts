@@ -223,9 +223,27 @@ export function tableMarks(facts: CatalogFacts): ReadonlyMap<string, TableMarks>
   );
 }
 
-/** All marks in 64 bits, never 0. */
-export function digestOf(marks: ReadonlyMap<string, TableMarks>): bigint {
-  return hash64(JSON.stringify([...marks])) || 1n;
+/** Each table with its marks in 64 bits, by table. */
+export function digestsOf(marks: ReadonlyMap<string, TableMarks>): ReadonlyMap<string, bigint> {
+  return new Map(
+    [...marks].map(([table, { shape, membership }]) => [table, hash64(JSON.stringify([table, shape, membership]))]),
+  );
+}
+
+/** Of the namespaces that a record claimed, those whose tables are all as they were then; the others have to earn it again. */
+export function provenClaims(options: {
+  rules: CompiledRules;
+  claimed: { readonly covers: ReadonlySet<bigint>; readonly catalog: ReadonlySet<bigint> };
+  digests: ReadonlyMap<string, bigint>;
+}): ReadonlySet<bigint> {
+  const { rules, claimed, digests } = options;
+  const proven = new Set(claimed.covers);
+  for (const [table, tableRules] of rules.tables) {
+    const digest = digests.get(table);
+    if (digest !== undefined && claimed.catalog.has(digest)) continue;
+    for (const { namespace } of tableRules) proven.delete(namespace.hash);
+  }
+  return proven;
 }
 
 /** Tables with another mark than before. */

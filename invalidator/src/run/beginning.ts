@@ -26,7 +26,7 @@ export interface Beginning {
   /** Where the slot stands. */
   readonly confirmed: Lsn;
   /** What the record before the first one claimed; undefined for a new epoch, which reads no WAL from before its slot. */
-  readonly inherited: { readonly covers: ReadonlySet<bigint>; readonly catalog: bigint | undefined } | undefined;
+  readonly inherited: { readonly covers: ReadonlySet<bigint>; readonly catalog: ReadonlySet<bigint> } | undefined;
 }
 
 /** How often a wait tells why it lasts, ms. */
@@ -141,7 +141,7 @@ function lastRecordOf(bytes: Uint8Array, source: string): LastRecord | 'unreadab
 
 function claimsOf(bytes: Uint8Array | undefined): NonNullable<Beginning['inherited']> {
   const batch = bytes && decodedOrUndefined(bytes);
-  return { covers: new Set(batch?.covers), catalog: batch?.catalog };
+  return { covers: new Set(batch?.covers), catalog: new Set(batch?.catalog) };
 }
 
 function decodedOrUndefined(bytes: Uint8Array) {

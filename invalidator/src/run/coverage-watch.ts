@@ -6,8 +6,9 @@ import { emitPurge } from '../adapters/postgres-purge.ts';
 import { CoverageClock } from '../core/coverage-clock.ts';
 import {
   changedTables,
-  digestOf,
+  digestsOf,
   judgeCoverage,
+  provenClaims,
   tableMarks,
   type Coverage,
   type Refusal,
@@ -27,6 +28,7 @@ export class CoverageWatch {
   readonly #server: ServerFacts;
   #coverage: Coverage;
   #marks: ReadonlyMap<string, TableMarks>;
+  #digests: ReadonlyMap<string, bigint>;
   #clock: CoverageClock | undefined;
   /** Partitions that the stream named since the last look, with the tables whose rows they held. */
   readonly #named = new Map<number, readonly string[]>();
@@ -39,6 +41,7 @@ export class CoverageWatch {
     this.#server = options.server;
     this.#coverage = this.#judge(options.look);
     this.#marks = tableMarks(options.look.facts);
+    this.#digests = digestsOf(this.#marks);
   }
 
   /** Looks, and makes the publication if there is none. Rejects with an OperatorError when there is none and the role may not make it. */
@@ -64,9 +67,9 @@ export class CoverageWatch {
     return this.#context.rules.namespaces.length - this.#coverage.served.size;
   }
 
-  /** Digest of the catalog's state; records carry it, so that the next start can compare. */
-  get digest(): bigint {
-    return digestOf(this.#marks);
+  /** Digests of the tables as they are; records carry them, so that the next start can compare. */
+  get digests(): readonly bigint[] {
+    return [...this.#digests.values()];
   }
 
   /** Whether it is worth looking again soon. */
@@ -76,12 +79,18 @@ export class CoverageWatch {
 
   /** Begins to say what records may claim; see {@link CoverageClock}. */
   begin({ from, inherited }: Beginning): void {
-    const isSame = inherited === undefined || inherited.catalog === this.digest;
-    if (!isSame)
-      this.#context.logger.warn(
-        'DDL changed tables that rules name, or the publication, since the newest record: claiming no namespace at first',
+    const { rules, logger } = this.#context;
+    const proven =
+      inherited === undefined ? 'all' : provenClaims({ rules, claimed: inherited, digests: this.#digests });
+    const lost =
+      proven === 'all' ? [] : rules.namespaces.filter(({ hash }) => inherited?.covers.has(hash) && !proven.has(hash));
+    if (lost.length > 0) {
+      const namespaces = lost.map(({ name }) => name);
+      logger.warn(
+        { namespaces },
+        'tables or the publication have changed since the newest record: not claiming these namespaces at first',
       );
-    const proven = inherited === undefined ? 'all' : isSame ? inherited.covers : new Set<bigint>();
+    }
     this.#clock = new CoverageClock({ served: hashesOf(this.#coverage), proven, start: from });
   }
 
@@ -126,6 +135,7 @@ export class CoverageWatch {
   #take(found: CatalogLook): void {
     this.#coverage = this.#judge(found);
     this.#marks = tableMarks(found.facts);
+    this.#digests = digestsOf(this.#marks);
   }
 
   #judge(found: CatalogLook): Coverage {

@@ -33,7 +33,7 @@ beforeEach(() => {
       answers.push(answer);
       return answer.promise;
     },
-    claimsAt: (from) => ({ covers: [BigInt(from)], catalog: 1n }),
+    claimsAt: (from) => ({ covers: [BigInt(from)], catalog: [1n] }),
     onDurable: (to) => void durable.push(to),
     onRoom: () => undefined,
     onPublished: () => undefined,

@@ -34,8 +34,8 @@ export interface PublisherOptions {
   readonly watch: VisibilityWatch;
   /** Rejects unless the record is durable in Kafka. */
   readonly append: (record: Uint8Array) => Promise<void>;
-  /** Rules hashes that a record which begins at `from` may claim, and the digest of the catalog's state. */
-  readonly claimsAt: (from: Lsn) => { readonly covers: readonly bigint[]; readonly catalog: bigint };
+  /** Rules hashes that a record which begins at `from` may claim, and the digests of their tables. */
+  readonly claimsAt: (from: Lsn) => { readonly covers: readonly bigint[]; readonly catalog: readonly bigint[] };
   /** Everything up to here is durable in Kafka. */
   readonly onDurable: (position: Lsn) => void;
   /** There is room in the outbox. */

@@ -133,7 +133,7 @@ export class Session {
         publishedAtUs: Date.now() * 1000,
         heartbeat: true,
         covers: coverage.coversAt(from),
-        catalog: coverage.digest,
+        catalog: coverage.digests,
         commits: [],
         tables: [],
         purges: [],
@@ -170,7 +170,7 @@ export class Session {
       watch,
       visible: beginning.visible,
       append: (record) => log.append(record),
-      claimsAt: (from) => ({ covers: coverage.coversAt(from), catalog: coverage.digest }),
+      claimsAt: (from) => ({ covers: coverage.coversAt(from), catalog: coverage.digests }),
       // What is not visible yet must come again after a restart, or its visibility could never be asked for.
       onDurable: (to) => stream.confirm(clock.confirmable(to)),
       onRoom: () => reader.drain(),

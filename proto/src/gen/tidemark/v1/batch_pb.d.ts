@@ -144,12 +144,12 @@ export declare type Batch = Message<"tidemark.v1.Batch"> & {
   checksum: number;
 
   /**
-   * Digest of what the catalog said of the rule tables and the publication when `covers` was judged; 0 if unknown. Only for
-   * a publisher that starts: DDL is not in the stream, so it compares this with what it finds. Means nothing to readers.
+   * A digest of each rule table: what the catalog said of it and its publication when `covers` was judged. Only for a
+   * publisher that starts: DDL is not in the stream, so it compares these with what it finds. Mean nothing to readers.
    *
-   * @generated from field: fixed64 catalog = 18;
+   * @generated from field: repeated fixed64 catalog = 18;
    */
-  catalog: bigint;
+  catalog: bigint[];
 };
 
 /**
