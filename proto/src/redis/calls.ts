@@ -87,9 +87,9 @@ export function applyCall(
   }
   for (const { pair, name, lsn } of keyFences) {
     callKeys.push(keys.entry(generation, pair, name));
-    args.push(fenceMember(pair, name), lsn);
+    args.push(lsn, fenceMember(pair, name));
   }
-  for (const { pair, name, lsn } of tagFences) args.push(fenceMember(pair, name), lsn);
+  for (const { pair, name, lsn } of tagFences) args.push(lsn, fenceMember(pair, name));
   return { keys: callKeys, args };
 }
 

@@ -93,7 +93,7 @@ return { 'ok', write_header(KEYS[1], h) }
  * KEYS log, K, T, then P pair keys, then an entry key a key fence.
  * ARGV generation, adoption, epoch, from, to, visible, next offset, most fences, name of the part before ('-' for the first),
  *      name of this part ('-' for the last: moves `to`), P, number of key fences, then P namespace fences (0 for none), then
- *      (member, position) a key fence, then (member, position) a tag fence.
+ *      (position, member) a key fence, then (position, member) a tag fence.
  * Returns {status, header, entries deleted}: 'ok'; 'duplicate'; 'hole' (Redis is behind: read Kafka again from the
  * header's offset); 'changed' (other generation, adoption, epoch or parts: look at the header); 'missing' (no log: begin a
  * generation); 'damaged' (its fences were evicted: likewise).
@@ -127,20 +127,24 @@ for i = 1, pairs_ do
     write_pair(key, h.adoption, p)
   end
 end
-local deleted = 0
 local at = 12 + pairs_
+local function raise(key, first, last)
+  -- unpack holds some thousands at most.
+  for i = first, last, 1000 do redis.call('ZADD', key, 'GT', unpack(ARGV, i, math.min(i + 999, last))) end
+end
+raise(KEYS[2], at + 1, at + 2 * fences)
+raise(KEYS[3], at + 2 * fences + 1, #ARGV)
+local deleted = 0
 for i = 1, fences do
-  local member, lsn, entry = ARGV[at + 2 * i - 1], ARGV[at + 2 * i], KEYS[3 + pairs_ + i]
-  redis.call('ZADD', KEYS[2], 'GT', lsn, member)
+  local entry = KEYS[3 + pairs_ + i]
   local head = redis.call('GETRANGE', entry, 0, 11)
-  if head ~= '' and (#head < 12 or as_of(head) < tonumber(lsn)) then
+  if head ~= '' and (#head < 12 or as_of(head) < tonumber(ARGV[at + 2 * i - 1])) then
     deleted = deleted + redis.call('UNLINK', entry)
   end
 end
-at = at + 2 * fences
-for i = at + 1, #ARGV, 2 do redis.call('ZADD', KEYS[3], 'GT', ARGV[i + 1], ARGV[i]) end
 local function trim(key, from)
-  local surplus = redis.call('ZCARD', key) - 1 - most
+  -- At most so many at once: a smaller limit in the configuration must not hold Redis up.
+  local surplus = math.min(redis.call('ZCARD', key) - 1 - most, 10000)
   if surplus <= 0 then return from end
   local popped = redis.call('ZPOPMIN', key, surplus)
   return math.max(from, tonumber(popped[#popped]))
