@@ -1,42 +1,20 @@
 import { parseArgs } from 'node:util';
 import {
+  commonEnv,
   duration,
-  flag,
   helpText,
-  hostPorts,
-  loadConfigFile,
-  LOG_LEVELS,
-  oneOf,
   optional,
   parseListenAddress,
   readEnv,
-  required,
+  resolveCommon,
   text,
   withDefault,
+  type CommonConfig,
   type EnvOf,
-  type KafkaOptions,
 } from '@tidemark/runtime';
-import type { SourceConfig, TidemarkConfig } from '@tidemark/proto';
-import { hostname } from 'node:os';
 
 const spec = {
-  configFile: required('TIDEMARK_CONFIG', { description: 'YAML file with sources and namespaces', parse: text }),
-  source: optional('TIDEMARK_SOURCE', {
-    description: 'source to follow; default: the only one in the file',
-    parse: text,
-  }),
-  brokers: required('TIDEMARK_KAFKA_BROKERS', { description: 'Kafka brokers, host:port,...', parse: hostPorts }),
-  kafkaTls: withDefault('TIDEMARK_KAFKA_TLS', 'false', { description: 'TLS to Kafka', parse: flag }),
-  saslMechanism: optional('TIDEMARK_KAFKA_SASL_MECHANISM', {
-    description: 'plain, scram-sha-256 or scram-sha-512',
-    parse: oneOf('plain', 'scram-sha-256', 'scram-sha-512'),
-  }),
-  saslUsername: optional('TIDEMARK_KAFKA_SASL_USERNAME', { description: 'user at Kafka', parse: text }),
-  saslPassword: optional('TIDEMARK_KAFKA_SASL_PASSWORD', {
-    description: 'password at Kafka',
-    parse: text,
-    secret: true,
-  }),
+  ...commonEnv,
   redisUrl: optional('TIDEMARK_REDIS_URL', {
     description: 'redis://, rediss://, redis+sentinel://h:p,h:p/master or redis+cluster://h:p,h:p; default: no L2',
     parse: text,
@@ -72,21 +50,11 @@ const spec = {
     description: "longest that a read waits for another caller's fill",
     parse: duration({ min: '1ms', max: '1m' }),
   }),
-  instance: withDefault('TIDEMARK_INSTANCE', `${hostname()}-${process.pid}`, {
-    description: 'name in logs',
-    parse: text,
-  }),
-  logLevel: withDefault('TIDEMARK_LOG_LEVEL', 'info', {
-    description: LOG_LEVELS.join(', '),
-    parse: oneOf(...LOG_LEVELS),
-  }),
 };
 
-export interface Config extends EnvOf<typeof spec> {
-  readonly document: TidemarkConfig;
-  readonly source: string;
-  readonly sourceConfig: SourceConfig;
-}
+type Own = Omit<EnvOf<typeof spec>, keyof typeof commonEnv>;
+
+export type Config = CommonConfig & Own;
 
 export const HELP = `Usage: node sidecar/src/main.ts [--config FILE] [--help]
 
@@ -110,25 +78,7 @@ export function readConfig(
   });
   if (values.help === true) return undefined;
   const settings = readEnv(spec, values.config === undefined ? env : { ...env, TIDEMARK_CONFIG: values.config });
-  const sasl = [settings.saslMechanism, settings.saslUsername, settings.saslPassword];
-  if (sasl.includes(undefined) && sasl.some((value) => value !== undefined)) {
-    throw new Error('TIDEMARK_KAFKA_SASL_MECHANISM, _USERNAME and _PASSWORD: expected all of them or none');
-  }
-  const document = loadConfigFile(settings.configFile);
-  const source = chooseSource(document, settings.source);
-  return Object.freeze({ ...settings, document, source, sourceConfig: document.sources[source] as SourceConfig });
-}
-
-function chooseSource(document: TidemarkConfig, wanted: string | undefined): string {
-  const names = Object.keys(document.sources);
-  if (wanted === undefined) {
-    if (names.length === 1) return names[0] as string;
-    throw new Error(`TIDEMARK_SOURCE: found nothing, expected one of the sources in the file: ${names.join(', ')}`);
-  }
-  if (names.includes(wanted)) return wanted;
-  throw new Error(
-    `TIDEMARK_SOURCE: found ${JSON.stringify(wanted)}, expected one of the sources in the file: ${names.join(', ')}`,
-  );
+  return Object.freeze({ ...settings, ...resolveCommon(settings) });
 }
 
 function octalMode(found: string): number {
@@ -140,12 +90,4 @@ function httpUrl(found: string): string {
   const protocol = URL.canParse(found) ? new URL(found).protocol : '';
   if (protocol !== 'http:' && protocol !== 'https:') throw new Error('expected an http:// or https:// URL');
   return found;
-}
-
-type KafkaSettings = Pick<KafkaOptions, 'brokers' | 'tls' | 'sasl'>;
-
-export function kafkaOptionsOf(config: Config): KafkaSettings {
-  const { brokers, kafkaTls: tls, saslMechanism: mechanism, saslUsername: username, saslPassword: password } = config;
-  if (mechanism === undefined) return { brokers, tls };
-  return { brokers, tls, sasl: { mechanism, username, password } as NonNullable<KafkaOptions['sasl']> };
 }

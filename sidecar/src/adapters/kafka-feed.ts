@@ -17,6 +17,7 @@ export class KafkaFeed implements Feed {
   #reader: RecordReader | undefined;
   #watchdog: NodeJS.Timeout | undefined;
   #calledAtMs = 0;
+  #isSilent = false;
   #restarts = 0;
 
   constructor(options: KafkaFeedOptions) {
@@ -51,13 +52,13 @@ export class KafkaFeed implements Feed {
       start: offset === undefined ? { from: 'newest-record' } : { from: 'offset', offset },
       onRecords: ({ records, caughtUp, requestedAtMs }) => {
         if (this.#reader !== reader) return;
-        this.#calledAtMs = performance.now();
+        this.#called();
         for (const { value } of records) listener.record(value);
         if (caughtUp && records.length > 0) listener.heard(requestedAtMs);
       },
       onReset: ({ reason }) => {
         if (this.#reader !== reader) return;
-        this.#calledAtMs = performance.now();
+        this.#called();
         listener.reset(reason);
       },
     });
@@ -67,12 +68,23 @@ export class KafkaFeed implements Feed {
     });
   }
 
+  #called(): void {
+    this.#calledAtMs = performance.now();
+    this.#isSilent = false;
+  }
+
   /** While Kafka is away the reader tries again by itself, and is silent; a fresh one in its place does no harm. */
   #watch(listener: FeedListener): void {
     if (performance.now() - this.#calledAtMs < this.#options.silenceMs) return;
     this.#restarts += 1;
     const offset = this.#reader?.nextOffset;
-    this.#options.logger.warn({ offset, restarts: this.#restarts }, 'the feed is silent: reading with a fresh reader');
+    // Told once an outage: the reader itself says why it cannot read.
+    const level = this.#isSilent ? 'debug' : 'warn';
+    this.#isSilent = true;
+    this.#options.logger[level](
+      { offset, restarts: this.#restarts },
+      'the feed is silent: reading with a fresh reader',
+    );
     void this.#reader?.stop();
     this.#open(listener, offset);
   }

@@ -1,0 +1,99 @@
+import { formatLsn } from '@tidemark/proto';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { FieldError, parseBoolean, parseCacheControl, parseContentType, parseSourceLsn, parseTags } from './fields.ts';
+
+/** What may stand in a header, as Node gives it: one character a byte. */
+const fieldText = fc.string({
+  unit: fc.integer({ min: 0x20, max: 0xff }).map((code) => String.fromCodePoint(code)),
+  maxLength: 80,
+});
+const asHeader = (text: string): string => Buffer.from(text).toString('latin1');
+
+describe('Surrogate-Key', () => {
+  const tag = fc
+    .string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
+    .filter((text) => text.isWellFormed() && Buffer.byteLength(text) <= 512);
+
+  it('gives the tags that were encoded into it, each once', () => {
+    fc.assert(
+      fc.property(fc.array(tag, { maxLength: 20 }), fc.constantFrom(' ', '  ', '\t'), (tags, gap) => {
+        expect(parseTags(tags.map(encodeURIComponent).join(gap))).toEqual([...new Set(tags)]);
+      }),
+    );
+  });
+
+  it('takes raw UTF-8 as well as encoded, a byte-order mark included', () => {
+    for (const text of ['Köln', '\uFEFFx', '日本']) expect(parseTags(asHeader(text))).toEqual([text]);
+  });
+
+  it('either gives tags of at most 512 bytes that are well formed, or says what is wrong', () => {
+    fc.assert(
+      fc.property(fieldText, (field) => {
+        try {
+          for (const each of parseTags(field)) expect([each.isWellFormed(), each === '']).toEqual([true, false]);
+        } catch (error) {
+          expect(error).toBeInstanceOf(FieldError);
+        }
+      }),
+    );
+  });
+});
+
+describe('Cache-Control', () => {
+  const none = { noCache: false, noStore: false, onlyIfCached: false, maxAgeSeconds: undefined };
+
+  it.each([
+    [undefined, {}],
+    ['', {}],
+    ['no-cache', { noCache: true }],
+    ['No-Cache , X', { noCache: true }],
+    ['no-store,only-if-cached', { noStore: true, onlyIfCached: true }],
+    ['public, max-age=60', { maxAgeSeconds: 60 }],
+    ['MAX-AGE="60"', { maxAgeSeconds: 60 }],
+    ['max-age=99999999999', { maxAgeSeconds: 2 ** 31 }],
+    ['no-cachex, x-no-cache, private="no-store"', {}],
+  ])('%s', (field, found) => {
+    expect(parseCacheControl(field)).toEqual({ ...none, ...found });
+  });
+
+  it.each(['max-age', 'max-age=', 'max-age=-1', 'max-age=1.5', 'max-age=soon'])('%s is an error', (field) => {
+    expect(() => parseCacheControl(field)).toThrow('expected max-age=SECONDS');
+  });
+
+  it('never fails in another way', () => {
+    fc.assert(
+      fc.property(fieldText, (field) => {
+        try {
+          parseCacheControl(field);
+        } catch (error) {
+          expect(error).toBeInstanceOf(FieldError);
+        }
+      }),
+    );
+  });
+});
+
+it('Source-Lsn is a position as Postgres prints it', () => {
+  fc.assert(
+    fc.property(fc.maxSafeNat(), (lsn) => {
+      expect(parseSourceLsn(` ${formatLsn(lsn)} `)).toBe(lsn);
+    }),
+  );
+  for (const field of ['', '0', '0/', 'x/1', '0/1 0/2']) expect(() => parseSourceLsn(field)).toThrow(FieldError);
+  expect(parseSourceLsn(undefined)).toBeUndefined();
+});
+
+it('booleans are those of RFC 9651', () => {
+  expect([undefined, '?0', '?1', ' ?1 '].map((field) => parseBoolean('X', field))).toEqual([false, false, true, true]);
+  for (const field of ['', '1', 'true', '?2']) expect(() => parseBoolean('X', field)).toThrow('X: expected ?1 or ?0');
+});
+
+it('a media type is kept as it is, up to a length', () => {
+  expect([undefined, '', 'text/plain; charset=utf-8'].map((field) => parseContentType(field))).toEqual([
+    'application/octet-stream',
+    'application/octet-stream',
+    'text/plain; charset=utf-8',
+  ]);
+  expect(() => parseContentType('x'.repeat(256))).toThrow('at most 255');
+});
