@@ -17,8 +17,6 @@ import { applyConfig } from './config.ts';
 
 const SHUTDOWN_MS = 10_000;
 const REPORT_EVERY_MS = 5_000;
-/** Sidecars give up on Redis after milliseconds, because somebody waits for them; nobody waits for the applier. */
-const MIN_REDIS_DEADLINE_MS = 2_000;
 
 /** `apply`: keeps the fence logs in Redis up with Kafka until a signal, if the group chooses this process. */
 export async function apply(configFile: string | undefined): Promise<void> {
@@ -44,7 +42,7 @@ export async function apply(configFile: string | undefined): Promise<void> {
 
   const kafka = createKafka({ ...config.kafka, clientId: `tidemark-applier-${config.instance}`, logger });
   const redis = createRedis(config.redisUrl, {
-    deadlineMs: Math.max(MIN_REDIS_DEADLINE_MS, config.redisDeadlineMs),
+    deadlineMs: config.redisDeadlineMs,
     logger,
   });
   const l2 = document.sources[source]?.l2 ?? { buckets: 1, maxFences: 0 };

@@ -1,5 +1,6 @@
 export * from './address.ts';
 export * from './backoff.ts';
+export * from './common-env.ts';
 export * from './config-file.ts';
 export * from './deadline.ts';
 export * from './env.ts';
