@@ -22,7 +22,7 @@ export interface KafkaGroupOptions {
 /**
  * Membership in a consumer group that says which of several processes works; the topic's only partition is given to one
  * of them. It reads nothing itself: group consumers jump over lost history in silence and stall after a broker was killed
- * (real-parts.md), so who is chosen reads with the record reader.
+ * (kafkajs 2.2.4, as seen in tests with killed brokers), so who is chosen reads with the record reader.
  *
  * Who was chosen stays so until it hears otherwise, also while the coordinator is away: two that work at the same time
  * disturb each other, but do no harm (SPEC I7).

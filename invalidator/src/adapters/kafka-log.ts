@@ -12,7 +12,7 @@ export interface RecordLog {
 /** Larger records are compressed: below it the work costs more than the bytes. */
 const GZIP_FROM_BYTES = 16 * 1024;
 
-/** Connects the writer. One record is in flight at a time: kafkajs could reorder several (real-parts.md). */
+/** Connects the writer. One record is in flight at a time: kafkajs sends several concurrently and could reorder them. */
 export async function openRecordLog(kafka: Kafka, topic: string): Promise<RecordLog> {
   const producer: Producer = kafka.producer({ maxInFlightRequests: 1, allowAutoTopicCreation: false });
   await producer.connect();

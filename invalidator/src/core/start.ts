@@ -41,7 +41,7 @@ export type StartDecision =
   | { readonly kind: 'new-epoch'; readonly epoch: number; readonly reason: EpochReason };
 
 /**
- * Whether the stream that the topic holds can be continued from the slot without a hole (protocol R2, SPEC I2). It can
+ * Whether the stream that the topic holds can be continued from the slot without a hole (SPEC I2). It can
  * iff the server is the one that was read, still has all WAL that was announced, and its slot delivers everything after
  * the newest record.
  *

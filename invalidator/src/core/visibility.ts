@@ -11,7 +11,7 @@ export interface Unseen {
 }
 
 /**
- * The visible clock (SPEC I3, protocol R3): the walsender can stream a commit before new snapshots see it, so a
+ * The visible clock (SPEC I3): the walsender can stream a commit before new snapshots see it, so a
  * transaction counts as unseen until a snapshot has shown it.
  */
 export class VisibleClock {

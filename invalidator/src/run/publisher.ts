@@ -49,7 +49,7 @@ export interface PublisherOptions {
 /** Gathering under load, ms: at most 500 records a second, and a change waits 2 ms longer at the most. */
 const PACE = { lingerMs: 2, moveMs: 50 };
 
-/** Publishes the outbox, one record in flight, and confirms what Kafka has (protocol R1, R2). */
+/** Publishes the outbox, one record in flight, and confirms what Kafka has (SPEC I1, I2). */
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly #bell = new Bell();

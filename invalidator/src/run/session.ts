@@ -52,7 +52,7 @@ export interface SessionOptions {
 
 /**
  * One attempt at following Postgres: from connecting to the first failure of anything, or to a stop. It never mends
- * itself half-way; the next attempt begins from what Kafka and the slot have (protocol R1, R2).
+ * itself half-way; the next attempt begins from what Kafka and the slot have (SPEC I1, I2).
  */
 export class Session {
   readonly #options: SessionOptions;

@@ -10,7 +10,7 @@ export type Ask = (xids: readonly number[]) => Promise<ReadonlySet<number>>;
 
 /**
  * Moves the visible clock. Before a record goes out it looks for a few milliseconds; what is not seen by then is looked
- * for again later, so that nothing ever delays an eviction (protocol R3).
+ * for again later, so that nothing ever delays an eviction (SPEC I3).
  */
 export class VisibilityWatch {
   readonly #clock: VisibleClock;

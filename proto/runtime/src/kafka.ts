@@ -12,7 +12,7 @@ export interface KafkaOptions {
   readonly logger: Logger;
 }
 
-/** Every request is answered within this time, or its socket is destroyed (real-parts.md: 2 to 5 s). */
+/** Every request is answered within this time, or its socket is destroyed. */
 export const KAFKA_REQUEST_TIMEOUT_MS = 5_000;
 
 /** A mended kafkajs (see kafka-fixes.ts) whose log goes to ours. Connects only when it is used. */

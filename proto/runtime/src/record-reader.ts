@@ -63,7 +63,7 @@ const MAX_BARREN_FETCHES = 5;
 
 /**
  * Reads every record of a topic's only partition, without a consumer group: no coordinator, no rebalances, no committed
- * offsets, and no silent jump when the place to read from is gone (real-parts.md says what groups cost and lose).
+ * offsets, and no silent jump when the place to read from is gone: ARCHITECTURE.md says what groups cost and lose.
  *
  * It reads until it is stopped: whatever fails, it waits a little and goes on with fresh connections at the same offset.
  * Every request has a deadline, so a silent broker cannot hold it up for longer than about five seconds.

@@ -40,7 +40,7 @@ export interface Health {
 
 /**
  * Answers GET /livez, /readyz and /metrics; returns false for any other path, which it leaves alone. Liveness depends on
- * nothing but this process (real-parts.md: never on Redis, Kafka or Postgres).
+ * nothing but this process (never on Redis, Kafka or Postgres).
  */
 export function answerHealth(health: Health, path: string, response: ServerResponse): boolean {
   if (path === '/livez') {

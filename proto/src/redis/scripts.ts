@@ -85,7 +85,7 @@ return { 'ok', write_header(KEYS[1], h) }
 `;
 
 /**
- * Applies everything that was committed in (from, to], or a part of it (protocol R6). A batch with more fences than one
+ * Applies everything that was committed in (from, to], or a part of it (SPEC I7). A batch with more fences than one
  * call should have is applied in parts: each raises its fences and deletes what they forbid, and only the last one, which
  * also names the pairs, moves `to`. Redis may lose the first parts in between without going back to before `from` (a
  * failover to a replica that had not heard of them), so each part leaves a name in the header that the next one must find.
@@ -157,7 +157,7 @@ return { 'ok', write_header(KEYS[1], h), deleted }
 `;
 
 /**
- * Stores an entry if no fence forbids it (protocol R6).
+ * Stores an entry if no fence forbids it (SPEC I7).
  *
  * KEYS log, K, T, pair, entry. ARGV generation, epoch, asOf, TTL in ms, fence member, envelope, then tag members.
  * Returns 'ok', or why not: 'missing', 'changed', 'unknown' (the namespace is not applied), 'old' (before the log),

@@ -62,7 +62,7 @@ export class Coalescer {
 
   /**
    * A miss whose lease others will wait for. Not if the lease could not be filled anyway: while a change of the key is
-   * not visible to readers yet (protocol R3), every fill is refused, so waiting for one would be in vain.
+   * not visible to readers yet (SPEC I3), every fill is refused, so waiting for one would be in vain.
    */
   missAsHolder(namespace: Namespace, key: string, flight?: Flight): Outcome {
     const { rules } = namespace;

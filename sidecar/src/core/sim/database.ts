@@ -6,7 +6,7 @@ interface Commit {
   readonly lsn: number;
   readonly row: string;
   readonly version: number;
-  /** Whether new snapshots see it; it is streamed regardless (protocol R3). */
+  /** Whether new snapshots see it; it is streamed regardless (SPEC I3). */
   visible: boolean;
 }
 
