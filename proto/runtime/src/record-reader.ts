@@ -57,7 +57,7 @@ export interface RecordReaderOptions {
 const LONG_POLL_MS = 500;
 const DEFAULT_MAX_BYTES = 1024 * 1024;
 const FIRST_BACKOFF_MS = 50;
-const MAX_BACKOFF_MS = 2_000;
+const MAX_BACKOFF_MS = 1_000;
 /** So many fetches in a row that bring nothing although there is something mean that it cannot be read (compaction). */
 const MAX_BARREN_FETCHES = 5;
 
