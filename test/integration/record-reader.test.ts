@@ -49,7 +49,9 @@ async function makeTopic(settings: Record<string, string> = {}): Promise<string>
   topics += 1;
   const topic = `topic-${topics}`;
   const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }));
-  await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 1, configEntries }] });
+  await admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions: 1, configEntries }] });
+  // kafkajs gives up waiting for leaders when the broker has not heard of the new topic yet.
+  await eventually(() => admin.fetchTopicOffsets(topic));
   return topic;
 }
 
