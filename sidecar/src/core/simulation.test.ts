@@ -61,7 +61,7 @@ function history(seed: number, sabotage: Sabotage): { stale: string | undefined;
   return { stale: undefined, served };
 }
 
-it('[I2] never serves a value that lacks an applied change', { timeout: 60_000 }, () => {
+it('[I1] [I3] [I5] [I6] [I7] never serves a value that lacks an applied change', { timeout: 60_000 }, () => {
   const total: Served = { l1: 0, l2: 0, coalesced: 0 };
   for (let seed = 1; seed <= 1000; seed++) {
     const { stale, served } = history(seed, {});
@@ -128,7 +128,7 @@ const sabotages: Readonly<Record<string, Sabotage>> = {
 };
 
 it.each(Object.entries(sabotages))(
-  '[I2] finds the hole when it is not so that %s',
+  '[I1] [I3] [I5] [I6] [I7] finds the hole when it is not so that %s',
   { timeout: 60_000 },
   (_guard, sabotage) => {
     for (let seed = 1; seed <= 6000; seed++) if (history(seed, sabotage).stale !== undefined) return;
