@@ -5,6 +5,7 @@ import {
   optional,
   parseListenAddress,
   readEnv,
+  redisUrl,
   required,
   resolveCommon,
   text,
@@ -43,7 +44,7 @@ const apply = {
   ...commonEnv,
   redisUrl: required('TIDEMARK_REDIS_URL', {
     description: 'redis://, rediss://, redis+sentinel://HOST:PORT,.../MASTER or redis+cluster://HOST:PORT,...',
-    parse: text,
+    parse: redisUrl,
     secret: true,
   }),
   redisDeadlineMs: withDefault('TIDEMARK_REDIS_DEADLINE', '2s', {

@@ -6,6 +6,7 @@ import {
   optional,
   parseListenAddress,
   readEnv,
+  redisUrl,
   resolveCommon,
   text,
   withDefault,
@@ -17,7 +18,7 @@ const spec = {
   ...commonEnv,
   redisUrl: optional('TIDEMARK_REDIS_URL', {
     description: 'redis://, rediss://, redis+sentinel://h:p,h:p/master or redis+cluster://h:p,h:p; default: no L2',
-    parse: text,
+    parse: redisUrl,
     secret: true,
   }),
   redisDeadlineMs: withDefault('TIDEMARK_REDIS_DEADLINE', '50ms', {

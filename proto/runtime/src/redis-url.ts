@@ -65,3 +65,9 @@ function credentials(text: string | undefined): { username?: string; password?: 
   const password = colon < 0 ? '' : decodeURIComponent(text.slice(colon + 1));
   return { ...(username === '' ? {} : { username }), ...(password === '' ? {} : { password }) };
 }
+
+/** Parser of a setting: the URL as it is, if it is one. Throws like {@link parseRedisUrl}. */
+export function redisUrl(found: string): string {
+  parseRedisUrl(found);
+  return found;
+}
