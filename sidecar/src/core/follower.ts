@@ -12,6 +12,9 @@ export interface FollowerEvents {
   applied(lagMs: number): void;
 }
 
+/** Two heartbeats were missed. */
+const SILENT_MS = 2_500;
+
 /** Feeds the replica and lets those who wait know what has changed. */
 export class Follower implements FeedListener {
   /** How often each kind of record came, resets included. */
@@ -23,6 +26,7 @@ export class Follower implements FeedListener {
   readonly #events: FollowerEvents;
   #state: ReplicaState = 'starting';
   #lagMs = 0;
+  #heardAtMs: number;
 
   constructor(options: {
     replica: SourceReplica;
@@ -36,11 +40,16 @@ export class Follower implements FeedListener {
     this.#watermark = options.watermark;
     this.#clock = options.clock;
     this.#events = options.events;
+    this.#heardAtMs = options.clock.monotonicMs();
   }
 
-  /** Milliseconds from the newest commit, or else from the making of the record, to its application. */
+  /**
+   * Milliseconds from the newest commit, or else from the making of the record, to its application; while the publisher's
+   * heartbeats (one a second) fail to come, the time for which nothing was heard.
+   */
   get lagMs(): number {
-    return this.#lagMs;
+    const silentMs = this.#clock.monotonicMs() - this.#heardAtMs;
+    return silentMs > SILENT_MS ? Math.max(silentMs, this.#lagMs) : this.#lagMs;
   }
 
   record(bytes: Uint8Array): void {
@@ -58,6 +67,7 @@ export class Follower implements FeedListener {
 
   heard(requestedAtMs: number): void {
     this.#replica.heard(requestedAtMs);
+    this.#heardAtMs = Math.max(this.#heardAtMs, requestedAtMs);
     this.checkState();
   }
 
