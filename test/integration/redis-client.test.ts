@@ -132,12 +132,13 @@ it('a client of a cluster finds the slot of the keys', async () => {
 
 it('a client of sentinels follows the master', async () => {
   const master = await server({ 'repl-diskless-sync-delay': '0' });
-  const replica = await server({ replicaof: `127.0.0.1 ${master.port}` });
+  const replica = await server();
   const sentinel = await FakeSentinel.start();
   cleanups.push(() => sentinel.stop());
   sentinel.masterPort = master.port;
   const { redis } = await connected(`redis+sentinel://127.0.0.1:${sentinel.port}/shop`);
   const { redis: second } = await connected(replica.url);
+  await second.command('REPLICAOF', '127.0.0.1', master.port);
   await eventually(async () => {
     expect(await redis.command('SET', 'a', 1)).toEqual(Buffer.from('OK'));
     expect(await second.command('GET', 'a')).toEqual(Buffer.from('1'));
