@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { startStack, type Stack } from '../kit/index.ts';
+import type { Stack } from '../kit/index.ts';
 import { eventually } from './support/eventually.ts';
-import { Feed } from './support/feed.ts';
+import type { Feed } from './support/feed.ts';
+import { startFollowed } from './support/followed.ts';
 import { showLogsOnFailure } from './support/stack.ts';
 import { Writers } from './support/writers.ts';
 
@@ -11,16 +12,7 @@ let stack: Stack;
 let feed: Feed;
 
 beforeAll(async () => {
-  stack = await startStack({
-    sidecars: 0,
-    applier: false,
-    redis: false,
-    servers: { postgres: { fsync: false } },
-    initSql:
-      'create table items (id bigint primary key, n int not null default 0); create table single (id int primary key)',
-    config: { namespaces: { items: { source: 'main', invalidate: [{ table: 'public.items', keys: ['{id}'] }] } } },
-  });
-  feed = await Feed.open(stack);
+  ({ stack, feed } = await startFollowed());
 }, 90_000);
 
 afterAll(async () => {

@@ -4,6 +4,7 @@ import { createStack, type Stack } from '../kit/index.ts';
 import { sharedServers } from '../kit/shared.ts';
 import { eventually } from './support/eventually.ts';
 import { Feed } from './support/feed.ts';
+import { ruleFor } from './support/followed.ts';
 import { showLogsOnFailure } from './support/stack.ts';
 import { Writers } from './support/writers.ts';
 
@@ -27,9 +28,9 @@ beforeAll(async () => {
     `,
     config: {
       namespaces: {
-        big: { source: 'main', invalidate: [{ table: 'public.big', keys: ['{id}'] }] },
-        items: { source: 'main', invalidate: [{ table: 'public.items', keys: ['{id}'] }] },
-        wide: { source: 'main', invalidate: [{ table: 'public.wide', keys: ['{id}'] }] },
+        big: ruleFor('big', '{id}'),
+        items: ruleFor('items', '{id}'),
+        wide: ruleFor('wide', '{id}'),
       },
     },
   });

@@ -2,14 +2,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createStack, type Stack } from '../kit/index.ts';
 import { sharedServers } from '../kit/shared.ts';
 import { type Change, changesAfter, Feed } from './support/feed.ts';
+import { ruleFor as rule } from './support/followed.ts';
 import { showLogsOnFailure } from './support/stack.ts';
 
 // What pgoutput says of row changes under every replica identity, as the records then have it.
-
-const rule = (table: string, ...keys: string[]) => ({
-  source: 'main',
-  invalidate: [{ table: `public.${table}`, keys }],
-});
 
 let stack: Stack;
 let feed: Feed;

@@ -4,14 +4,10 @@ import { createStack, type Stack } from '../kit/index.ts';
 import { sharedServers } from '../kit/shared.ts';
 import { type Change, changesAfter, Feed } from './support/feed.ts';
 import { eventually } from './support/eventually.ts';
+import { ruleFor as rule } from './support/followed.ts';
 import { showLogsOnFailure } from './support/stack.ts';
 
 // TRUNCATE, partitions, and DDL while the stream runs.
-
-const rule = (table: string, ...keys: string[]) => ({
-  source: 'main',
-  invalidate: [{ table: `public.${table}`, keys }],
-});
 
 let stack: Stack;
 let feed: Feed;
