@@ -13,20 +13,13 @@ const TAG_OVERHEAD_BYTES = 330;
 /** L1 on lru-cache: bounded by the bytes that entries occupy, with an index from tags to keys. */
 export class LruStore implements L1Store {
   readonly maxBytes: number;
-  readonly #cache: LRUCache<string, Entry>;
-  readonly #keysByTag = new Map<string, Set<string>>();
+  #cache: LRUCache<string, Entry>;
+  #keysByTag = new Map<string, Set<string>>();
   #displaced = 0;
 
   constructor(options: { maxBytes: number }) {
     this.maxBytes = options.maxBytes;
-    this.#cache = new LRUCache({
-      maxSize: options.maxBytes,
-      sizeCalculation: sizeOf,
-      dispose: (entry, key, reason) => {
-        if (reason === 'evict') this.#displaced += 1;
-        if (entry.tags.length > 0) this.#unlink(key, entry.tags);
-      },
-    });
+    this.#cache = this.#emptyCache();
   }
 
   get bytes(): number {
@@ -68,10 +61,25 @@ export class LruStore implements L1Store {
     return count;
   }
 
+  /** O(1): millions of entries are left to the garbage collector instead of being taken out one by one. */
   clear(): number {
     const count = this.#cache.size;
-    if (count > 0) this.#cache.clear();
+    if (count > 0) {
+      this.#cache = this.#emptyCache();
+      this.#keysByTag = new Map();
+    }
     return count;
+  }
+
+  #emptyCache(): LRUCache<string, Entry> {
+    return new LRUCache({
+      maxSize: this.maxBytes,
+      sizeCalculation: sizeOf,
+      dispose: (entry, key, reason) => {
+        if (reason === 'evict') this.#displaced += 1;
+        if (entry.tags.length > 0) this.#unlink(key, entry.tags);
+      },
+    });
   }
 
   #unlink(key: string, tags: readonly string[]): void {
