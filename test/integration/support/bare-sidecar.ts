@@ -9,10 +9,8 @@ export interface BareSidecar {
   readonly child: ChildProcess;
   /** Fields of the `listening` line. */
   readonly bound: { readonly url: string; readonly admin: string; readonly socket?: string };
-  readonly startedMs: number;
   /** Resolves with the exit code. */
   readonly exited: Promise<number | null>;
-  readonly lines: () => readonly string[];
 }
 
 /** Settings with which a sidecar finds neither Kafka nor Redis. */
@@ -28,7 +26,6 @@ export async function startBareSidecar(
   env: Readonly<Record<string, string>>,
   args: readonly string[] = [],
 ): Promise<BareSidecar> {
-  const startedAt = performance.now();
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script, ...args], {
     env: { PATH: process.env['PATH'], ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -43,5 +40,5 @@ export async function startBareSidecar(
     createInterface({ input: child.stderr }).on('line', (line) => lines.push(line));
     child.once('close', (code) => reject(new Error(`exit code ${code}: ${lines.join('\n')}`)));
   });
-  return { child, bound, startedMs: performance.now() - startedAt, exited, lines: () => lines };
+  return { child, bound, exited };
 }
