@@ -1,6 +1,6 @@
 // Keeps the "Held by" lists of SPEC.md in step with the tests: a test belongs to an invariant when its title begins with
 // the invariant's number in brackets, such as it('[I5] a late fill is refused', …). It may name several.
-// Run: node proto/spec-links.ts [--write]
+// Run: npx node proto/spec-links.ts [--write]
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
@@ -68,7 +68,7 @@ if (import.meta.main) {
   const linked = withLinks(spec, findTaggedTests());
   if (process.argv.includes('--write')) writeFileSync(path, linked);
   else if (linked !== spec) {
-    process.stdout.write('proto/SPEC.md is not as the tests say; run: node proto/spec-links.ts --write\n');
+    process.stdout.write('proto/SPEC.md is not as the tests say; run: npx node proto/spec-links.ts --write\n');
     process.exitCode = 1;
   }
 }

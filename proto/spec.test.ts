@@ -8,7 +8,7 @@ const tests = findTaggedTests();
 
 describe('SPEC.md and the tests', () => {
   it('agree on which test holds which invariant', () => {
-    expect(spec, 'run: node proto/spec-links.ts --write').toBe(withLinks(spec, tests));
+    expect(spec, 'run: npx node proto/spec-links.ts --write').toBe(withLinks(spec, tests));
   });
 
   it('have a test for every invariant, and an invariant for every tag', () => {
