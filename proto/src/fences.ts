@@ -7,7 +7,7 @@ import type { Lsn } from './lsn.ts';
  * never a hole". Nothing is ever forgotten, so the memory is complete from the moment the table began.
  */
 export class FenceTable {
-  readonly #slots: Float64Array;
+  #slots: Float64Array;
   readonly #mask: number;
 
   /** @param slots power of two from 2 to 2^30; 8 bytes each. Untouched pages cost no resident memory. */
@@ -29,8 +29,9 @@ export class FenceTable {
     return this.#slots[hash32(namespace, name) & this.#mask] as number;
   }
 
+  /** A new array rather than zeros in the old one: what was never touched stays without memory. */
   clear(): void {
-    this.#slots.fill(0);
+    this.#slots = new Float64Array(this.#slots.length);
   }
 }
 

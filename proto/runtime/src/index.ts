@@ -7,6 +7,7 @@ export * from './env.ts';
 export * from './kafka.ts';
 export * from './last-record.ts';
 export * from './logger.ts';
+export * from './node-http.ts';
 export * from './problem.ts';
 export * from './record-reader.ts';
 export * from './redis-url.ts';

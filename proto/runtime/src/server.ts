@@ -1,7 +1,8 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import { rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import type { ListenAddress } from './address.ts';
+import { createServer } from './node-http.ts';
 import { problem } from './problem.ts';
 
 /** Begins to listen; resolves with the address that was bound. Rejects with the system's error (EADDRINUSE, EACCES). */

@@ -1,6 +1,7 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { parseLsn, type PurgeRequest } from '@tidemark/proto';
+import { request as httpRequest } from '@tidemark/runtime';
 import type { PurgeClient } from '../core/ports.ts';
 
 const MAX_ANSWER_BYTES = 64 * 1024;

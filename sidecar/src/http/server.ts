@@ -1,7 +1,7 @@
-import { createServer, type RequestListener, type Server } from 'node:http';
+import type { RequestListener, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { problemDocument, type ProblemCode } from '@tidemark/runtime';
+import { createServer, problemDocument, type ProblemCode } from '@tidemark/runtime';
 
 /** Limits of every listener. */
 const MAX_HEADER_BYTES = 16 * 1024;
