@@ -9,8 +9,8 @@ import { Namespace } from '../core/namespace.ts';
 import type { L2Store } from '../core/ports.ts';
 import { Reader, type ReadMode } from '../core/reader.ts';
 import { SourceReplica } from '../core/replica.ts';
-import { countingRandom, ManualClock } from '../core/sim/fakes.ts';
-import { Dice } from '../core/sim/random.ts';
+import { countingRandom, ManualClock } from './fakes.ts';
+import { Dice } from './random.ts';
 import { Watermark } from '../core/watermark.ts';
 import { TestStream } from './stream.ts';
 

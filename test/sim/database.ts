@@ -1,5 +1,5 @@
 import { encodeBatch, Op, TableChangesBuilder, type Batch } from '@tidemark/proto';
-import type { Dice } from './random.ts';
+import type { Dice } from '../../sidecar/src/testing/random.ts';
 
 /** The newest version of a row is the number of its last change. */
 interface Commit {

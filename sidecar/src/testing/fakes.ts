@@ -1,5 +1,5 @@
 import type { Entry } from '@tidemark/proto';
-import type { Clock, L1Store, Random } from '../ports.ts';
+import type { Clock, L1Store, Random } from '../core/ports.ts';
 import type { Dice } from './random.ts';
 
 /** A clock that moves when it is told to. */

@@ -1,17 +1,17 @@
 import type { CompiledRules, Entry, NamespaceRules, TidemarkConfig } from '@tidemark/proto';
-import { Coalescer } from '../coalescer.ts';
-import { Evictor } from '../evictor.ts';
-import { Filler } from '../filler.ts';
-import type { Outcome } from '../flights.ts';
-import { Leases } from '../leases.ts';
-import { Namespace } from '../namespace.ts';
-import type { L2FillResult, L2Found, L2Store } from '../ports.ts';
-import { Reader } from '../reader.ts';
-import { SourceReplica, type EvictionTarget, type ReplicaView } from '../replica.ts';
+import { Coalescer } from '../../sidecar/src/core/coalescer.ts';
+import { Evictor } from '../../sidecar/src/core/evictor.ts';
+import { Filler } from '../../sidecar/src/core/filler.ts';
+import type { Outcome } from '../../sidecar/src/core/flights.ts';
+import { Leases } from '../../sidecar/src/core/leases.ts';
+import { Namespace } from '../../sidecar/src/core/namespace.ts';
+import type { L2FillResult, L2Found, L2Store } from '../../sidecar/src/core/ports.ts';
+import { Reader } from '../../sidecar/src/core/reader.ts';
+import { SourceReplica, type EvictionTarget, type ReplicaView } from '../../sidecar/src/core/replica.ts';
 import { recordOf, type Database } from './database.ts';
-import { countingRandom, ManualClock, MapStore } from './fakes.ts';
+import { countingRandom, ManualClock, MapStore } from '../../sidecar/src/testing/fakes.ts';
 import type { L2Model } from './l2-model.ts';
-import type { Dice } from './random.ts';
+import type { Dice } from '../../sidecar/src/testing/random.ts';
 
 /** Ways to leave out one guard; a simulation that cannot find the hole is worth nothing. */
 export interface Sabotage {

@@ -1,5 +1,5 @@
 import { type Batch, type CompiledRules, type Entry, invalidate, type NamespaceRules } from '@tidemark/proto';
-import type { L2FillResult, L2Found } from '../ports.ts';
+import type { L2FillResult, L2Found } from '../../sidecar/src/core/ports.ts';
 
 interface Pair {
   readonly from: number;

@@ -1,9 +1,9 @@
 import { parseConfig, rulesOfSource } from '@tidemark/proto';
 import { expect, it } from 'vitest';
-import { Database } from './sim/database.ts';
-import { L2Model } from './sim/l2-model.ts';
-import { Dice } from './sim/random.ts';
-import { SimSidecar, type KeySpec, type Sabotage, type Served } from './sim/sidecar.ts';
+import { Database } from './database.ts';
+import { L2Model } from './l2-model.ts';
+import { Dice } from '../../sidecar/src/testing/random.ts';
+import { SimSidecar, type KeySpec, type Sabotage, type Served } from './sidecar.ts';
 
 // SPEC I2, the one promise: what was applied is in everything that is served afterwards. Two sidecars made of the real
 // core, a database whose commits become visible late and in any order, a topic that loses records, and a Redis that is
