@@ -35,7 +35,7 @@ import { cacheRoutes } from './http/cache-routes.ts';
 import { hitPath } from './http/hit-path.ts';
 import { openapi } from './http/openapi.ts';
 import { purgeRoute } from './http/purge-route.ts';
-import { createHttpServer, type HttpListener } from './http/server.ts';
+import { createHttpServer } from './http/server.ts';
 import { clearSocketPath, withSocketMode } from './http/unix-socket.ts';
 import { dropGarbage } from './memory.ts';
 import { Metrics } from './metrics.ts';
@@ -57,7 +57,6 @@ const FEED_SILENCE_MS = 20_000;
 const TICK_MS = 1_000;
 const L2_LAG_SAMPLES = 600;
 const DRAIN_MS = 8_000;
-const CUT_IDLE_MS = 50;
 const SHUTDOWN_MS = 10_000;
 
 type Core = ReturnType<typeof createCore>;
@@ -167,22 +166,15 @@ type Listeners = ReturnType<typeof createListeners>;
 
 async function listenAll(config: Config, { tcp, socket, admin }: Listeners): Promise<Record<string, string>> {
   const bound: Record<string, ListenAddress> = {
-    url: await listen(tcp.server, config.listen),
-    admin: await listen(admin.server, config.adminListen),
+    url: await listen(tcp, config.listen),
+    admin: await listen(admin, config.adminListen),
   };
   const path = config.socket;
   if (path !== undefined) {
     await clearSocketPath(path);
-    bound['socket'] = await withSocketMode(path, config.socketMode, () => listen(socket.server, { path }));
+    bound['socket'] = await withSocketMode(path, config.socketMode, () => listen(socket, { path }));
   }
   return Object.fromEntries(Object.entries(bound).map(([name, address]) => [name, formatAddress(address)]));
-}
-
-/** Ends the requests in flight and takes no new ones. */
-async function drain({ server, cutIdle }: HttpListener): Promise<void> {
-  const cutting = setInterval(cutIdle, CUT_IDLE_MS);
-  await closeServer(server, DRAIN_MS);
-  clearInterval(cutting);
 }
 
 async function run(config: Config, logger: Logger): Promise<never> {
@@ -207,12 +199,13 @@ async function run(config: Config, logger: Logger): Promise<never> {
     { name: 'readiness', run: () => void (draining = true) },
     {
       name: 'applications',
-      run: async () => void (await Promise.all([drain(listeners.tcp), drain(listeners.socket)])),
+      run: async () =>
+        void (await Promise.all([closeServer(listeners.tcp, DRAIN_MS), closeServer(listeners.socket, DRAIN_MS)])),
     },
     { name: 'feed', run: () => feed.stop() },
     { name: 'timers', run: () => clearInterval(ticking) },
     { name: 'Redis', run: () => redis?.client.close() },
-    { name: 'probes', run: () => closeServer(listeners.admin.server, 0) },
+    { name: 'probes', run: () => closeServer(listeners.admin, 0) },
   ];
   return runUntilSignal({ logger, deadlineMs: SHUTDOWN_MS, steps });
 }

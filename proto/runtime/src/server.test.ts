@@ -1,5 +1,6 @@
 import { createServer, request, type IncomingMessage, type Server } from 'node:http';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -127,7 +128,60 @@ describe('closeServer', () => {
     await closed;
     expect(await endless).toBe('cut');
   });
+
+  // So long that a test which waited for it would fail by its own time limit.
+  const GRACE_MS = 600_000;
+
+  it('does not wait for a client that keeps its connection after its answer', async () => {
+    const asked = Promise.withResolvers<() => void>();
+    const url = await serve(createServer((_request, response) => asked.resolve(() => response.end('done'))));
+    const client = connectTo(url);
+    client.socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    const end = await asked.promise;
+    const closed = closeServer(servers.splice(0)[0] as Server, GRACE_MS);
+    end();
+    await closed;
+    expect(await client.received).toContain('done');
+  });
+
+  it('does not wait for a connection on which nothing was ever asked', async () => {
+    const server = createServer();
+    const url = await serve(server);
+    const accepted = new Promise((resolve) => server.once('connection', resolve));
+    const client = connectTo(url);
+    await accepted;
+    await closeServer(servers.splice(0)[0] as Server, GRACE_MS);
+    expect(await client.received).toBe('');
+  });
+
+  it('tells a client that asks on and on over one connection that it ends', async () => {
+    const asked: (() => void)[] = [];
+    const server = createServer((_request, response) => asked.push(() => response.end('done')));
+    const client = connectTo(await serve(server));
+    const ask = async (): Promise<void> => {
+      const heard = new Promise((resolve) => server.once('request', resolve));
+      client.socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+      await heard;
+    };
+    await ask();
+    const closed = closeServer(servers.splice(0)[0] as Server, GRACE_MS);
+    await ask();
+    for (const end of asked) end();
+    await closed;
+    const answers = (await client.received).split('HTTP/1.1 200').slice(1);
+    expect(answers.map((answer) => /connection: (.*)\r/i.exec(answer)?.[1])).toEqual(['keep-alive', 'close']);
+  });
 });
+
+/** A connection that sends what it is told; `received` is all that came back until it was closed. */
+function connectTo(url: string): { readonly socket: Socket; readonly received: Promise<string> } {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  let text = '';
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  socket.on('error', () => undefined);
+  return { socket, received: new Promise((resolve) => socket.once('close', () => resolve(text))) };
+}
 
 function bodyOf(socketPath: string): Promise<string> {
   return new Promise((resolve, reject) => {

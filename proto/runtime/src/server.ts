@@ -1,4 +1,4 @@
-import type { Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import type { ListenAddress } from './address.ts';
@@ -19,15 +19,27 @@ export function listen(server: Server, address: ListenAddress): Promise<ListenAd
   });
 }
 
-/** Stops accepting, lets requests in flight end, and cuts what is still open after `graceMs`. */
+/** How often a server that closes looks for connections whose request has ended. */
+const CUT_IDLE_MS = 50;
+
+/**
+ * Stops accepting, lets requests in flight end, and cuts what is still open after `graceMs`. Clients that keep their
+ * connections do not hold it up: Node looks once for idle connections, this looks until the last one is gone.
+ */
 export function closeServer(server: Server, graceMs: number): Promise<void> {
   return new Promise((resolve) => {
     const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+    const cutIdle = setInterval(() => server.closeIdleConnections(), CUT_IDLE_MS);
     server.close(() => {
       clearTimeout(cut);
+      clearInterval(cutIdle);
       resolve();
     });
-    server.closeIdleConnections();
+    // Says `Connection: close` to those who would ask on and on over a connection that is never idle.
+    const isLast = (_request: IncomingMessage, response: ServerResponse): void => {
+      response.shouldKeepAlive = false;
+    };
+    server.prependListener('request', isLast).prependListener('checkContinue', isLast);
   });
 }
 

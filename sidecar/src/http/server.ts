@@ -1,5 +1,4 @@
 import type { RequestListener, Server } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createServer, problemDocument, type ProblemCode } from '@tidemark/runtime';
 
@@ -10,18 +9,8 @@ const REQUEST_TIMEOUT_MS = 30_000;
 /** Longer than the pools of common clients keep idle connections, so that it is they who close. */
 const KEEP_ALIVE_MS = 75_000;
 
-/** A server, and what Node's does not do at its end. */
-export interface HttpListener {
-  readonly server: Server;
-  /**
-   * To be called again and again while the server closes. Cuts connections on which nothing ever came (Node waits for
-   * their first request) and those whose request has ended since (Node looks only once).
-   */
-  readonly cutIdle: () => void;
-}
-
 /** A server for one listener. What is no HTTP is answered with a problem as far as it can be, and then cut. */
-export function createHttpServer(listener: RequestListener, options: { maxConnections: number }): HttpListener {
+export function createHttpServer(listener: RequestListener, options: { maxConnections: number }): Server {
   const server = createServer(
     {
       maxHeaderSize: MAX_HEADER_BYTES,
@@ -36,16 +25,7 @@ export function createHttpServer(listener: RequestListener, options: { maxConnec
   // Otherwise Node asks for the body before anybody could refuse it; body.ts asks instead.
   server.on('checkContinue', listener);
   server.on('clientError', onClientError);
-  const sockets = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  });
-  const cutIdle = (): void => {
-    server.closeIdleConnections();
-    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
-  };
-  return { server, cutIdle };
+  return server;
 }
 
 function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {

@@ -66,7 +66,7 @@ export async function testServer(
     slow += 1;
     app(incoming, response);
   };
-  const { server } = createHttpServer(hitPath({ namespaces, replica, coalescer, clock, fallback }), {
+  const server = createHttpServer(hitPath({ namespaces, replica, coalescer, clock, fallback }), {
     maxConnections: 100,
   });
   server.listen(0, '127.0.0.1');
