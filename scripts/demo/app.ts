@@ -1,6 +1,7 @@
 // The example application. Reads go through the cache; writes go to Postgres and nowhere else: nobody tells the cache.
 import pg from 'pg';
-import { CacheClient } from './cache-client.ts';
+import { CacheClient } from '../../test/history/cache-client.ts';
+import { type Committed, type Statement, transaction } from '../../test/history/transaction.ts';
 
 export interface Product {
   readonly id: number;
@@ -42,14 +43,7 @@ export interface ChangedRow {
   readonly version: number;
 }
 
-/** A committed transaction. */
-export interface Written {
-  readonly rows: readonly ChangedRow[];
-  /** When the commit was acknowledged, by `performance.now`. */
-  readonly committedAtMs: number;
-  /** At or after the commit's position. */
-  readonly lsn: string;
-}
+export type Written = Committed<ChangedRow>;
 
 const productRow = `returning 'products/' || id as row, version`;
 const priceRow = `returning 'prices/' || product_id || ':' || currency as row, version`;
@@ -160,21 +154,7 @@ export class Shop {
     return (await this.#query<Row>(sql, values))[0];
   }
 
-  async #write(...statements: [sql: string, ...values: unknown[]][]): Promise<Written> {
-    const client = await this.#database.connect();
-    try {
-      await client.query('begin');
-      const rows: ChangedRow[] = [];
-      for (const [sql, ...values] of statements) rows.push(...(await client.query<ChangedRow>(sql, values)).rows);
-      await client.query('commit');
-      const committedAtMs = performance.now();
-      // Only a position that is asked for after the commit is certain to cover it.
-      const position = await client.query<{ lsn: string }>('select pg_current_wal_insert_lsn() as lsn');
-      client.release();
-      return { rows, committedAtMs, lsn: position.rows[0]?.lsn ?? '' };
-    } catch (error) {
-      client.release(true); // it may still be inside the failed transaction
-      throw error;
-    }
+  #write(...statements: Statement[]): Promise<Written> {
+    return transaction<ChangedRow>(this.#database, statements);
   }
 }

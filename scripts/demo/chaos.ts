@@ -2,7 +2,7 @@ import { createConnection } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { ProcessHandle, Stack } from '../../test/kit/index.ts';
 import { type Parts, titleOf } from './parts.ts';
-import { type Random, shuffled } from './random.ts';
+import { type Random, shuffled } from '../../test/history/random.ts';
 import { milliseconds } from './view.ts';
 
 /** The failures, by the key that causes them. */

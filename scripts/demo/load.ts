@@ -1,6 +1,6 @@
 import type { CategoryPage, Read, Shop, Written } from './app.ts';
-import type { Checker, SeenRow } from './checker.ts';
-import { below, pick, type Random, zipf } from './random.ts';
+import type { Checker, SeenRow } from '../../test/history/checker.ts';
+import { below, pick, type Random, zipf } from '../../test/history/random.ts';
 import type { Layer, Totals } from './stats.ts';
 
 /** As in shop.sql. */
@@ -120,16 +120,4 @@ export class Load {
 
 function rowsOf(page: CategoryPage | undefined): SeenRow[] {
   return (page?.products ?? []).map(({ id, version }) => ({ row: `products/${id}`, version }));
-}
-
-/** Does one thing after another, so many a second, until told to stop. It does not make up for what an outage cost. */
-export async function pace(perSecond: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-  const intervalMs = 1000 / perSecond;
-  let dueMs = performance.now() + intervalMs * Math.random();
-  while (!signal.aborted) {
-    const aheadMs = dueMs - performance.now();
-    if (aheadMs > 0) await new Promise((resolve) => setTimeout(resolve, aheadMs));
-    dueMs = Math.max(dueMs, performance.now() - 50) + intervalMs;
-    await work();
-  }
 }

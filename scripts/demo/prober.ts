@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Product, Shop } from './app.ts';
-import type { Checker } from './checker.ts';
+import type { Checker } from '../../test/history/checker.ts';
 import type { Load, Pod } from './load.ts';
 
 /** The row in shop.sql that nobody else reads or writes. */
