@@ -164,6 +164,12 @@ describe('parseConfig', () => {
       'found "1MB", expected a size from 1B to 16MiB',
     ],
     [
+      'values that memory could not hold',
+      coherent({ l1: { maxBytes: '1MiB' }, maxItemBytes: '1MiB' }),
+      'namespaces.users.maxItemBytes',
+      'found 1048576 bytes, expected at most 1044480 (4KiB less than l1.maxBytes)',
+    ],
+    [
       'a switch in words',
       coherent({ l2: { enabled: 'yes' } }),
       'namespaces.users.l2.enabled',
@@ -222,6 +228,20 @@ describe('parseConfig', () => {
     const least = coherent({ ttl: { hard: '1s', jitter: '0%' }, l1: { maxBytes: '64KiB' }, maxItemBytes: '1B' });
     expect([parseConfig(most).ok, parseConfig(least).ok]).toEqual([true, true]);
   });
+
+  it.each([
+    ['64KiB', 60 * 1024],
+    ['1MiB', 1020 * 1024],
+    ['1028KiB', 1024 ** 2],
+    ['16GiB', 1024 ** 2],
+  ])(
+    'lets values of a namespace with %s of memory be as large as fit there by default, up to 1MiB',
+    (maxBytes, most) => {
+      const namespace = (more: object) => parsed(coherent({ l1: { maxBytes }, ...more })).namespaces['users'];
+      expect(namespace({})?.maxItemBytes).toBe(most);
+      expect(namespace({ maxItemBytes: `${most}B` })).toEqual(namespace({}));
+    },
+  );
 
   it('reports all issues at once', () => {
     const result = parseConfig({

@@ -44,6 +44,10 @@ const KIB = 1024;
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 
+const DEFAULT_MAX_ITEM_BYTES = MIB;
+/** What the sidecar's memory needs for an entry besides its value, unless its tags are many: key, tags, bookkeeping. */
+const ENTRY_ROOM_BYTES = 4 * KIB;
+
 /** Namespace and source names stand in URLs, Kafka topics, Redis keys and metric labels. */
 const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const name = z.string().regex(NAME, 'expected 1 to 63 of a-z, 0-9, ".", "_", "-", beginning with a letter or digit');
@@ -108,8 +112,10 @@ const namespace = z
       .strictObject({ enabled: z.boolean().default(true).describe('Share entries between sidecars through Redis.') })
       .prefault({}),
     maxItemBytes: size('1B to 16MiB', { min: 1, max: 16 * MIB })
-      .prefault('1MiB')
-      .describe('Largest value that may be stored.'),
+      .optional()
+      .describe(
+        'Largest value that may be stored. Default: 1MiB, or 4KiB less than l1.maxBytes where that is smaller.',
+      ),
     invalidate: z.array(rule).max(256).default([]).describe('Which row changes evict what.'),
   })
   .superRefine((value, context) => {
@@ -121,7 +127,19 @@ const namespace = z
           'found no rule, expected at least one: without rules nothing would ever evict these entries (or say invalidation: ttl_only)',
       });
     }
-  });
+    const { maxItemBytes = 0, l1 } = value;
+    if (maxItemBytes > l1.maxBytes - ENTRY_ROOM_BYTES) {
+      context.addIssue({
+        code: 'custom',
+        path: ['maxItemBytes'],
+        message: `found ${maxItemBytes} bytes, expected at most ${l1.maxBytes - ENTRY_ROOM_BYTES} (4KiB less than l1.maxBytes): the sidecar could not hold larger values in its memory`,
+      });
+    }
+  })
+  .transform((value) => ({
+    ...value,
+    maxItemBytes: value.maxItemBytes ?? Math.min(DEFAULT_MAX_ITEM_BYTES, value.l1.maxBytes - ENTRY_ROOM_BYTES),
+  }));
 
 const source = z.strictObject({
   topic: z

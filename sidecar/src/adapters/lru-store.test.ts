@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Entry } from '@tidemark/proto';
+import { parseConfig, type Entry, type NamespaceConfig } from '@tidemark/proto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LruStore } from './lru-store.ts';
@@ -27,6 +27,16 @@ describe('entries', () => {
     store.set('d', entry());
     expect(['a', 'b', 'c', 'd'].map((key) => store.get(key) !== undefined)).toEqual([true, false, true, true]);
     expect([store.entries, store.displaced]).toEqual([3, 1]);
+  });
+
+  it('of the largest value that a namespace takes by default are held, tags and all, in the smallest memory', () => {
+    const namespaces = { a: { source: 'main', invalidation: 'ttl_only', l1: { maxBytes: '64KiB' } } };
+    const parsed = parseConfig({ sources: { main: { topic: 't' } }, namespaces });
+    if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
+    const { l1, maxItemBytes } = parsed.config.namespaces['a'] as NamespaceConfig;
+    const store = new LruStore(l1);
+    const tags = Array.from({ length: 5 }, (_, i) => `${i}`.repeat(40));
+    expect(store.set('k'.repeat(1_000), entry({ body: new Uint8Array(maxItemBytes), tags }))).toBe(true);
   });
 
   it('that are larger than everything are not held, and what was there goes', () => {
