@@ -1,5 +1,15 @@
 import type { Lsn } from '@tidemark/proto';
 
+/** The two clocks and the timers; tests pass a hand-driven one. */
+export interface Clock {
+  /** Milliseconds since some point in the past, never set back. */
+  monotonicMs(): number;
+  /** Milliseconds since 1970. */
+  wallMs(): number;
+  /** Runs once after a delay. Calling the answer prevents it. */
+  after(delayMs: number, run: () => void): () => void;
+}
+
 /** What the stream tells its reader, in the order of the WAL. None of these may throw. */
 export interface StreamHandlers {
   /** A pgoutput message. The buffer is the handler's. */

@@ -1,4 +1,4 @@
-import { PURGE_LIMITS, type Lsn } from '@tidemark/proto';
+import { PURGE_LIMITS, type Lsn, type PurgeRequest } from '@tidemark/proto';
 import type { Client } from 'pg';
 import { lookAtCatalog, type CatalogLook } from '../adapters/postgres-catalog.ts';
 import { nextXid, repairPublication, type ServerFacts } from '../adapters/postgres-session.ts';
@@ -18,14 +18,26 @@ import { OperatorError } from '../core/errors.ts';
 import type { Beginning } from './beginning.ts';
 import type { RunContext } from './context.ts';
 
+/** What the watch asks of Postgres, and does there. */
+export interface Catalog {
+  look(): Promise<CatalogLook>;
+  /** Assigns a transaction id: every id that was assigned before is lower. */
+  nextXid(): Promise<bigint>;
+  repair(sql: readonly string[]): Promise<void>;
+  emitPurge(purge: PurgeRequest): Promise<Lsn>;
+}
+
+type WatchContext = Pick<RunContext, 'rules' | 'logger'> & {
+  readonly config: Pick<RunContext['config'], 'publication'>;
+};
+
 /**
  * Watches the catalog: which namespaces the publication and the replica identities serve, and which tables DDL has
  * changed (DDL is not in the stream). Mends the publication where the role may, and says once what it may not.
  */
 export class CoverageWatch {
-  readonly #context: RunContext;
-  readonly #client: Client;
-  readonly #server: ServerFacts;
+  readonly #context: WatchContext;
+  readonly #catalog: Catalog;
   #coverage: Coverage;
   #marks: ReadonlyMap<string, TableMarks>;
   #digests: ReadonlyMap<string, bigint>;
@@ -35,21 +47,21 @@ export class CoverageWatch {
   #told = '';
   #tried = '';
 
-  private constructor(options: { context: RunContext; client: Client; server: ServerFacts; look: CatalogLook }) {
+  private constructor(options: { context: WatchContext; catalog: Catalog; look: CatalogLook }) {
     this.#context = options.context;
-    this.#client = options.client;
-    this.#server = options.server;
+    this.#catalog = options.catalog;
     this.#coverage = this.#judge(options.look);
     this.#marks = tableMarks(options.look.facts);
     this.#digests = digestsOf(this.#marks);
   }
 
   /** Looks, and makes the publication if there is none. Rejects with an OperatorError when there is none and the role may not make it. */
-  static async open(options: { context: RunContext; client: Client; server: ServerFacts }): Promise<CoverageWatch> {
-    const watch = new CoverageWatch({ ...options, look: await look(options) });
+  static async open(options: { context: WatchContext; catalog: Catalog }): Promise<CoverageWatch> {
+    const { catalog } = options;
+    const watch = new CoverageWatch({ ...options, look: await catalog.look() });
     if (watch.#coverage.repair.length > 0) {
       await watch.#repair();
-      const again = await look(options);
+      const again = await catalog.look();
       if (again.facts.publication === undefined) throw new Error('the publication is gone again');
       watch.#take(again);
     }
@@ -101,7 +113,7 @@ export class CoverageWatch {
 
   /** Looks again. Returns the server's WAL position and how many namespaces were purged because of DDL. */
   async check(): Promise<{ insertLsn: Lsn; purged: number }> {
-    const found = await look({ context: this.#context, client: this.#client, server: this.#server });
+    const found = await this.#catalog.look();
     const changed = changedTables(this.#marks, tableMarks(found.facts));
     const purged = await this.#purge([...new Set([...changed.shape, ...this.#passedBetweenLooks(found)])]);
     this.#take(found);
@@ -115,7 +127,7 @@ export class CoverageWatch {
         .map(({ hash }) => hash),
     );
     this.#clock?.observe({ served, oldestXid: found.oldestXid, insertLsn: found.insertLsn });
-    if (this.#clock?.needsXid) this.#clock.wait(await nextXid(this.#client));
+    if (this.#clock?.needsXid) this.#clock.wait(await this.#catalog.nextXid());
     return { insertLsn: found.insertLsn, purged };
   }
 
@@ -158,7 +170,7 @@ export class CoverageWatch {
     const { logger } = this.#context;
     const { repair } = this.#coverage;
     try {
-      await repairPublication(this.#client, repair);
+      await this.#catalog.repair(repair);
       logger.info({ sql: repair }, 'made the publication right');
     } catch (error) {
       const making = repair[0]?.startsWith('CREATE') === true;
@@ -176,7 +188,7 @@ export class CoverageWatch {
       const purge = namespaces
         .slice(i, i + PURGE_LIMITS.targets)
         .map((namespace) => ({ namespace, keys: [], tags: [], all: true }));
-      await emitPurge(this.#client, { purge }, this.#server.version);
+      await this.#catalog.emitPurge({ purge });
     }
     return namespaces.length;
   }
@@ -203,20 +215,17 @@ function complaint({ namespace, reason, sql }: Refusal): string {
   return `namespace ${namespace} is not served: ${reason}${sql.length === 0 ? '' : `. To mend it: ${sql.join(' ')}`}`;
 }
 
-function look({
-  context,
-  client,
-  server,
-}: {
-  context: RunContext;
-  client: Client;
-  server: ServerFacts;
-}): Promise<CatalogLook> {
-  return lookAtCatalog(client, {
-    tables: [...context.rules.tables.keys()],
-    publication: context.config.publication,
-    version: server.version,
-  });
+/** The catalog by way of a connection. */
+export function catalogOf(options: { context: RunContext; client: Client; server: ServerFacts }): Catalog {
+  const { context, client, server } = options;
+  const { version } = server;
+  const { publication } = context.config;
+  return {
+    look: () => lookAtCatalog(client, { tables: [...context.rules.tables.keys()], publication, version }),
+    nextXid: () => nextXid(client),
+    repair: (sql) => repairPublication(client, sql),
+    emitPurge: (purge) => emitPurge(client, purge, version),
+  };
 }
 
 function hashesOf(coverage: Coverage): ReadonlySet<bigint> {

@@ -1,5 +1,6 @@
 import { decodeBatch, type Batch } from '@tidemark/proto';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { systemClock } from '../adapters/system.ts';
 import { DEFAULT_BOUNDS } from '../core/bounds.ts';
 import { Outbox } from '../core/outbox.ts';
 import { EVENTS, Harness, put, t } from '../core/testing/harness.ts';
@@ -21,7 +22,12 @@ beforeEach(() => {
   [sent, answers, durable, harness] = [[], [], [], new Harness()];
   const tight = { ...DEFAULT_BOUNDS, maxCommits: 2 };
   outbox = new Outbox({ bounds: tight, maxPending: 2, from: 5 });
-  watch = new VisibilityWatch({ clock: new VisibleClock(5), ask: async () => new Set(), onSeen: () => undefined });
+  watch = new VisibilityWatch({
+    visible: new VisibleClock(5),
+    clock: systemClock,
+    ask: async () => new Set(),
+    onSeen: () => undefined,
+  });
   publisher = new Publisher({
     identity: { source: 'main', epoch: 3, systemId: 9n, timeline: 1 },
     outbox,
@@ -38,7 +44,7 @@ beforeEach(() => {
     onRoom: () => undefined,
     onPublished: () => undefined,
     visible: 5,
-    wallMs: () => 1000,
+    clock: systemClock,
   });
   running = publisher.run();
 });

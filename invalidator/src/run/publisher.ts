@@ -1,5 +1,6 @@
 import { encodeBatch, type Lsn } from '@tidemark/proto';
 import type { Outbox } from '../core/outbox.ts';
+import type { Clock } from '../core/ports.ts';
 import { publishDelayMs } from '../core/schedule.ts';
 import type { VisibilityWatch } from './visibility-watch.ts';
 import { Bell } from './signal.ts';
@@ -43,7 +44,7 @@ export interface PublisherOptions {
   readonly onPublished: (published: Published) => void;
   /** `visible` of the record before the first one. */
   readonly visible: Lsn;
-  readonly wallMs: () => number;
+  readonly clock: Clock;
 }
 
 /** Gathering under load, ms: at most 500 records a second, and a change waits 2 ms longer at the most. */
@@ -52,7 +53,7 @@ const PACE = { lingerMs: 2, moveMs: 50 };
 /** Publishes the outbox, one record in flight, and confirms what Kafka has (SPEC I1, I2). */
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #bell = new Bell();
+  readonly #bell: Bell;
   #visible: Lsn;
   #begunAtMs = Number.NEGATIVE_INFINITY;
   #news = false;
@@ -61,6 +62,7 @@ export class Publisher {
 
   constructor(options: PublisherOptions) {
     this.#options = options;
+    this.#bell = new Bell(options.clock);
     this.#visible = options.visible;
   }
 
@@ -85,12 +87,12 @@ export class Publisher {
   /** Resolves after {@link stop}; rejects when a record cannot be published, after which this object is of no use. */
   async run(): Promise<void> {
     while (!this.#abandoned) {
-      const { outbox } = this.#options;
+      const { outbox, clock } = this.#options;
       const due = {
         dirty: outbox.dirty,
         news: this.#news,
         moved: outbox.reached > outbox.taken,
-        idleMs: performance.now() - this.#begunAtMs,
+        idleMs: clock.monotonicMs() - this.#begunAtMs,
       };
       const delayMs = publishDelayMs(due, PACE);
       if (this.#stopping && !due.dirty) return;
@@ -100,9 +102,9 @@ export class Publisher {
   }
 
   async #publish(): Promise<void> {
-    const { identity, outbox, watch, append, claimsAt, onDurable, onRoom, onPublished, wallMs } = this.#options;
+    const { identity, outbox, watch, append, claimsAt, onDurable, onRoom, onPublished, clock } = this.#options;
     this.#news = false;
-    this.#begunAtMs = performance.now();
+    this.#begunAtMs = clock.monotonicMs();
     const { rows, collapses, ...record } = outbox.take();
     onRoom();
     const visible = await watch.look(record.to);
@@ -111,7 +113,7 @@ export class Publisher {
       ...identity,
       ...record,
       visible,
-      publishedAtUs: wallMs() * 1000,
+      publishedAtUs: clock.wallMs() * 1000,
       heartbeat,
       ...claimsAt(record.from),
     });
@@ -127,8 +129,8 @@ export class Publisher {
       collapses,
       commits: record.commits.length,
       heartbeat,
-      publishMs: performance.now() - this.#begunAtMs,
-      commitToPublishMs: record.committedAtUs === 0 ? undefined : wallMs() - record.committedAtUs / 1000,
+      publishMs: clock.monotonicMs() - this.#begunAtMs,
+      commitToPublishMs: record.committedAtUs === 0 ? undefined : clock.wallMs() - record.committedAtUs / 1000,
     });
   }
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeBatch } from '@tidemark/proto';
 import type { Client } from 'pg';
+import { systemClock } from '../adapters/system.ts';
 import { ensureTopic, openRecordLog, type RecordLog } from '../adapters/kafka-log.ts';
 import {
   checkServer,
@@ -20,7 +21,7 @@ import type { ChangeStream } from '../core/ports.ts';
 import { VisibleClock } from '../core/visibility.ts';
 import { findBeginning, type Beginning } from './beginning.ts';
 import type { RunContext } from './context.ts';
-import { CoverageWatch } from './coverage-watch.ts';
+import { catalogOf, CoverageWatch } from './coverage-watch.ts';
 import { LastingProbe } from './probe.ts';
 import { Publisher } from './publisher.ts';
 import { StreamReader } from './reader.ts';
@@ -95,7 +96,7 @@ export class Session {
     await identifyServer(connection);
     await waitForTurn({ context, client, server, stop });
     await ensureTopic(kafka, { topic: config.topic, retentionMs: config.retentionMs });
-    const coverage = await CoverageWatch.open({ context, client, server });
+    const coverage = await CoverageWatch.open({ context, catalog: catalogOf({ context, client, server }) });
     const beginning = await findBeginning({ context, client, server, unusable, stop });
     if (beginning.inherited === undefined) this.#options.onSlotMade();
     coverage.begin(beginning);
@@ -156,7 +157,8 @@ export class Session {
     const clock = new VisibleClock(beginning.visible);
     const fail = this.#failure.reject;
     const watch = new VisibilityWatch({
-      clock,
+      visible: clock,
+      clock: systemClock,
       ask: (xids) => probe.ask(xids),
       onSeen: () => {
         if (clock.visible(outbox.taken) > publisher.visible) publisher.poke(true);
@@ -178,7 +180,7 @@ export class Session {
         metrics.published(published);
         onProgress();
       },
-      wallMs: Date.now,
+      clock: systemClock,
     });
     const reader = new StreamReader({
       rules,

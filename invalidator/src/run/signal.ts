@@ -1,7 +1,14 @@
+import type { Clock } from '../core/ports.ts';
+
 /** Wakes one sleeper; a ring while nobody sleeps is remembered. */
 export class Bell {
+  readonly #clock: Clock;
   #rung = false;
   #wake: (() => void) | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   ring(): void {
     this.#rung = true;
@@ -11,12 +18,12 @@ export class Bell {
   /** Resolves at the next ring, or after `ms` (undefined: never by time). */
   async wait(ms: number | undefined): Promise<void> {
     if (!this.#rung && ms !== 0) {
-      let timer: NodeJS.Timeout | undefined;
+      let cancelTimer: (() => void) | undefined;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
-        if (ms !== undefined) timer = setTimeout(resolve, ms);
+        if (ms !== undefined) cancelTimer = this.#clock.after(ms, resolve);
       });
-      clearTimeout(timer);
+      cancelTimer?.();
       this.#wake = undefined;
     }
     this.#rung = false;

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi, type Mock } from 'vitest';
+import { systemClock } from '../adapters/system.ts';
 import { VisibleClock } from '../core/visibility.ts';
 import { VisibilityWatch, type Ask } from './visibility-watch.ts';
 
@@ -11,7 +12,7 @@ afterEach(() => {
 function watchOver(ask: Ask): { clock: VisibleClock; watch: VisibilityWatch; onSeen: Mock<() => void> } {
   const clock = new VisibleClock(0);
   const onSeen = vi.fn<() => void>();
-  const watch = new VisibilityWatch({ clock, ask, onSeen });
+  const watch = new VisibilityWatch({ visible: clock, clock: systemClock, ask, onSeen });
   watches.push(watch);
   clock.announce({ xid: 7, start: 10, commit: 18 });
   return { clock, watch, onSeen };

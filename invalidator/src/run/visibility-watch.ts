@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lsn } from '@tidemark/proto';
+import type { Clock } from '../core/ports.ts';
 import type { VisibleClock } from '../core/visibility.ts';
 
 /** How hard to look before a record goes out, and how often to look again afterwards, ms. */
@@ -13,15 +13,17 @@ export type Ask = (xids: readonly number[]) => Promise<ReadonlySet<number>>;
  * for again later, so that nothing ever delays an eviction (SPEC I3).
  */
 export class VisibilityWatch {
-  readonly #clock: VisibleClock;
+  readonly #visible: VisibleClock;
+  readonly #clock: Clock;
   readonly #ask: Ask;
   readonly #onSeen: () => void;
   #asking: Promise<void> | undefined;
-  #recheck: NodeJS.Timeout | undefined;
+  #cancelRecheck: (() => void) | undefined;
   #recheckMs = PATIENCE.firstRecheckMs;
   #stopped = false;
 
-  constructor(options: { clock: VisibleClock; ask: Ask; onSeen: () => void }) {
+  constructor(options: { visible: VisibleClock; clock: Clock; ask: Ask; onSeen: () => void }) {
+    this.#visible = options.visible;
     this.#clock = options.clock;
     this.#ask = options.ask;
     this.#onSeen = options.onSeen;
@@ -29,20 +31,20 @@ export class VisibilityWatch {
 
   /** The position to publish with a record that ends at `to`. Never rejects; takes a few milliseconds at the most. */
   async look(to: Lsn): Promise<Lsn> {
-    const until = performance.now() + PATIENCE.lookMs;
-    while (this.#clock.unseen(to).length > 0) {
-      const left = until - performance.now();
+    const until = this.#clock.monotonicMs() + PATIENCE.lookMs;
+    while (this.#visible.unseen(to).length > 0) {
+      const left = until - this.#clock.monotonicMs();
       if (left <= 0) break;
-      await Promise.race([this.#askOnce(to), sleep(left)]);
-      if (this.#clock.unseen(to).length > 0) await sleep(PATIENCE.retryMs);
+      await Promise.race([this.#askOnce(to), this.#sleep(left)]);
+      if (this.#visible.unseen(to).length > 0) await this.#sleep(PATIENCE.retryMs);
     }
-    if (this.#clock.unseen(to).length > 0) this.#recheckLater();
-    return this.#clock.visible(to);
+    if (this.#visible.unseen(to).length > 0) this.#recheckLater();
+    return this.#visible.visible(to);
   }
 
   stop(): void {
     this.#stopped = true;
-    clearTimeout(this.#recheck);
+    this.#cancelRecheck?.();
   }
 
   /** One question at a time; a second caller waits for the first one's answer. Never rejects. */
@@ -54,26 +56,30 @@ export class VisibilityWatch {
   }
 
   async #askNow(to: Lsn): Promise<void> {
-    const asked = this.#clock.unseen(to);
+    const asked = this.#visible.unseen(to);
     try {
       const still = await this.#ask(asked.map(({ xid }) => xid));
-      this.#clock.saw(asked, still);
+      this.#visible.saw(asked, still);
     } catch {
       // Whoever owns the connection knows already; until it is back, the clock stands still.
     }
   }
 
   #recheckLater(): void {
-    if (this.#stopped || this.#recheck !== undefined) return;
-    this.#recheck = setTimeout(() => {
+    if (this.#stopped || this.#cancelRecheck !== undefined) return;
+    this.#cancelRecheck = this.#clock.after(this.#recheckMs, () => {
       void this.#askOnce(Number.MAX_SAFE_INTEGER).then(() => {
-        this.#recheck = undefined;
+        this.#cancelRecheck = undefined;
         if (this.#stopped) return;
         this.#onSeen();
         this.#recheckMs =
-          this.#clock.count === 0 ? PATIENCE.firstRecheckMs : Math.min(2 * this.#recheckMs, PATIENCE.maxRecheckMs);
-        if (this.#clock.count > 0) this.#recheckLater();
+          this.#visible.count === 0 ? PATIENCE.firstRecheckMs : Math.min(2 * this.#recheckMs, PATIENCE.maxRecheckMs);
+        if (this.#visible.count > 0) this.#recheckLater();
       });
-    }, this.#recheckMs);
+    });
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#clock.after(ms, resolve));
   }
 }
