@@ -2,7 +2,15 @@ export { KitError, type Progress, silent, toStderr } from './error.ts';
 export { onParentGone } from './guard.ts';
 export { type KafkaOptions, type KafkaServer, startKafka } from './kafka.ts';
 export { type ProcessEvent, type ProcessHandle, describeExit } from './handle.ts';
+export { type Link, type Links, type Trouble, startLinks } from './links.ts';
 export { freePort } from './ports.ts';
+export { Forwarder } from './forwarder.ts';
+export {
+  type PostgresPair,
+  type PostgresPairOptions,
+  type PromotionOptions,
+  startPostgresPair,
+} from './postgres-pair.ts';
 export { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts';
 export { type RedisOptions, type RedisServer, type RedisSnapshot, startRedis } from './redis.ts';
 export { type Scratch, scratchFolder } from './scratch.ts';

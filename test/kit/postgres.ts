@@ -41,7 +41,29 @@ const defaults: Readonly<Record<string, string>> = {
 
 /** Starts a Postgres of its own, with logical replication, on a free port of the loopback interface. */
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
-  const { program, password } = await choose(options);
+  return serve(await choose(options), options);
+}
+
+/** A Postgres whose data folder is at hand, to make a standby of it. */
+export interface LocalPostgres extends PostgresServer {
+  readonly data: string;
+  readonly password: string;
+  readonly installation: PostgresInstallation;
+}
+
+/** Starts a Postgres as processes of this machine. `fill` makes its data folder, by default that of a new cluster. */
+export async function startLocalPostgres(
+  options: PostgresOptions,
+  fill?: (data: string, installation: PostgresInstallation) => Promise<void>,
+): Promise<LocalPostgres> {
+  const installation = await installPostgres(options.progress ?? silent);
+  if (installation === undefined)
+    throw new KitError(`npm has no Postgres that runs on this machine (${process.platform} ${process.arch}).`);
+  const choice = await processProgram(options, installation, fill);
+  return Object.assign(await serve(choice, options), { ...choice, installation });
+}
+
+async function serve({ program, password }: Choice, options: PostgresOptions) {
   const server = await startServer(program, {
     name: 'postgres',
     stopSignal: 'SIGINT', // "fast": open sessions are ended
@@ -79,11 +101,24 @@ function flagsOf(options: PostgresOptions, own: Readonly<Record<string, string>>
 const isReady = (line: string): true | undefined =>
   line.includes('database system is ready to accept') ? true : undefined;
 
-async function processProgram(options: PostgresOptions, installation: PostgresInstallation): Promise<Choice> {
-  const { bin, template, password, account } = installation;
+function copyTemplate(data: string, { template, account }: PostgresInstallation): Promise<unknown> {
+  return runToEnd('cp', ['-R', '-p', template, data], { owner: account });
+}
+
+async function processProgram(
+  options: PostgresOptions,
+  installation: PostgresInstallation,
+  fill: (data: string, installation: PostgresInstallation) => Promise<unknown> = copyTemplate,
+): Promise<Choice & { readonly data: string }> {
+  const { bin, password, account } = installation;
   const scratch = scratchFolder('postgres', account);
   const data = join(scratch.path, 'data');
-  await runToEnd('cp', ['-R', '-p', template, data], { owner: account });
+  try {
+    await fill(data, installation);
+  } catch (error) {
+    await scratch.remove();
+    throw error;
+  }
   let port = await freePort();
   const program: Program = {
     port: () => port,
@@ -107,7 +142,7 @@ async function processProgram(options: PostgresOptions, installation: PostgresIn
     },
     remove: () => scratch.remove(),
   };
-  return { program, password };
+  return { program, password, data };
 }
 
 async function containerProgram(options: PostgresOptions): Promise<Choice> {

@@ -31,6 +31,8 @@ export interface ServersOptions {
   readonly redis?: RedisOptions;
   /** Servers to use instead of starting them; what is not named here is taken from TIDEMARK_TEST_*, else started. */
   readonly use?: Partial<ServerAddresses>;
+  /** Servers that run already, such as a pair of `startPostgresPair`; they are used, and ended with the others. */
+  readonly started?: Partial<Omit<Servers, 'stop'>>;
 }
 
 /** The servers that the environment names: TIDEMARK_TEST_POSTGRES_URL, _KAFKA_BROKERS and _REDIS_URL. */
@@ -47,10 +49,12 @@ export async function startServers(options: ServersOptions = {}): Promise<Server
   const { supervise = false, progress = silent, onEvent } = options;
   const use = { ...namedInEnvironment(), ...options.use };
   const common = { supervise, progress, ...(onEvent && { onEvent }) };
+  const given = options.started ?? {};
   const started = await Promise.allSettled([
-    use.postgres === undefined ? startPostgres({ ...common, ...options.postgres }) : reachedPostgres(use.postgres),
-    use.kafka === undefined ? startKafka({ ...common, ...options.kafka }) : reachedKafka(use.kafka),
-    use.redis === undefined ? startRedis({ ...common, ...options.redis }) : reachedRedis(use.redis),
+    given.postgres ??
+      (use.postgres === undefined ? startPostgres({ ...common, ...options.postgres }) : reachedPostgres(use.postgres)),
+    given.kafka ?? (use.kafka === undefined ? startKafka({ ...common, ...options.kafka }) : reachedKafka(use.kafka)),
+    given.redis ?? (use.redis === undefined ? startRedis({ ...common, ...options.redis }) : reachedRedis(use.redis)),
   ]);
   const stopAll = async (): Promise<void> => {
     const running = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
