@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { type Account, unprivilegedAccount } from './account.ts';
 import { cached } from './cache.ts';
 import { runToEnd } from './child.ts';
-import type { Progress } from './error.ts';
+import { KitError, type Progress } from './error.ts';
 
 export interface PostgresInstallation {
   /** The folder of postgres and initdb. */
@@ -20,9 +20,13 @@ export interface PostgresInstallation {
   readonly account: Account | undefined;
 }
 
-/** Finds Postgres's binaries and prepares a data folder; nothing where npm has no binaries that run on this platform. */
+/**
+ * Finds Postgres's binaries and prepares a data folder; nothing where npm has no binaries that run on this platform.
+ * TIDEMARK_TEST_POSTGRES_HOME names a folder with the bin/ of another version.
+ */
 export async function installPostgres(progress: Progress): Promise<PostgresInstallation | undefined> {
-  const packaged = packagedPostgres();
+  const home = process.env['TIDEMARK_TEST_POSTGRES_HOME'];
+  const packaged = home === undefined || home === '' ? packagedPostgres() : namedPostgres(home);
   if (packaged === undefined) return undefined;
   const account = unprivilegedAccount();
   const bin = await reachable(packaged, { account, progress });
@@ -50,6 +54,17 @@ function packagedPostgres(): Packaged | undefined {
   } catch {
     return undefined;
   }
+}
+
+function namedPostgres(home: string): Packaged {
+  const { stdout, error } = spawnSync(join(home, 'bin', 'postgres'), ['--version'], { encoding: 'utf8' });
+  const version = /\d+(?:\.\d+)*/.exec(stdout ?? '')?.[0];
+  if (version === undefined) {
+    throw new KitError(
+      `TIDEMARK_TEST_POSTGRES_HOME is ${home}, and there is no Postgres that runs: ${error?.message ?? 'bin/postgres --version says no version'}.`,
+    );
+  }
+  return { native: home, version };
 }
 
 function runs(bin: string, account: Account | undefined): boolean {
