@@ -16,6 +16,8 @@ export interface ContainerRun {
   readonly image: string;
   /** Published on 127.0.0.1 under the same number. */
   readonly port: number;
+  /** Published in the same way. */
+  readonly morePorts?: readonly number[];
   readonly env?: Readonly<Record<string, string>>;
   readonly mounts?: Readonly<Record<string, string>>;
   readonly user?: string | undefined;
@@ -73,7 +75,7 @@ export function newContainer(server: string): Container {
 
 function runFlags(run: ContainerRun): string[] {
   return [
-    `--publish=127.0.0.1:${run.port}:${run.port}`,
+    ...[run.port, ...(run.morePorts ?? [])].map((port) => `--publish=127.0.0.1:${port}:${port}`),
     ...(run.user === undefined ? [] : ['--user', run.user]),
     ...Object.entries(run.env ?? {}).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
     ...Object.entries(run.mounts ?? {}).flatMap(([host, inside]) => ['--volume', `${host}:${inside}`]),

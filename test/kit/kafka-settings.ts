@@ -6,7 +6,6 @@ const defaults: Readonly<Record<string, string>> = {
   'node.id': '1',
   'controller.listener.names': 'CONTROLLER',
   'inter.broker.listener.name': 'PLAINTEXT',
-  'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
   'auto.create.topics.enable': 'false',
   'offsets.topic.num.partitions': '1',
   'offsets.topic.replication.factor': '1',
@@ -26,6 +25,14 @@ const defaults: Readonly<Record<string, string>> = {
   'log.segment.delete.delay.ms': '100',
 };
 
+/** A port for the clients of one proxy. */
+export interface ProxyListener {
+  /** The broker's own. */
+  readonly port: number;
+  /** What those clients are told: the proxy's. */
+  readonly advertised: number;
+}
+
 export interface BrokerSettings {
   /** The folder for its data; the image's own where it is left out. */
   readonly data?: string;
@@ -33,15 +40,20 @@ export interface BrokerSettings {
   readonly controllerPort: number;
   /** Where it listens for clients: 127.0.0.1, or all interfaces of a container. */
   readonly host?: string;
+  readonly listeners?: readonly ProxyListener[];
   readonly more?: Readonly<Record<string, string>> | undefined;
 }
 
-function settings({ data, port, controllerPort, host = '127.0.0.1', more }: BrokerSettings): Record<string, string> {
+function settings(broker: BrokerSettings): Record<string, string> {
+  const { data, port, controllerPort, host = '127.0.0.1', listeners = [], more } = broker;
+  const each = (text: (listener: ProxyListener, name: string) => string): string =>
+    listeners.map((listener, index) => `,${text(listener, `PROXY${index}`)}`).join('');
   return {
     ...defaults,
     'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
-    listeners: `PLAINTEXT://${host}:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+    'listener.security.protocol.map': `PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT${each((_, name) => `${name}:PLAINTEXT`)}`,
+    listeners: `PLAINTEXT://${host}:${port},CONTROLLER://127.0.0.1:${controllerPort}${each((listener, name) => `${name}://${host}:${listener.port}`)}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}${each((listener, name) => `${name}://127.0.0.1:${listener.advertised}`)}`,
     ...(data !== undefined && { 'log.dirs': data }),
     ...more,
   };
