@@ -1,10 +1,14 @@
 import {
+  certificateFile,
   commonEnv,
   duration,
   helpText,
+  keyFile,
   optional,
   parseListenAddress,
   readEnv,
+  redisTlsEnv,
+  redisTlsOf,
   redisUrl,
   required,
   resolveCommon,
@@ -13,6 +17,7 @@ import {
   type CommonConfig,
   type EnvOf,
   type EnvSpec,
+  type TlsIdentity,
 } from '@tidemark/runtime';
 
 /** Longest name of a slot: NAMEDATALEN - 1. */
@@ -27,7 +32,7 @@ const listen = (fallback: string) =>
 const run = {
   ...commonEnv,
   postgresUrl: required('TIDEMARK_POSTGRES_URL', {
-    description: 'URL of the primary, for a role that may replicate',
+    description: 'URL of the primary, for a role that may replicate; TLS: ?sslmode=verify-full&sslrootcert=FILE',
     parse: postgresUrl,
     secret: true,
   }),
@@ -47,6 +52,7 @@ const apply = {
     parse: redisUrl,
     secret: true,
   }),
+  ...redisTlsEnv,
   redisDeadlineMs: withDefault('TIDEMARK_REDIS_DEADLINE', '2s', {
     description: 'longest wait for one answer of Redis; nothing but the log waits for it, so be patient',
     parse: duration({ min: '1s', max: '60s' }),
@@ -58,18 +64,44 @@ const apply = {
   listen: listen('127.0.0.1:7081'),
 };
 
+const replay = {
+  ...commonEnv,
+  logLevel: { ...commonEnv.logLevel, default: 'warn' },
+  redisUrl: optional('TIDEMARK_REDIS_URL', {
+    description: 'with --into redis: redis://, rediss://, redis+sentinel:// or redis+cluster://, as for apply',
+    parse: redisUrl,
+    secret: true,
+  }),
+  redisDeadlineMs: apply.redisDeadlineMs,
+  invalidatorUrl: optional('TIDEMARK_INVALIDATOR_URL', {
+    description: 'with --into sidecars: http://HOST:PORT of an invalidator (run), which writes the purges',
+    parse: httpUrl,
+  }),
+};
+
+/** A capture needs no broker. */
+const replayFile = {
+  ...replay,
+  brokers: { ...commonEnv.brokers, whenUnset: { value: [] as readonly string[] } },
+};
+
+const specs = { run, apply, replay, capture: { ...commonEnv, logLevel: replay.logLevel } };
+
 type Own<S extends EnvSpec> = CommonConfig & Omit<EnvOf<S>, keyof typeof commonEnv>;
 
 /** Settings of `run`. */
 export type RunConfig = Own<typeof run> & { readonly slot: string; readonly publication: string };
 /** Settings of `apply`. */
-export type ApplyConfig = Own<typeof apply> & { readonly group: string };
+export type ApplyConfig = Own<typeof apply> & { readonly group: string; readonly redisTls: TlsIdentity | undefined };
+
+/** Settings of `replay`. */
+export type ReplayConfig = Own<typeof replay>;
 
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** Throws EnvError, ConfigFileError or {@link SettingError}, each of which says what to mend. */
 export function runConfig(env: Env, configFile: string | undefined): RunConfig {
-  const settings = readEnv(run, withFile(env, configFile), { alsoKnown: namesOf(apply) });
+  const settings = readEnv(run, withFile(env, configFile), { alsoKnown: allNames });
   const common = resolveCommon(settings);
   const name = `tidemark_${common.source.replaceAll(/[^a-z0-9_]/g, '_')}`.slice(0, 63);
   const { slot = name, publication = name } = settings;
@@ -78,19 +110,38 @@ export function runConfig(env: Env, configFile: string | undefined): RunConfig {
 
 /** Throws like {@link runConfig}. */
 export function applyConfig(env: Env, configFile: string | undefined): ApplyConfig {
-  const settings = readEnv(apply, withFile(env, configFile), { alsoKnown: namesOf(run) });
+  const settings = readEnv(apply, withFile(env, configFile), { alsoKnown: allNames });
   const common = resolveCommon(settings);
-  return Object.freeze({ ...settings, ...common, group: settings.group ?? `tidemark-applier-${common.source}` });
+  const group = settings.group ?? `tidemark-applier-${common.source}`;
+  return Object.freeze({ ...settings, ...common, group, redisTls: redisTlsOf(settings) });
+}
+
+/** Settings of `replay`; without brokers when it reads a capture. Throws like {@link runConfig}. */
+export function replayConfig(
+  env: Env,
+  options: { readonly configFile: string | undefined; readonly isFromFile: boolean },
+): ReplayConfig {
+  const spec = options.isFromFile ? replayFile : replay;
+  const settings = readEnv(spec, withFile(env, options.configFile), { alsoKnown: allNames });
+  return Object.freeze({ ...settings, ...resolveCommon(settings) });
+}
+
+/** Settings of `capture`. Throws like {@link runConfig}. */
+export function captureConfig(env: Env, configFile: string | undefined): CommonConfig {
+  return Object.freeze(resolveCommon(readEnv(specs.capture, withFile(env, configFile), { alsoKnown: allNames })));
 }
 
 /** The environment of a command, for `--help`. */
-export function environmentHelp(command: 'run' | 'apply'): string {
-  return helpText(command === 'run' ? run : apply);
+export function environmentHelp(command: keyof typeof specs): string {
+  return helpText(specs[command]);
 }
 
 function withFile(env: Env, configFile: string | undefined): Env {
   return configFile === undefined ? env : { ...env, TIDEMARK_CONFIG: configFile };
 }
+
+/** Commands share an environment: what one of them knows is no mistake for another. */
+const allNames = Object.values(specs).flatMap(namesOf);
 
 function namesOf(spec: Readonly<Record<string, { readonly name: string }>>): string[] {
   return Object.values(spec).map(({ name }) => name);
@@ -104,5 +155,25 @@ function slotName(found: string): string {
 function postgresUrl(found: string): string {
   if (!/^postgres(ql)?:\/\//.test(found) || !URL.canParse(found))
     throw new Error('expected postgres://USER:PASSWORD@HOST:PORT/DATABASE');
+  // pg reads them at each connection, and would fail there.
+  for (const [name, check] of Object.entries(POSTGRES_TLS_FILES)) {
+    const path = new URL(found).searchParams.get(name);
+    if (path !== null) inParameter(name, () => check(path));
+  }
+  return found;
+}
+
+const POSTGRES_TLS_FILES = { sslrootcert: certificateFile, sslcert: certificateFile, sslkey: keyFile };
+
+function inParameter(name: string, check: () => unknown): void {
+  try {
+    check();
+  } catch (error) {
+    throw new Error(`${(error as Error).message} in ${name}`, { cause: error });
+  }
+}
+
+function httpUrl(found: string): string {
+  if (!/^https?:\/\//.test(found) || !URL.canParse(found)) throw new Error('expected http://HOST:PORT');
   return found;
 }

@@ -1,25 +1,38 @@
+#!/usr/bin/env node
 import { parseArgs } from 'node:util';
 import { environmentHelp } from './config.ts';
 
-const USAGE = `Tidemark's invalidator.
+const USAGE = `Tidemark beside Postgres, Kafka and Redis.
 
-  node main.ts run   [--config FILE]   follows Postgres and writes its row changes to Kafka
-  node main.ts apply [--config FILE]   keeps the fence logs in Redis up to date from Kafka
-  node main.ts COMMAND --help          lists the environment of a command
+  tidemark run   [--config FILE]   follows Postgres and writes its row changes to Kafka
+  tidemark apply [--config FILE]   keeps the fence logs in Redis up to date from Kafka
+  tidemark replay ...              rebuilds invalidations from Kafka, or tries rules on a capture
+  tidemark capture ...             writes the records in Kafka to a file
+  tidemark COMMAND --help          tells about a command and lists its environment
 
   --config FILE   YAML file with sources and namespaces (same as TIDEMARK_CONFIG)
 `;
 
-const commands = {
+const services = {
   run: async (configFile: string | undefined) => (await import('./run.ts')).run(configFile),
   apply: async (configFile: string | undefined) => (await import('./apply.ts')).apply(configFile),
 };
 
-function isCommand(word: string | undefined): word is keyof typeof commands {
-  return word === 'run' || word === 'apply';
+/** Commands that end by themselves, with options of their own; each answers its exit code. */
+const tools = {
+  replay: async (args: readonly string[]) => (await import('./replay.ts')).replay(args),
+};
+
+function isOneOf<T extends object>(commands: T, word: string | undefined): word is keyof T & string {
+  return word !== undefined && Object.hasOwn(commands, word);
 }
 
 async function main(): Promise<void> {
+  const [first, ...others] = process.argv.slice(2);
+  if (isOneOf(tools, first)) {
+    process.exitCode = await tools[first](others);
+    return;
+  }
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: { config: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
@@ -27,15 +40,16 @@ async function main(): Promise<void> {
   const [command, ...rest] = positionals;
   if (values.help === true) {
     process.stdout.write(
-      isCommand(command) ? `${USAGE}\nEnvironment of ${command}:\n${environmentHelp(command)}\n` : USAGE,
+      isOneOf(services, command) ? `${USAGE}\nEnvironment of ${command}:\n${environmentHelp(command)}\n` : USAGE,
     );
-  } else if (!isCommand(command) || rest.length > 0) {
+  } else if (!isOneOf(services, command) || rest.length > 0) {
+    const expected = [...Object.keys(services), ...Object.keys(tools)].join(', ');
     process.stderr.write(
-      `found ${positionals.length === 0 ? 'no command' : `"${positionals.join(' ')}"`}, expected run or apply\n\n${USAGE}`,
+      `found ${positionals.length === 0 ? 'no command' : `"${positionals.join(' ')}"`}, expected one of ${expected}\n\n${USAGE}`,
     );
     process.exitCode = 2;
   } else {
-    await commands[command](values.config);
+    await services[command](values.config);
   }
 }
 

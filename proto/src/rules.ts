@@ -1,7 +1,7 @@
 import type { Batch } from './batch.ts';
 import { hash64 } from './hash.ts';
 import type { Lsn } from './lsn.ts';
-import { Op, readTableChanges } from './table-changes.ts';
+import { Op, readTableChanges, type TableChangesReader } from './table-changes.ts';
 import {
   bindTemplate,
   parseTemplate,
@@ -42,6 +42,25 @@ export interface InvalidationSink {
   key(namespace: NamespaceRules, key: string, lsn: Lsn): void;
   tag(namespace: NamespaceRules, tag: string, lsn: Lsn): void;
   namespace(namespace: NamespaceRules, lsn: Lsn): void;
+}
+
+/**
+ * Why a whole namespace is invalidated where its rules name keys or tags: TRUNCATE or too many rows to list; a column that
+ * the record does not have; a value that was not sent.
+ */
+export type CoarseCause = 'whole-table' | 'missing-column' | 'missing-value';
+
+/** Follows what {@link invalidate} does, for those who explain it. What the sink is told comes right after. */
+export interface InvalidationTrace {
+  /** Changes of a table follow; its sink calls come before the next block. */
+  block(table: string, columns: readonly string[]): void;
+  change(op: Op): void;
+  /** The change just told invalidates all of a namespace. `columns` are those that were missing. */
+  coarse(namespace: NamespaceRules, cause: CoarseCause, columns: readonly string[]): void;
+  /** The block could not be read to its end: what was told of it counts, and its namespaces fall. */
+  unreadable(table: string): void;
+  /** No table any more: purges follow. */
+  purges(): void;
 }
 
 interface TableRule {
@@ -94,18 +113,28 @@ export function rulesHash(input: RulesInput): bigint {
  * A block that cannot be read flushes every namespace that has a rule on its table: coarser, never silent.
  * O(changes x templates).
  */
-export function invalidate(rules: CompiledRules, batch: Batch, sink: InvalidationSink): { unreadable: number } {
+export function invalidate(
+  rules: CompiledRules,
+  batch: Batch,
+  sink: InvalidationSink,
+  trace?: InvalidationTrace,
+): { unreadable: number } {
   let unreadable = 0;
   for (const block of batch.tables) {
-    const tableRules = rules.tables.get(`${block.schema}.${block.table}`);
+    const table = `${block.schema}.${block.table}`;
+    const tableRules = rules.tables.get(table);
     if (tableRules === undefined) continue;
     try {
-      invalidateTable(tableRules, block.changes, batch, sink);
+      const reader = readTableChanges(block.changes);
+      trace?.block(table, reader.columns);
+      invalidateTable({ rules: tableRules, reader, batch, sink, trace });
     } catch {
       unreadable += 1;
+      trace?.unreadable(table);
       for (const namespace of new Set(tableRules.map((rule) => rule.namespace))) sink.namespace(namespace, batch.to);
     }
   }
+  if (batch.purges.length > 0) trace?.purges();
   for (const purge of batch.purges) {
     const lsn = commitAt(batch, purge.commit);
     const targets = purge.namespace === '' ? rules.namespaces : [rules.byName.get(purge.namespace)];
@@ -121,8 +150,14 @@ export function invalidate(rules: CompiledRules, batch: Batch, sink: Invalidatio
 
 type Emit = (name: string, lsn: Lsn) => void;
 
-function invalidateTable(rules: readonly TableRule[], changes: Uint8Array, batch: Batch, sink: InvalidationSink): void {
-  const reader = readTableChanges(changes);
+function invalidateTable(options: {
+  readonly rules: readonly TableRule[];
+  readonly reader: TableChangesReader;
+  readonly batch: Batch;
+  readonly sink: InvalidationSink;
+  readonly trace: InvalidationTrace | undefined;
+}): void {
+  const { rules, reader, batch, sink, trace } = options;
   const outputs = rules.flatMap(({ namespace, keys, tags }) => [
     ...keys.map((template) =>
       output(template, reader.columns, namespace, (name, lsn) => sink.key(namespace, name, lsn)),
@@ -135,11 +170,13 @@ function invalidateTable(rules: readonly TableRule[], changes: Uint8Array, batch
   const coarse = new Map<NamespaceRules, Lsn>();
   reader.forEach((op, commit, before, after) => {
     const lsn = commitAt(batch, commit);
+    if (trace !== undefined) trace.change(op);
     for (const out of outputs) {
       const one = op === Op.wholeTable ? whole(out) : before && render(out, before);
       const two = after && render(out, after);
       if (one === UNKNOWN || two === UNKNOWN) {
         coarse.set(out.namespace, Math.max(lsn, coarse.get(out.namespace) ?? 0));
+        if (trace !== undefined) tellCoarse(trace, out, { op, rows: [before, after] });
         continue;
       }
       if (one !== undefined) out.emit(one, lsn);
@@ -149,14 +186,36 @@ function invalidateTable(rules: readonly TableRule[], changes: Uint8Array, batch
   for (const [namespace, lsn] of coarse) sink.namespace(namespace, lsn);
 }
 
+/** Why a name could not be told. */
+function tellCoarse(
+  trace: InvalidationTrace,
+  { template, columns, namespace }: Output,
+  { op, rows }: { readonly op: Op; readonly rows: readonly (Row | undefined)[] },
+): void {
+  if (op === Op.wholeTable) {
+    trace.coarse(namespace, 'whole-table', []);
+    return;
+  }
+  const named = (isMissing: (place: number) => boolean): string[] =>
+    columns.filter((_, i) => isMissing(template.places[i] as number));
+  const absent = named((place) => place < 0);
+  if (absent.length > 0) trace.coarse(namespace, 'missing-column', absent);
+  else {
+    const unknown = named((place) => rows.some((row) => row !== undefined && row[place] === undefined));
+    trace.coarse(namespace, 'missing-value', unknown);
+  }
+}
+
 interface Output {
   readonly template: BoundTemplate;
+  /** Names of the template's columns. */
+  readonly columns: readonly string[];
   readonly namespace: NamespaceRules;
   readonly emit: Emit;
 }
 
 function output(template: Template, columns: readonly string[], namespace: NamespaceRules, emit: Emit): Output {
-  return { template: bindTemplate(template, columns), namespace, emit };
+  return { template: bindTemplate(template, columns), columns: template.columns, namespace, emit };
 }
 
 /** Stands for a name that depends on a value nobody sent. */

@@ -16,7 +16,12 @@ interface InnerCluster {
   findTopicPartitionMetadata(topic: string): readonly { readonly partitionId: number }[];
   findBroker(options: { nodeId: string }): Promise<InnerBroker>;
   fetchTopicsOffset(
-    topics: readonly { topic: string; partitions: readonly { partition: number }[]; fromBeginning: boolean }[],
+    topics: readonly {
+      topic: string;
+      partitions: readonly { partition: number }[];
+      fromBeginning?: boolean;
+      fromTimestamp?: number;
+    }[],
   ): Promise<readonly { readonly partitions: readonly { readonly offset: string }[] }[]>;
 }
 
@@ -95,6 +100,18 @@ export class TopicConnection {
       'asking Kafka for offsets',
       (async () => ({ earliest: await at(true), next: await at(false) }))(),
     );
+  }
+
+  /** Offset of the first record that was written at or after a moment (ms since 1970); undefined when there is none. */
+  async offsetAt(timeMs: number): Promise<number | undefined> {
+    const answer = await this.#within(
+      'asking Kafka for the offset of a time',
+      this.#cluster.fetchTopicsOffset([
+        { topic: this.#topic, partitions: [{ partition: PARTITION }], fromTimestamp: timeMs },
+      ]),
+    );
+    const offset = Number(answer[0]?.partitions[0]?.offset);
+    return offset < 0 ? undefined : offset;
   }
 
   /** Records from an offset on; waits up to `maxWaitMs` for the first. Rejects with KafkaJSOffsetOutOfRange as `name` where there are none. */

@@ -1,0 +1,34 @@
+import type { Replay } from '../core/replay/engine.ts';
+import type { RecordStream, ReplayTarget } from '../core/replay/ports.ts';
+
+/** What is told waits in memory up to about so many bytes. */
+const MAX_PENDING = 512 * 1024;
+
+/** Replays a stream into a target. Resolves to whether it came to the end of the range; false when it was interrupted. */
+export async function replayStream(options: {
+  readonly replay: Replay;
+  readonly stream: RecordStream;
+  readonly target: ReplayTarget;
+  readonly signal: AbortSignal;
+  /** Called when everything up to the replay's state is where it belongs; not after each record. */
+  readonly onFlushed: () => Promise<void>;
+}): Promise<boolean> {
+  const { replay, stream, target, signal, onFlushed } = options;
+  let hasEnded = false;
+  await stream.read(async (records) => {
+    for (const record of records) {
+      if (signal.aborted) return false;
+      if (!replay.take(record)) {
+        hasEnded = true;
+        return false;
+      }
+      if (target.pending < MAX_PENDING) continue;
+      await target.flush();
+      await onFlushed();
+    }
+    return true;
+  }, signal);
+  await target.flush();
+  await onFlushed();
+  return hasEnded || !signal.aborted;
+}
