@@ -1,14 +1,9 @@
-import { chownSync } from 'node:fs';
-import { appendFile, mkdir, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import pg from 'pg';
-import { runToEnd } from './child.ts';
 import { KitError } from './error.ts';
 import { Forwarder } from './forwarder.ts';
 import type { ProcessHandle } from './handle.ts';
 import { withPostgres } from './names.ts';
-import type { PostgresInstallation } from './postgres-install.ts';
+import { STANDBY, ask, copyAsStandby, versionOf } from './postgres-standby.ts';
 import { type LocalPostgres, type PostgresOptions, type PostgresServer, startLocalPostgres } from './postgres.ts';
 
 export interface PostgresPairOptions extends PostgresOptions {
@@ -52,8 +47,6 @@ export interface PostgresPair extends ProcessHandle {
   addStandby(): Promise<void>;
 }
 
-/** The physical slot of the standby, and its application_name (for `synchronous_standby_names`). */
-const STANDBY = 'kit_standby';
 const WAIT_MS = 60_000;
 
 const flags = {
@@ -118,7 +111,11 @@ class Pair implements PostgresPair {
   }
 
   async caughtUp(): Promise<void> {
-    const [row] = await ask<{ lsn: string }>(this.#primary.url, 'select pg_current_wal_insert_lsn()::text as lsn');
+    const [row] = await withPostgres(this.#primary.url, async (client) => {
+      // A commit sends off what was written; no standby is waited for.
+      await client.query("set synchronous_commit = local; select pg_logical_emit_message(true, 'kit', '')");
+      return (await client.query<{ lsn: string }>('select pg_current_wal_flush_lsn()::text as lsn')).rows;
+    });
     await this.#until('the standby does not catch up', async () => {
       const [standby] = await ask<{ done: boolean }>(
         this.#someStandby().url,
@@ -132,6 +129,8 @@ class Pair implements PostgresPair {
     await this.#until(`slot ${slot} is not synced to the standby`, async () => {
       // Decoding can only begin at such a record; by itself the server writes one every 15 s.
       await ask(this.#primary.url, 'select pg_log_standby_snapshot()');
+      // A signal wakes the worker, which would sleep for up to 30 s.
+      await ask(this.#someStandby().url, 'select pg_reload_conf()');
       const rows = await ask(
         this.#someStandby().url,
         `select from pg_replication_slots where slot_name = '${slot}' and synced and not temporary and invalidation_reason is null`,
@@ -246,61 +245,11 @@ class Pair implements PostgresPair {
 
   async stop(): Promise<void> {
     this.#link?.cut(); // else the primary's shutdown would wait for a standby that may be paused
-    const servers = [this.#primary, this.#standby, ...this.#former];
-    await Promise.all(servers.map((server) => server?.stop()));
+    const servers = [this.#primary, ...(this.#standby === undefined ? [] : [this.#standby]), ...this.#former];
+    await Promise.all(servers.map((server) => server.stop()));
     await this.#link?.stop();
     await this.#address.stop();
   }
-}
-
-/** A base backup: pg_basebackup is not among npm's binaries (postgresql.org/docs/current/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP). */
-async function copyAsStandby(options: {
-  primary: LocalPostgres;
-  data: string;
-  installation: PostgresInstallation;
-  port: number;
-}): Promise<void> {
-  const { primary, data, port } = options;
-  const { account } = options.installation;
-  const write = async (name: string, text: string): Promise<void> => {
-    await writeFile(join(data, name), text, { mode: 0o600 });
-    if (account !== undefined) chownSync(join(data, name), account.uid, account.gid);
-  };
-  await withPostgres(primary.url, async (client) => {
-    await client.query("select pg_backup_start('kit', true)");
-    // Files may vanish under the copy; WAL replay makes up for whatever is torn.
-    await runToEnd('cp', ['-R', '-p', primary.data, data], { owner: account }).catch(() => undefined);
-    await stat(join(data, 'global/pg_control'));
-    const { rows } = await client.query<{ labelfile: string }>('select labelfile from pg_backup_stop(false)');
-    await rm(join(data, 'postmaster.pid'), { force: true });
-    for (const folder of ['pg_replslot', 'pg_wal']) {
-      await rm(join(data, folder), { recursive: true });
-      for (const path of folder === 'pg_wal' ? [folder, 'pg_wal/archive_status', 'pg_wal/summaries'] : [folder]) {
-        await mkdir(join(data, path), { mode: 0o700 });
-        if (account !== undefined) chownSync(join(data, path), account.uid, account.gid);
-      }
-    }
-    await write('backup_label', rows[0]?.labelfile ?? '');
-  });
-  await write('standby.signal', '');
-  const conninfo = `host=127.0.0.1 port=${port} user=postgres password=${primary.password} dbname=postgres application_name=${STANDBY}`;
-  const settings: Record<string, string> = {
-    primary_conninfo: conninfo,
-    primary_slot_name: STANDBY,
-    hot_standby_feedback: 'on',
-    ...((await versionOf(primary.url)) >= 170_000 && { sync_replication_slots: 'on', synchronized_standby_slots: '' }),
-  };
-  const lines = Object.entries(settings).map(([name, value]) => `${name} = '${value}'\n`);
-  await appendFile(join(data, 'postgresql.auto.conf'), lines.join(''));
-}
-
-async function versionOf(url: string): Promise<number> {
-  const [row] = await ask<{ v: number }>(url, "select current_setting('server_version_num')::int as v");
-  return row?.v ?? 0;
-}
-
-function ask<Row extends pg.QueryResultRow>(url: string, sql: string): Promise<Row[]> {
-  return withPostgres(url, async (client) => (await client.query<Row>(sql)).rows);
 }
 
 function at(url: string, port: number): string {
