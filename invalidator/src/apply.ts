@@ -44,6 +44,7 @@ export async function apply(configFile: string | undefined): Promise<void> {
   const redis = createRedis(config.redisUrl, {
     deadlineMs: config.redisDeadlineMs,
     logger,
+    tls: config.redisTls,
   });
   const l2 = document.sources[source]?.l2 ?? { buckets: 1, maxFences: 0 };
   const logs = openFenceLogs(redis, { source, ...l2 });

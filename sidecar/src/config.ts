@@ -6,12 +6,15 @@ import {
   optional,
   parseListenAddress,
   readEnv,
+  redisTlsEnv,
+  redisTlsOf,
   redisUrl,
   resolveCommon,
   text,
   withDefault,
   type CommonConfig,
   type EnvOf,
+  type TlsIdentity,
 } from '@tidemark/runtime';
 
 const spec = {
@@ -21,6 +24,7 @@ const spec = {
     parse: redisUrl,
     secret: true,
   }),
+  ...redisTlsEnv,
   redisDeadlineMs: withDefault('TIDEMARK_REDIS_DEADLINE', '50ms', {
     description: 'longest that a read or a fill waits for Redis',
     parse: duration({ min: '1ms', max: '10s' }),
@@ -55,7 +59,7 @@ const spec = {
 
 type Own = Omit<EnvOf<typeof spec>, keyof typeof commonEnv>;
 
-export type Config = CommonConfig & Own;
+export type Config = CommonConfig & Own & { readonly redisTls: TlsIdentity | undefined };
 
 export const HELP = `Usage: node sidecar/src/main.ts [--config FILE] [--help]
 
@@ -79,7 +83,7 @@ export function readConfig(
   });
   if (values.help === true) return undefined;
   const settings = readEnv(spec, values.config === undefined ? env : { ...env, TIDEMARK_CONFIG: values.config });
-  return Object.freeze({ ...settings, ...resolveCommon(settings) });
+  return Object.freeze({ ...settings, ...resolveCommon(settings), redisTls: redisTlsOf(settings) });
 }
 
 function octalMode(found: string): number {

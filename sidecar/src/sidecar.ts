@@ -97,7 +97,7 @@ function createStore(
 ): { store: RedisStore; client: RedisClient } | undefined {
   const { redisUrl, redisDeadlineMs: deadlineMs, source, sourceConfig } = config;
   if (redisUrl === undefined) return undefined;
-  const client = createRedis(redisUrl, { deadlineMs, logger });
+  const client = createRedis(redisUrl, { deadlineMs, logger, tls: config.redisTls });
   const onLatency = (ms: number): void => metrics.observeL2Latency(ms);
   return { client, store: new RedisStore({ client, source, buckets: sourceConfig.l2.buckets, deadlineMs, onLatency }) };
 }

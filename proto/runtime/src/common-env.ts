@@ -4,6 +4,8 @@ import { loadConfigFile } from './config-file.ts';
 import { flag, hostPorts, oneOf, optional, required, text, withDefault, type EnvOf } from './env.ts';
 import type { KafkaOptions } from './kafka.ts';
 import { LOG_LEVELS, type LogLevel } from './logger.ts';
+import { SettingError } from './setting-error.ts';
+import { kafkaTlsEnv, kafkaTlsOf } from './tls-files.ts';
 
 /** What every process of Tidemark is told by its environment. */
 export const commonEnv = {
@@ -17,6 +19,7 @@ export const commonEnv = {
     parse: hostPorts,
   }),
   kafkaTls: withDefault('TIDEMARK_KAFKA_TLS', 'false', { description: 'whether to speak TLS to Kafka', parse: flag }),
+  ...kafkaTlsEnv,
   saslMechanism: optional('TIDEMARK_KAFKA_SASL_MECHANISM', {
     description: 'plain, scram-sha-256 or scram-sha-512',
     parse: oneOf('plain', 'scram-sha-256', 'scram-sha-512'),
@@ -46,11 +49,6 @@ export interface CommonConfig {
   readonly instance: string;
 }
 
-/** A setting that is well formed, but does not fit the others. */
-export class SettingError extends Error {
-  override name = 'SettingError';
-}
-
 /** Throws ConfigFileError or {@link SettingError}, each of which says what to mend. */
 export function resolveCommon(settings: EnvOf<typeof commonEnv>): CommonConfig {
   const document = loadConfigFile(settings.configFile);
@@ -62,12 +60,13 @@ export function resolveCommon(settings: EnvOf<typeof commonEnv>): CommonConfig {
     );
   }
   const sasl = saslOf(settings);
+  const tls = kafkaTlsOf(settings) ?? false;
   return {
     document,
     source,
     sourceConfig,
     topic: sourceConfig.topic,
-    kafka: { brokers: settings.brokers, tls: settings.kafkaTls, ...(sasl && { sasl }) },
+    kafka: { brokers: settings.brokers, tls, ...(sasl && { sasl }) },
     logLevel: settings.logLevel,
     instance: settings.instance ?? `${hostname()}-${process.pid}`,
   };

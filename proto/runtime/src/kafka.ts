@@ -1,12 +1,13 @@
 import { Kafka, logLevel, type LogEntry, type SASLOptions } from 'kafkajs';
 import { applyKafkaFixes } from './kafka-fixes.ts';
 import type { Logger } from './logger.ts';
+import type { TlsIdentity } from './tls-files.ts';
 
 export interface KafkaOptions {
   /** `host:port` of some brokers; the others are learned from them. */
   readonly brokers: readonly string[];
-  /** The system's certificate authorities and NODE_EXTRA_CA_CERTS decide whom to trust. */
-  readonly tls: boolean;
+  /** False for none. Without authorities of its own, the system's and NODE_EXTRA_CA_CERTS decide whom to trust. */
+  readonly tls: TlsIdentity | false;
   readonly sasl?: SASLOptions;
   readonly clientId: string;
   readonly logger: Logger;

@@ -3,6 +3,7 @@ import { Cluster, Redis, ReplyError, type RedisOptions } from 'ioredis';
 import { DeadlineError, Deadlines } from './deadline.ts';
 import type { Logger } from './logger.ts';
 import { parseRedisUrl, type RedisTarget } from './redis-url.ts';
+import type { TlsIdentity } from './tls-files.ts';
 
 /** Redis cannot be asked at the moment; nothing was sent. */
 export class RedisUnavailableError extends Error {
@@ -40,6 +41,8 @@ export interface RedisClientOptions {
   /** For every command of ours. */
   readonly deadlineMs: number;
   readonly logger: Logger;
+  /** For a URL of TLS; without authorities of its own, the system's and NODE_EXTRA_CA_CERTS decide whom to trust. */
+  readonly tls?: TlsIdentity | undefined;
   /** Commands without an answer at any time, so that a Redis that is silent cannot fill our memory. */
   readonly maxInFlight?: number;
   /** Told whenever {@link RedisClient.isUp} changes. */
@@ -54,7 +57,7 @@ const PROBE_EVERY_MS = 100;
 /** Connects in the background, for ever: a Redis that is away costs nothing but the rejected commands. Throws for a malformed URL. */
 export function createRedis(url: string, options: RedisClientOptions): RedisClient {
   const { deadlineMs, logger, maxInFlight = 10_000, onChange } = options;
-  const connection = connect(parseRedisUrl(url), deadlineMs);
+  const connection = connect(parseRedisUrl(url), options);
   const deadlines = new Deadlines('Redis', deadlineMs);
   let inFlight = 0;
   let missed = 0;
@@ -73,6 +76,7 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
   };
   // Without a listener an error would end the process. Every attempt fails alike, so the same message is told once.
   connection.on('error', (error: Error) => {
+    withoutArguments(error);
     if (error.message !== lastError) logger.warn({ err: error }, 'the connection to Redis failed');
     lastError = error.message;
   });
@@ -112,6 +116,7 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
         missed += 1;
         noteChange();
       }
+      withoutArguments(error);
       throw error;
     }
   };
@@ -136,10 +141,18 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
   };
 }
 
-function connect(target: RedisTarget, deadlineMs: number): Redis | Cluster {
+/** ioredis attaches the whole command to its errors; a log must neither have the password of AUTH nor what is cached. */
+function withoutArguments(error: unknown): void {
+  if (!(error instanceof Error)) return;
+  if ('command' in error) delete error.command;
+  // Of a cluster none of whose nodes could be asked.
+  if ('lastNodeError' in error) withoutArguments(error.lastNodeError);
+}
+
+function connect(target: RedisTarget, { deadlineMs, tls: identity = {} }: RedisClientOptions): Redis | Cluster {
   const retryStrategy = (attempt: number): number =>
     Math.min(50 * 2 ** Math.min(attempt, 6), 2000) * (0.5 + Math.random() / 2);
-  const tls = target.tls ? { tls: {} } : {};
+  const tls = target.tls ? { tls: identity } : {};
   const common = {
     ...(target.username === undefined ? {} : { username: target.username }),
     ...(target.password === undefined ? {} : { password: target.password }),
@@ -178,7 +191,7 @@ function connect(target: RedisTarget, deadlineMs: number): Redis | Cluster {
       db: target.db,
       sentinelRetryStrategy: retryStrategy,
       failoverDetector: true,
-      ...(target.tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
+      ...(target.tls ? { enableTLSForSentinelMode: true, sentinelTLS: identity } : {}),
     });
   }
   const node = target.nodes[0] as { host: string; port: number };
