@@ -16,8 +16,6 @@ export * from './redis.ts';
 export * from './server.ts';
 export * from './share-next.ts';
 export * from './setting-error.ts';
-export * from './setting-error.ts';
 export * from './shutdown.ts';
-export { certificateFile, keyFile, redisTlsEnv, redisTlsOf, type TlsIdentity } from './tls-files.ts';
 export { certificateFile, keyFile, redisTlsEnv, redisTlsOf, type TlsIdentity } from './tls-files.ts';
 export { openTopicLookup, type TopicBounds, type TopicLookup } from './topic-lookup.ts';
