@@ -7,6 +7,8 @@ import { RealApplier } from './redis-log/real-applier.ts';
 import { PAIRS } from './redis-log/source.ts';
 import { randomFrom } from './redis-log/random.ts';
 import { MUTANTS, SCRIPTS, type Scripts } from './redis-log/scripts.ts';
+import { TwinRedis } from './redis-log/twin.ts';
+import type { LogRedis } from './redis-log/log-redis.ts';
 import { World } from './redis-log/world.ts';
 
 // Histories are the same for the same seed. Those that find nothing wrong with the scripts find each of the mutants, so
@@ -44,29 +46,32 @@ async function play(world: World): Promise<History> {
 }
 
 /** Two appliers that do what they should not. */
-async function careless(scripts: Scripts, seed: number): Promise<History> {
-  await redis.flushdb();
+async function careless(scripts: Scripts, seed: number, on: LogRedis = redis): Promise<History> {
+  await on.flushdb();
   const random = randomFrom(seed);
-  const world = new World(redis, scripts, random);
+  const world = new World(on, scripts, random);
   for (const rules of [new Set(PAIRS), new Set(PAIRS.slice(0, 2))]) {
     const fresh = (prefix: string): string => world.fresh(prefix);
-    world.add(new CarelessApplier({ redis, scripts, source: world.source, random, rules, fresh }));
+    world.add(new CarelessApplier({ redis: on, scripts, source: world.source, random, rules, fresh }));
   }
   return play(world);
 }
 
 /** The applier of the product, and now and then a second one with other rules; both are disturbed in the middle of their work. */
-async function real(seed: number): Promise<History & { readonly applier: RealApplier; readonly calm: () => void }> {
-  await redis.flushdb();
+async function real(
+  seed: number,
+  on: LogRedis = redis,
+): Promise<History & { readonly applier: RealApplier; readonly calm: () => void }> {
+  await on.flushdb();
   const random = randomFrom(seed);
-  const world = new World(redis, SCRIPTS, random);
+  const world = new World(on, SCRIPTS, random);
   let isCalm = false;
   const before = async (): Promise<void> => {
     if (isCalm) return;
     if (random.below(30) === 0) await world.disturb();
     if (random.below(5) === 0) await world.fill();
   };
-  const options = { redis, source: world.source, random, before, freshName: () => world.fresh('n') };
+  const options = { redis: on, source: world.source, random, before, freshName: () => world.fresh('n') };
   const applier = new RealApplier({ ...options, l2: ['a', 'b', 'c'] });
   for (let i = 0; i < 4; i++) world.add(applier);
   world.add(new RealApplier({ ...options, l2: ['a', 'b'] }));
@@ -111,6 +116,17 @@ test('[I7] the applier comes through the same, and keeps up as soon as it is lef
   expect([...seen.begun].toSorted()).toEqual(['damaged', 'epoch', 'gap', 'lost', 'missing']);
   expect(seen.holes).toBeGreaterThan(0);
   expect(seen.taken).toBeGreaterThan(HISTORIES);
+}, 3_600_000);
+
+test('[I7] the model of Redis that the simulation uses answers as Redis does, and holds the same', async () => {
+  const twin = new TwinRedis(redis);
+  for (let seed = FIRST_SEED; seed < FIRST_SEED + HISTORIES / 3; seed++) {
+    await careless(SCRIPTS, seed, twin);
+    await twin.compareAll();
+    await real(seed, twin);
+    await twin.compareAll();
+  }
+  expect(twin.compared).toBeGreaterThan(HISTORIES * 100);
 }, 3_600_000);
 
 describe('[I7] the same histories find a script that would go on', () => {

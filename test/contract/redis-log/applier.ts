@@ -11,7 +11,7 @@ import {
   type LogReply,
   type ScriptCall,
 } from '@tidemark/proto/redis';
-import type { Redis } from 'ioredis';
+import type { LogRedis } from './log-redis.ts';
 import type { Random } from './random.ts';
 import type { Scripts } from './scripts.ts';
 import { fencesOf, nameOf, namespaceFence, type Batch, type Source } from './source.ts';
@@ -29,7 +29,7 @@ interface Part {
 }
 
 export interface CarelessOptions {
-  readonly redis: Redis;
+  readonly redis: LogRedis;
   readonly scripts: Scripts;
   readonly source: Source;
   readonly random: Random;

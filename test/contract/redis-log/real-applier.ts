@@ -1,6 +1,6 @@
 import type { LogReply } from '@tidemark/proto/redis';
 import type { RedisClient } from '@tidemark/runtime';
-import type { Redis } from 'ioredis';
+import type { LogRedis } from './log-redis.ts';
 import { openFenceLogs } from '../../../invalidator/src/adapters/redis-log.ts';
 import { RecordGrouper, type Group, type SourceRecord } from '../../../invalidator/src/core/applier-groups.ts';
 import { Applier } from '../../../invalidator/src/core/applier-loop.ts';
@@ -12,7 +12,7 @@ import type { WorldApplier } from './world.ts';
 const MAX_FENCES = 3;
 
 export interface RealApplierOptions {
-  readonly redis: Redis;
+  readonly redis: LogRedis;
   readonly source: Source;
   readonly random: Random;
   /** Namespaces that have an L2 in its configuration. */
@@ -101,7 +101,7 @@ export class RealApplier implements WorldApplier {
   }
 }
 
-function clientOn(redis: Redis): RedisClient {
+function clientOn(redis: LogRedis): RedisClient {
   return {
     isUp: true,
     command: (name, ...args) => redis.callBuffer(name, ...args),

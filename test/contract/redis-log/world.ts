@@ -1,6 +1,6 @@
 import { decodeEntry, encodeEntry, type Entry } from '@tidemark/proto';
 import { bucketKeys, fenceMember, parseHeader, parsePair, type LogHeader } from '@tidemark/proto/redis';
-import type { Redis } from 'ioredis';
+import type { LogRedis } from './log-redis.ts';
 import type { Random } from './random.ts';
 import type { Scripts } from './scripts.ts';
 import { nameOf, NAMES, PAIRS, Source, TAGS } from './source.ts';
@@ -24,7 +24,7 @@ type Act = () => Promise<string> | string;
  */
 export class World {
   readonly source: Source;
-  readonly #redis: Redis;
+  readonly #redis: LogRedis;
   readonly #scripts: Scripts;
   readonly #random: Random;
   readonly #appliers: WorldApplier[] = [];
@@ -35,7 +35,7 @@ export class World {
   /** Entries that a reader took, so that a test can see that there were any. */
   taken = 0;
 
-  constructor(redis: Redis, scripts: Scripts, random: Random) {
+  constructor(redis: LogRedis, scripts: Scripts, random: Random) {
     this.#redis = redis;
     this.#scripts = scripts;
     this.#random = random;
