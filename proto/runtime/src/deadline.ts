@@ -7,6 +7,20 @@ export class DeadlineError extends Error {
   }
 }
 
+/** What a deadline needs of a clock. */
+export interface DeadlineClock {
+  monotonicMs(): number;
+  after(delayMs: number, run: () => void): () => void;
+}
+
+const SYSTEM: DeadlineClock = {
+  monotonicMs: () => performance.now(),
+  after(delayMs, run) {
+    const timer = setTimeout(run, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
+
 interface Waiting {
   readonly dueAt: number;
   readonly expire: () => void;
@@ -20,26 +34,28 @@ interface Waiting {
 export class Deadlines {
   readonly #deadlineMs: number;
   readonly #what: string;
+  readonly #clock: DeadlineClock;
   #queue: Waiting[] = [];
   #head = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #isWaiting = false;
 
   /** @param what names the thing in the error */
-  constructor(what: string, deadlineMs: number) {
+  constructor(what: string, deadlineMs: number, clock: DeadlineClock = SYSTEM) {
     this.#what = what;
     this.#deadlineMs = deadlineMs;
+    this.#clock = clock;
   }
 
   /** Settles as the promise does, or rejects with {@link DeadlineError} when that takes too long. */
   race<T>(promise: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const waiting: Waiting = {
-        dueAt: performance.now() + this.#deadlineMs,
+        dueAt: this.#clock.monotonicMs() + this.#deadlineMs,
         expire: () => reject(new DeadlineError(this.#what, this.#deadlineMs)),
         settled: false,
       };
       this.#queue.push(waiting);
-      this.#timer ??= setTimeout(this.#expire, this.#deadlineMs);
+      if (!this.#isWaiting) this.#wake(this.#deadlineMs);
       promise.then(
         (value) => {
           waiting.settled = true;
@@ -55,7 +71,7 @@ export class Deadlines {
 
   readonly #expire = (): void => {
     // A timer may fire up to a millisecond before the clock says so.
-    const now = performance.now() + 1;
+    const now = this.#clock.monotonicMs() + 1;
     for (; this.#head < this.#queue.length; this.#head++) {
       const waiting = this.#queue[this.#head] as Waiting;
       if (waiting.settled) continue;
@@ -65,9 +81,14 @@ export class Deadlines {
     this.#queue = this.#queue.slice(this.#head);
     this.#head = 0;
     const oldest = this.#queue[0];
-    this.#timer =
-      oldest === undefined ? undefined : setTimeout(this.#expire, Math.max(1, oldest.dueAt - performance.now()));
+    this.#isWaiting = false;
+    if (oldest !== undefined) this.#wake(Math.max(1, oldest.dueAt - this.#clock.monotonicMs()));
   };
+
+  #wake(afterMs: number): void {
+    this.#isWaiting = true;
+    this.#clock.after(afterMs, this.#expire);
+  }
 }
 
 /** One promise with one deadline, for what happens seldom or with deadlines that differ. */

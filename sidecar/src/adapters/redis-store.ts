@@ -10,7 +10,7 @@ import {
   type LogHeader,
 } from '@tidemark/proto/redis';
 import { DeadlineError, Deadlines, redisScript, RedisUnavailableError, type RedisClient } from '@tidemark/runtime';
-import type { L2Failure, L2FillResult, L2Found, L2Store } from '../core/ports.ts';
+import type { Clock, L2Failure, L2FillResult, L2Found, L2Store } from '../core/ports.ts';
 
 const fillScript = redisScript(FILL_SCRIPT);
 const taggedScript = redisScript(GET_TAGGED_SCRIPT);
@@ -36,6 +36,8 @@ export interface RedisStoreOptions {
   readonly buckets: number;
   /** For each call as a whole, however many commands it takes. */
   readonly deadlineMs: number;
+  /** Measures the deadline; the system's unless told. */
+  readonly clock?: Clock;
   /** Told the duration of each command that was answered, in milliseconds. */
   readonly onLatency: (ms: number) => void;
 }
@@ -53,7 +55,7 @@ export class RedisStore implements L2Store {
     this.#client = options.client;
     this.#source = options.source;
     this.#onLatency = options.onLatency;
-    this.#deadlines = new Deadlines('Redis', options.deadlineMs);
+    this.#deadlines = new Deadlines('Redis', options.deadlineMs, options.clock);
     this.#buckets = Array.from({ length: options.buckets }, (_, i) => ({
       keys: bucketKeys(options.source, i),
       generation: undefined,
