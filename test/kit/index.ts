@@ -1,3 +1,4 @@
+export { type Authority, type CertificateFiles, makeAuthority } from './certificates.ts';
 export { KitError, type Progress, silent, toStderr } from './error.ts';
 export { onParentGone } from './guard.ts';
 export { type KafkaOptions, type KafkaServer, startKafka } from './kafka.ts';

@@ -1,10 +1,19 @@
+import { readFileSync } from 'node:fs';
 import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { CertificateFiles } from './certificates.ts';
 import { dockerWorks, newContainer, pullImage } from './docker.ts';
 import { KitError, type Progress, silent } from './error.ts';
 import type { ProcessEvent, ProcessHandle } from './handle.ts';
 import { installKafka, kafkaObstacle, launchBroker } from './kafka-install.ts';
-import { imageEnvironment, kafkaVersion, properties, type ProxyListener } from './kafka-settings.ts';
+import {
+  imageEnvironment,
+  kafkaVersion,
+  properties,
+  type ProxyListener,
+  type SecureListener,
+} from './kafka-settings.ts';
+import { addScramUsers } from './kafka-users.ts';
 import { type Program, startServer } from './managed.ts';
 import { freePort } from './ports.ts';
 import { scratchFolder } from './scratch.ts';
@@ -18,6 +27,8 @@ export interface KafkaOptions {
    * the proxy. So the connections of one client can be cut, and the client never finds a way around.
    */
   readonly proxies?: readonly number[];
+  /** One more listener, that speaks TLS and lets these users in (name to password) with PLAIN and SCRAM. */
+  readonly secure?: { readonly tls: CertificateFiles; readonly users: Readonly<Record<string, string>> };
   /** Starts it again when it dies (default false). */
   readonly supervise?: boolean;
   readonly progress?: Progress;
@@ -29,11 +40,14 @@ export interface KafkaServer extends ProcessHandle {
   readonly port: number;
   /** Where each of `proxies` must lead to. */
   readonly behindProxies: readonly number[];
+  /** Where `secure` listens; empty without it. */
+  readonly secureBrokers: readonly string[];
 }
 
 /** What its addresses are: they change while it looks for free ones. */
 interface Broker extends Program {
   readonly behindProxies: () => readonly number[];
+  readonly secure: () => SecureListener | undefined;
 }
 
 /** Starts a Kafka of its own (one node, both roles) on free ports of the loopback interface. Topics are not made by themselves. */
@@ -48,7 +62,14 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
     onEvent: options.onEvent,
   });
   const port = program.port();
-  return Object.assign(server, { brokers: [`127.0.0.1:${port}`], port, behindProxies: program.behindProxies() });
+  const secure = program.secure();
+  if (secure !== undefined) await addScramUsers(port, secure.users);
+  return Object.assign(server, {
+    brokers: [`127.0.0.1:${port}`],
+    port,
+    behindProxies: program.behindProxies(),
+    secureBrokers: secure === undefined ? [] : [`127.0.0.1:${secure.port}`],
+  });
 }
 
 function choose(options: KafkaOptions): Promise<Broker> {
@@ -67,7 +88,14 @@ async function listenersFor(proxies: readonly number[]): Promise<ProxyListener[]
   return listeners;
 }
 
-async function processProgram({ settings: more, proxies = [], progress = silent }: KafkaOptions): Promise<Broker> {
+async function secureListener(wanted: KafkaOptions['secure']): Promise<SecureListener | undefined> {
+  if (wanted === undefined) return undefined;
+  const [cert, key] = [wanted.tls.certFile, wanted.tls.keyFile].map((file) => readFileSync(file, 'utf8'));
+  return { port: await freePort(), cert: cert as string, key: key as string, users: wanted.users };
+}
+
+async function processProgram(options: KafkaOptions): Promise<Broker> {
+  const { settings: more, proxies = [], progress = silent } = options;
   const { jvm, template } = await installKafka(progress);
   const scratch = scratchFolder('kafka');
   const folder = scratch.path;
@@ -76,39 +104,47 @@ async function processProgram({ settings: more, proxies = [], progress = silent 
   await cp(template, data, { recursive: true });
   let port = 0;
   let listeners: readonly ProxyListener[] = [];
+  let secure: SecureListener | undefined;
   const choosePorts = async (): Promise<void> => {
     port = await freePort();
     listeners = await listenersFor(proxies);
-    await writeFile(config, properties({ data, port, controllerPort: await freePort(), listeners, more }));
+    secure = await secureListener(options.secure);
+    await writeFile(config, properties({ data, port, controllerPort: await freePort(), listeners, secure, more }));
   };
   await choosePorts();
   return {
     port: () => port,
     behindProxies: () => listeners.map((listener) => listener.port),
+    secure: () => secure,
     choosePorts,
     launch: (log) => launchBroker({ jvm, config, folder, log }),
     remove: () => scratch.remove(),
   };
 }
 
-async function containerProgram({ settings: more, proxies = [], progress = silent }: KafkaOptions): Promise<Broker> {
+async function containerProgram(options: KafkaOptions): Promise<Broker> {
+  const { settings: more, proxies = [], progress = silent } = options;
   const image = `apache/kafka:${kafkaVersion}`;
   await pullImage(image, progress);
   const container = newContainer('kafka');
   let port = await freePort();
   let listeners = await listenersFor(proxies);
+  let secure = await secureListener(options.secure);
   const behindProxies = (): number[] => listeners.map((listener) => listener.port);
   return {
     port: () => port,
     behindProxies,
+    secure: () => secure,
     choosePorts: async () => {
       port = await freePort();
       listeners = await listenersFor(proxies);
+      secure = await secureListener(options.secure);
     },
     launch: (log) => {
       const watch = watchLines((line) => (line.includes('Kafka Server started') ? true : undefined));
-      const env = imageEnvironment({ port, controllerPort: port - 1, host: '0.0.0.0', listeners, more });
-      const run = { image, port, morePorts: behindProxies(), env, args: [] };
+      const env = imageEnvironment({ port, controllerPort: port - 1, host: '0.0.0.0', listeners, secure, more });
+      const morePorts = [...behindProxies(), ...(secure === undefined ? [] : [secure.port])];
+      const run = { image, port, morePorts, env, args: [] };
       const child = container.launch(run, { log, onLine: watch.take });
       return { child, ready: watch.found.then(() => undefined) };
     },

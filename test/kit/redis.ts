@@ -1,5 +1,6 @@
 import { cp, mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import type { CertificateFiles } from './certificates.ts';
 import { startChild } from './child.ts';
 import { dockerWorks, newContainer, pullImage } from './docker.ts';
 import { KitError, type Progress, silent } from './error.ts';
@@ -13,6 +14,8 @@ import { watchLines } from './watch.ts';
 export interface RedisOptions {
   /** Settings as in redis.conf; they win over the kit's own. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Speaks TLS with this certificate, and nothing else. */
+  readonly tls?: CertificateFiles;
   /** Starts it again when it dies (default false). */
   readonly supervise?: boolean;
   readonly progress?: Progress;
@@ -57,7 +60,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
     onEvent: options.onEvent,
   });
   return Object.assign(server, {
-    url: `redis://127.0.0.1:${program.port()}`,
+    url: `${options.tls === undefined ? 'redis' : 'rediss'}://127.0.0.1:${program.port()}`,
     port: program.port(),
     snapshot: async () => {
       const copy = scratchFolder('redis-snapshot');
@@ -96,17 +99,16 @@ async function choose(options: RedisOptions): Promise<{ program: Program; dataFo
     const watch = watchLines((line) => (/ready to accept connections/i.test(line) ? true : undefined));
     const { take: onLine } = watch;
     const args = (own: Record<string, string>): string[] =>
-      Object.entries({ ...defaults, port: `${port}`, ...own, ...options.settings }).flatMap(([name, value]) => [
-        `--${name}`,
-        value,
-      ]);
+      Object.entries({ ...defaults, ...listening(port, options.tls), ...own, ...options.settings }).flatMap(
+        ([name, value]) => [`--${name}`, value],
+      );
     const child =
       command === undefined
         ? container.launch(
             {
               image,
               port,
-              mounts: { [dataFolder]: '/data' },
+              mounts: { [dataFolder]: '/data', ...mountOf(options.tls) },
               user: `${process.getuid?.() ?? 0}:${process.getgid?.() ?? 0}`,
               args: ['redis-server', ...args({ 'protected-mode': 'no' })],
             },
@@ -135,4 +137,17 @@ async function choose(options: RedisOptions): Promise<{ program: Program; dataFo
     },
   };
   return { program, dataFolder };
+}
+
+function listening(port: number, tls: CertificateFiles | undefined): Record<string, string> {
+  if (tls === undefined) return { port: `${port}` };
+  const { certFile, keyFile } = tls;
+  // Clients need no certificate; a password is what lets them in.
+  const files = { 'tls-cert-file': certFile, 'tls-key-file': keyFile, 'tls-auth-clients': 'no' };
+  return { port: '0', 'tls-port': `${port}`, ...files };
+}
+
+/** In a container the files have the same paths. */
+function mountOf(tls: CertificateFiles | undefined): Record<string, string> {
+  return tls === undefined ? {} : { [dirname(tls.certFile)]: dirname(tls.certFile) };
 }
