@@ -30,7 +30,7 @@ beforeAll(async () => {
   await stream.start();
   stream.beat();
   const address = `127.0.0.1:${await freePort()}`;
-  const second = tidemarkProcess({
+  const second = await tidemarkProcess({
     role: 'applier',
     name: 'applier-2',
     supervise: false,

@@ -7,6 +7,7 @@ import { type Place, type StackConfig, makePlace } from './place.ts';
 import { freePort } from './ports.ts';
 import { scratchFolder } from './scratch.ts';
 import { type Servers, type ServersOptions, startServers } from './servers.ts';
+import { programOf } from './programs.ts';
 import { type Role, tidemarkProcess } from './tidemark.ts';
 
 export type Environment = Readonly<Record<string, string>>;
@@ -131,11 +132,11 @@ export async function createStack(servers: Servers, options: StackOptions): Prom
 
     const addresses = { invalidator: await freeAddress(), applier: await freeAddress() };
     const envs = environments(place, options, { brokers: servers.kafka.brokers, ...addresses });
-    const service = <T extends { url: string }>(
+    const service = async <T extends { url: string }>(
       spec: { role: Role; name: string; env: Environment },
       address: T,
-    ): ServiceHandle & T => {
-      const handle = Object.assign(tidemarkProcess({ ...spec, supervise, onEvent }), address);
+    ): Promise<ServiceHandle & T> => {
+      const handle = Object.assign(await tidemarkProcess({ ...spec, supervise, onEvent }), address);
       if (onLine !== undefined) handle.log.subscribe((line) => onLine(spec.name, line));
       processes.push(handle);
       return handle;
@@ -145,7 +146,7 @@ export async function createStack(servers: Servers, options: StackOptions): Prom
       const name = `sidecar-${sidecars.length}`;
       const [listen, admin, socket] = [await freeAddress(), await freeAddress(), join(scratch.path, `${name}.sock`)];
       const bind = { TIDEMARK_LISTEN: listen, TIDEMARK_ADMIN_LISTEN: admin, TIDEMARK_SOCKET: socket };
-      const sidecar = service(
+      const sidecar = await service(
         { role: 'sidecar', name, env: { ...envs.sidecar, ...bind, ...env } },
         { url: `http://${listen}`, admin: `http://${admin}`, socket },
       );
@@ -153,11 +154,11 @@ export async function createStack(servers: Servers, options: StackOptions): Prom
       return sidecar;
     };
 
-    const invalidator = service(
+    const invalidator = await service(
       { role: 'invalidator', name: 'invalidator', env: envs.invalidator },
       { url: `http://${addresses.invalidator}` },
     );
-    const applier = service(
+    const applier = await service(
       { role: 'applier', name: 'applier', env: envs.applier },
       { url: `http://${addresses.applier}` },
     );
@@ -204,6 +205,8 @@ async function runSql(url: string, sql: string): Promise<void> {
 /** Starts servers and our processes over them; `stop` ends both. For tests that end servers, the demo and `npm run stack`. */
 export async function startStack(options: StackOptions & { readonly servers?: ServersOptions }): Promise<Stack> {
   const { onEvent, supervise = true } = options;
+  // Bundled while the servers start; a failure is told by the first that needs the program.
+  void Promise.allSettled([programOf('sidecar'), programOf('invalidator')]);
   const servers = await startServers({ supervise, ...(onEvent && { onEvent }), ...options.servers });
   try {
     const stack = await createStack(servers, options);

@@ -1,16 +1,18 @@
-import { fileURLToPath } from 'node:url';
 import { startChild } from './child.ts';
 import type { ProcessEvent } from './handle.ts';
 import { ManagedProcess } from './managed.ts';
+import { programOf } from './programs.ts';
 import { watchLines } from './watch.ts';
 
 /** The programs of this project. */
 export type Role = 'invalidator' | 'applier' | 'sidecar';
 
-const programs: Readonly<Record<Role, { readonly script: string; readonly args: readonly string[] }>> = {
-  invalidator: { script: 'invalidator/src/main.ts', args: ['run'] },
-  applier: { script: 'invalidator/src/main.ts', args: ['apply'] },
-  sidecar: { script: 'sidecar/src/main.ts', args: [] },
+const services: Readonly<
+  Record<Role, { readonly service: 'sidecar' | 'invalidator'; readonly args: readonly string[] }>
+> = {
+  invalidator: { service: 'invalidator', args: ['run'] },
+  applier: { service: 'invalidator', args: ['apply'] },
+  sidecar: { service: 'sidecar', args: [] },
 };
 
 export interface TidemarkOptions {
@@ -36,9 +38,9 @@ function saysReady(line: string): true | undefined {
 const passedOn = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'NODE_V8_COVERAGE', 'NODE_EXTRA_CA_CERTS'];
 
 /** Prepares a process of ours; `start` starts it. It is ready when it has logged `ready`. */
-export function tidemarkProcess(options: TidemarkOptions): ManagedProcess {
-  const program = programs[options.role];
-  const script = fileURLToPath(new URL(`../../${program.script}`, import.meta.url));
+export async function tidemarkProcess(options: TidemarkOptions): Promise<ManagedProcess> {
+  const { service, args } = services[options.role];
+  const program = await programOf(service);
   const inherited = Object.fromEntries(passedOn.map((name) => [name, process.env[name]]));
   return new ManagedProcess({
     name: options.name,
@@ -54,8 +56,8 @@ export function tidemarkProcess(options: TidemarkOptions): ManagedProcess {
       const watch = watchLines(saysReady);
       const child = startChild({
         command: process.execPath,
-        args: ['--disable-warning=ExperimentalWarning', script, ...program.args],
-        env: { ...inherited, TIDEMARK_INSTANCE: options.name, ...options.env },
+        args: [...program.args, ...args],
+        env: { ...inherited, ...program.env, TIDEMARK_INSTANCE: options.name, ...options.env },
         orphanSignal: 'SIGKILL',
         log,
         onLine: watch.take,

@@ -1,5 +1,7 @@
-import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
+import errors from 'kafkajs/src/errors.js';
+import Connection from 'kafkajs/src/network/connection.js';
+import Queue from 'kafkajs/src/network/requestQueue/index.js';
 
 /*
  * kafkajs 2.2.4 as it must be for a process that may never silently stop hearing its stream. Each fix names what was seen;
@@ -82,7 +84,6 @@ interface State {
   connecting?: { readonly promise: Promise<true>; readonly reject: (error: Error) => void } | undefined;
 }
 
-const require = createRequire(import.meta.url);
 const states = new WeakMap<KafkaConnection, State>();
 let isApplied = false;
 
@@ -90,10 +91,8 @@ let isApplied = false;
 export function applyKafkaFixes(): void {
   if (isApplied) return;
   isApplied = true;
-  fixRequestQueue(
-    (require('kafkajs/src/network/requestQueue') as { prototype: RequestQueue & Record<string, unknown> }).prototype,
-  );
-  fixConnection((require('kafkajs/src/network/connection') as { prototype: KafkaConnection }).prototype);
+  fixRequestQueue(Queue.prototype as RequestQueue & Record<string, unknown>);
+  fixConnection(Connection.prototype as KafkaConnection);
 }
 
 /** Ends a connection at once and for good: its requests reject, its socket is destroyed, and it never connects again. */
@@ -229,11 +228,6 @@ function stateOf(connection: KafkaConnection): State {
   if (state === undefined) states.set(connection, (state = {}));
   return state;
 }
-
-const errors = require('kafkajs/src/errors') as Record<
-  'KafkaJSConnectionError' | 'KafkaJSError',
-  new (message: string, options?: { broker: string }) => Error
->;
 
 function connectionError(connection: KafkaConnection, message: string): Error {
   return new errors.KafkaJSConnectionError(message, { broker: `${connection.host}:${connection.port}` });

@@ -5,12 +5,11 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { parseConfig, rulesOfSource } from '@tidemark/proto';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { scratchFolder, startKafka } from '../../kit/index.ts';
 import { withKafkaAdmin } from '../../kit/names.ts';
+import { programOf } from '../../kit/programs.ts';
 import { Stream } from '../../integration/support/stream.ts';
 
-const script = fileURLToPath(new URL('../../../sidecar/src/main.ts', import.meta.url));
 const document = {
   sources: { main: { topic: 'bench' } },
   namespaces: { user: { source: 'main', invalidate: [{ table: 'public.users', keys: ['{id}'] }] } },
@@ -39,18 +38,19 @@ export async function startBenchSidecar(): Promise<BenchSidecar> {
   const stream = new Stream({ brokers: kafka.brokers, topic: 'bench', covers });
   await stream.start();
   stream.beat(1000);
+  const program = await programOf('sidecar');
   const child = spawn(
     process.execPath,
     [
       ...(process.env['BENCH_FLAGS'] ?? '').split(' ').filter((flag) => flag !== ''),
-      '--disable-warning=ExperimentalWarning',
-      script,
+      ...program.args,
       '--config',
       config,
     ],
     {
       env: {
         ...process.env,
+        ...program.env,
         TIDEMARK_KAFKA_BROKERS: kafka.brokers.join(','),
         TIDEMARK_LISTEN: '127.0.0.1:0',
         TIDEMARK_ADMIN_LISTEN: '127.0.0.1:0',

@@ -1,9 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-
-const script = fileURLToPath(new URL('../../../sidecar/src/main.ts', import.meta.url));
+import { programOf } from '../../kit/programs.ts';
 
 export interface BareSidecar {
   readonly child: ChildProcess;
@@ -26,8 +24,9 @@ export async function startBareSidecar(
   env: Readonly<Record<string, string>>,
   args: readonly string[] = [],
 ): Promise<BareSidecar> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script, ...args], {
-    env: { PATH: process.env['PATH'], ...env },
+  const program = await programOf('sidecar');
+  const child = spawn(process.execPath, [...program.args, ...args], {
+    env: { PATH: process.env['PATH'], ...program.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const lines: string[] = [];

@@ -8,7 +8,7 @@ export async function anotherInvalidator(
   options: { readonly name: string; readonly env?: Readonly<Record<string, string>> },
 ): Promise<ProcessHandle & { readonly url: string }> {
   const address = `127.0.0.1:${await freePort()}`;
-  const handle = tidemarkProcess({
+  const handle = await tidemarkProcess({
     role: 'invalidator',
     name: options.name,
     supervise: false,
