@@ -31,8 +31,10 @@ const SECRETS = {
   late: 'late-s3cret',
   wrong: 'wr0ng',
 };
-/** What the sidecar and the applier need of Redis, and nothing else. */
-const RIGHTS = ['~tidemark1:*', '+@read', '+@write', '+@scripting', '+@connection', '-@dangerous', '+info'];
+/** What SECURITY.md says that the sidecar and the applier need of Redis. */
+const RIGHTS = /ACL SETUSER tidemark on >PASSWORD (.*)/.exec(
+  readFileSync(new URL('../../SECURITY.md', import.meta.url), 'utf8'),
+)?.[1];
 const logger = createLogger({ service: 'test', instance: 'tls', level: 'silent' });
 const onlyIfCached = { 'cache-control': 'only-if-cached' };
 
@@ -62,7 +64,7 @@ beforeAll(async () => {
   kafka = owned(await startKafka({ secure: { tls: server, users: { tidemark: SECRETS.kafka } } }));
   redis = owned(await startRedis({ tls: server, settings: { requirepass: SECRETS.redis } }));
   const admin = await connected(redisUrl('default', SECRETS.redis), trusting(authority));
-  await admin.command('ACL', 'SETUSER', 'tidemark', 'on', `>${SECRETS.acl}`, ...RIGHTS);
+  await admin.command('ACL', 'SETUSER', 'tidemark', 'on', `>${SECRETS.acl}`, ...(RIGHTS ?? '').split(' '));
 }, 120_000);
 
 afterAll(async () => {
