@@ -24,7 +24,7 @@ export interface BenchSidecar {
 }
 
 /** A sidecar that follows a real Kafka, alone with it. */
-export async function startBenchSidecar(): Promise<BenchSidecar> {
+export async function startBenchSidecar(env: Readonly<Record<string, string>> = {}): Promise<BenchSidecar> {
   const scratch = scratchFolder('bench');
   const config = join(scratch.path, 'tidemark.yaml');
   writeFileSync(config, JSON.stringify(document));
@@ -54,6 +54,7 @@ export async function startBenchSidecar(): Promise<BenchSidecar> {
         TIDEMARK_KAFKA_BROKERS: kafka.brokers.join(','),
         TIDEMARK_LISTEN: '127.0.0.1:0',
         TIDEMARK_ADMIN_LISTEN: '127.0.0.1:0',
+        ...env,
       },
       stdio: ['ignore', 'pipe', 'inherit'],
     },
