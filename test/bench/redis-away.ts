@@ -47,11 +47,15 @@ const misses = (): Load =>
     onStatus: expectStatus(404),
   });
 
-const kill = (): void => {
+const kill = async (): Promise<void> => {
   redis.hold();
-  redis.kill('SIGKILL');
+  await redis.kill('SIGKILL');
 };
-const conditions: readonly { readonly name: string; begin(): void | Promise<void>; end(): void | Promise<void> }[] = [
+const conditions: readonly {
+  readonly name: string;
+  begin: () => void | Promise<void>;
+  end: () => void | Promise<void>;
+}[] = [
   { name: 'there', begin: () => undefined, end: () => undefined },
   { name: 'silent', begin: () => redis.pause(), end: () => redis.resume() },
   { name: 'gone', begin: kill, end: () => redis.release() },
