@@ -3,6 +3,7 @@ import { Client, type ClientBase, type ClientConfig } from 'pg';
 import { OperatorError } from '../core/errors.ts';
 import type { WalSender } from '../core/liveness.ts';
 import type { RelationFacts } from '../core/relations.ts';
+import { expectServer, SERVER_MARK, type MarkRow } from '../core/server-mark.ts';
 
 /** What has to be known of the server before anything else. */
 export interface ServerFacts {
@@ -10,6 +11,8 @@ export interface ServerFacts {
   readonly version: number;
   readonly role: string;
   readonly database: string;
+  /** It is a standby, or still recovers: it may become a primary at any time. */
+  readonly inRecovery: boolean;
 }
 
 /** Opens a connection; `onFailure` is called at most once, when it is lost. Rejects with the server's error. */
@@ -31,22 +34,25 @@ export async function openSession(options: {
 
 /** Checks that this server can be followed at all. Throws {@link OperatorError} with what mends it. */
 export async function checkServer(client: ClientBase): Promise<ServerFacts> {
-  const { rows } = await client.query<ServerFacts & { wal_level: string; in_recovery: boolean }>(`
+  const { rows } = await client.query<ServerFacts & { wal_level: string }>(`
     select current_setting('server_version_num')::int as version, current_setting('wal_level') as wal_level,
-           pg_is_in_recovery() as in_recovery, current_user as role, current_database() as database`);
+           pg_is_in_recovery() as "inRecovery", current_user as role, current_database() as database`);
   const [facts] = rows;
   if (facts === undefined) throw new Error('the server answered nothing');
-  const { version, role, database } = facts;
+  const { version, role, database, inRecovery } = facts;
   if (version < 140_000)
     throw new OperatorError(`Postgres ${Math.floor(version / 10_000)} is too old, expected 14 or newer`);
-  // A standby may be promoted at any time, so this is worth waiting for.
-  if (facts.in_recovery) throw new Error('the server is a standby, expected the primary');
   if (facts.wal_level !== 'logical') {
     throw new OperatorError(`found wal_level = ${facts.wal_level}, expected logical (takes a restart of the server)`, [
       "ALTER SYSTEM SET wal_level = 'logical';",
     ]);
   }
-  return { version, role, database };
+  return { version, role, database, inRecovery };
+}
+
+/** Rejects unless the connection leads to the server with this mark. */
+export async function checkMark(client: ClientBase, mark: string): Promise<void> {
+  expectServer((await client.query<MarkRow>(SERVER_MARK)).rows, mark);
 }
 
 /** Takes the lock that keeps a second invalidator of the same slot waiting; it ends with the connection. */

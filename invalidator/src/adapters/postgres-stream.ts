@@ -2,6 +2,7 @@ import { formatLsn, parseLsn, type Lsn } from '@tidemark/proto';
 import type { Client, ClientConfig, Connection } from 'pg';
 import { LogicalReplicationService } from 'pg-logical-replication';
 import type { ChangeStream, StreamHandlers } from '../core/ports.ts';
+import { expectServer, SERVER_MARK, type MarkRow } from '../core/server-mark.ts';
 
 /** What the library hands to its plugin but does not declare. */
 type ReplicationClient = Client & { readonly connection: Connection; readonly processID: number };
@@ -29,9 +30,11 @@ export async function openChangeStream(options: {
   readonly connection: ClientConfig;
   readonly slot: string;
   readonly publication: string;
+  /** The server that it must come from. */
+  readonly mark: string;
   readonly handlers: StreamHandlers;
 }): Promise<ChangeStream> {
-  const { slot, publication, handlers } = options;
+  const { slot, publication, mark, handlers } = options;
   const service = new LogicalReplicationService(
     { ...options.connection, keepAlive: true },
     { acknowledge: { auto: false, timeoutSeconds: 0 } },
@@ -57,6 +60,7 @@ export async function openChangeStream(options: {
     options: {},
     async start(replicationClient: Client): Promise<unknown> {
       client = replicationClient as ReplicationClient;
+      expectServer((await client.query<MarkRow>(SERVER_MARK)).rows, mark);
       await client.query(TEXT_FORMS);
       const names = publication.replaceAll('"', '""').replaceAll("'", "''");
       return client.query(

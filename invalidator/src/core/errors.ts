@@ -1,3 +1,12 @@
+/** The server is a standby: there is nothing to follow until it is promoted, or the address leads to another one. */
+export class StandbyError extends Error {
+  override name = 'StandbyError';
+
+  constructor() {
+    super('the server is a standby: waiting until it is promoted, or the address leads to the primary');
+  }
+}
+
 /** What a person has to mend before the invalidator can work; trying again alone does not help. */
 export class OperatorError extends Error {
   override name = 'OperatorError';

@@ -1,4 +1,5 @@
 import type { Lsn } from '@tidemark/proto';
+import type { TimelineHistory } from './timeline.ts';
 
 /** The newest record of the topic, as far as a start needs it. */
 export interface LastRecord {
@@ -21,7 +22,12 @@ export interface ServerIdentity {
 export type SlotFacts =
   | { readonly state: 'missing' }
   /** It can deliver everything above `confirmed`. */
-  | { readonly state: 'usable'; readonly confirmed: Lsn }
+  | {
+      readonly state: 'usable';
+      readonly confirmed: Lsn;
+      /** It is the server's own copy of the slot of the primary before it (failover and synced, not temporary). */
+      readonly synced?: boolean;
+    }
   /** It cannot deliver any more; `why` in words for the log. */
   | { readonly state: 'lost'; readonly why: string };
 
@@ -30,55 +36,98 @@ export type EpochReason =
   | 'empty-topic'
   | 'unreadable-topic'
   | 'other-server'
-  | 'other-timeline'
+  /** The server is on another timeline, and does not say which ones that descends from. */
+  | 'unknown-history'
+  /** The timeline of the newest record is none of the server's ancestors: an old primary, or another branch. */
+  | 'other-history'
+  /** A promotion lost commits that had been announced. */
+  | 'commits-lost'
   | 'server-went-back'
   | 'slot-missing'
   | 'slot-lost'
+  /** A promoted server has a slot that nobody kept in step with the primary's. */
+  | 'slot-not-synced'
   | 'slot-ahead';
 
+/** What a person wants to know of each reason. */
+export const EPOCH_REASONS: Readonly<Record<EpochReason, string>> = {
+  'empty-topic': 'the topic holds no record',
+  'unreadable-topic': 'the newest record of the topic cannot be read',
+  'other-server': 'this is another database system than the one that was followed',
+  'unknown-history': 'the server is on another timeline, and its history file does not say since where',
+  'other-history': "the server's history does not hold the timeline of the newest record",
+  'commits-lost': 'a promotion lost commits that had been announced',
+  'server-went-back': 'the server has less WAL than was announced',
+  'slot-missing': 'the slot is not there',
+  'slot-lost': 'the slot cannot deliver any more',
+  'slot-not-synced': 'the promoted server has a slot that was not synced from the primary before it',
+  'slot-ahead': 'the slot was confirmed beyond what was announced',
+};
+
 export type StartDecision =
-  | { readonly kind: 'continue'; readonly epoch: number; readonly from: Lsn; readonly visible: Lsn }
+  | {
+      readonly kind: 'continue';
+      readonly epoch: number;
+      readonly from: Lsn;
+      readonly visible: Lsn;
+      /** Where the timeline of the newest record ended, if the server is on a later one. */
+      readonly switchedAt: Lsn | undefined;
+    }
   | { readonly kind: 'new-epoch'; readonly epoch: number; readonly reason: EpochReason };
 
 /**
  * Whether the stream that the topic holds can be continued from the slot without a hole (SPEC I2). It can
- * iff the server is the one that was read, still has all WAL that was announced, and its slot delivers everything after
- * the newest record.
+ * iff the server has all WAL that was announced in its history, and its slot delivers everything after the newest record.
+ *
+ * After a promotion that is so iff the record's timeline was left at or after the record's end: what was announced then
+ * belongs to the new timeline too. Else commits that were announced have vanished, and their positions are used again.
  *
  * The slot is confirmed only up to what is visible, so whatever lies in (visible, to] of the newest record is delivered
  * again: its changes are skipped, its transactions checked.
  *
  * @param last undefined for an empty topic, 'unreadable' when its newest record is none of ours
+ * @param history whom the server's timeline descends from; unknown where it is left out
  * @param nowMs makes the number of a new epoch larger than every earlier one, also after the topic was emptied
  */
 export function decideStart(options: {
   last: LastRecord | 'unreadable' | undefined;
   server: ServerIdentity;
   slot: SlotFacts;
+  history?: TimelineHistory;
   nowMs: number;
 }): StartDecision {
-  const { last, server, slot, nowMs } = options;
-  const reason = reasonForNewEpoch(last, server, slot);
-  if (reason !== undefined || last === undefined || last === 'unreadable') {
+  const { last, nowMs } = options;
+  const verdict = judge(options);
+  if (typeof verdict === 'string') {
     const previous = typeof last === 'object' ? last.epoch : 0;
-    return { kind: 'new-epoch', epoch: Math.max(previous + 1, nowMs), reason: reason ?? 'empty-topic' };
+    return { kind: 'new-epoch', epoch: Math.max(previous + 1, nowMs), reason: verdict };
   }
+  const { epoch, to, visible, confirmed, switchedAt } = verdict;
   // A confirmed position was visible when it was confirmed, even where no record came to say so any more.
-  const confirmed = slot.state === 'usable' ? slot.confirmed : 0;
-  return { kind: 'continue', epoch: last.epoch, from: last.to, visible: Math.max(last.visible, confirmed) };
+  return { kind: 'continue', epoch, from: to, visible: Math.max(visible, confirmed), switchedAt };
 }
 
-function reasonForNewEpoch(
-  last: LastRecord | 'unreadable' | undefined,
-  server: ServerIdentity,
-  slot: SlotFacts,
-): EpochReason | undefined {
+type Continuation = LastRecord & { readonly confirmed: Lsn; readonly switchedAt: Lsn | undefined };
+
+function judge({ last, server, slot, history }: Parameters<typeof decideStart>[0]): EpochReason | Continuation {
   if (last === undefined) return 'empty-topic';
   if (last === 'unreadable') return 'unreadable-topic';
   if (last.systemId !== server.systemId) return 'other-server';
-  if (last.timeline !== server.timeline) return 'other-timeline';
+  const switchedAt = last.timeline === server.timeline ? undefined : switchOf(last, history);
+  if (typeof switchedAt === 'string') return switchedAt;
   if (last.to > server.insertLsn) return 'server-went-back';
   if (slot.state === 'missing') return 'slot-missing';
   if (slot.state === 'lost') return 'slot-lost';
-  return slot.confirmed > last.to ? 'slot-ahead' : undefined;
+  if (slot.confirmed > last.to) return 'slot-ahead';
+  // A slot that somebody copied by other means may have lost catalog rows that decoding needs.
+  if (switchedAt !== undefined && !slot.synced) return 'slot-not-synced';
+  return { ...last, confirmed: slot.confirmed, switchedAt };
+}
+
+/** Where the record's timeline was left on the way to the server's. */
+function switchOf(last: LastRecord, history: TimelineHistory = { unknown: '' }): Lsn | EpochReason {
+  if ('unknown' in history) return 'unknown-history';
+  const left = history.find(({ timeline }) => timeline === last.timeline);
+  if (left === undefined) return 'other-history';
+  return last.to > left.end ? 'commits-lost' : left.end;
 }

@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeBatch, formatLsn, type Lsn } from '@tidemark/proto';
 import type { Client } from 'pg';
 import { newestRecord } from '../adapters/kafka-log.ts';
-import type { ServerFacts } from '../adapters/postgres-session.ts';
+import { checkMark, type ServerFacts } from '../adapters/postgres-session.ts';
 import {
+  allowFailover,
   countUnseen,
   createSlot,
   dropSlot,
@@ -13,7 +14,8 @@ import {
   type NewSlot,
 } from '../adapters/postgres-slot.ts';
 import { OperatorError } from '../core/errors.ts';
-import { decideStart, type LastRecord, type SlotFacts } from '../core/start.ts';
+import { decideStart, EPOCH_REASONS, type EpochReason, type LastRecord, type SlotFacts } from '../core/start.ts';
+import type { TimelineHistory } from '../core/timeline.ts';
 import type { RunContext } from './context.ts';
 
 /** Where the stream begins. */
@@ -27,6 +29,14 @@ export interface Beginning {
   readonly confirmed: Lsn;
   /** What the record before the first one claimed; undefined for a new epoch, which reads no WAL from before its slot. */
   readonly inherited: { readonly covers: ReadonlySet<bigint>; readonly catalog: ReadonlySet<bigint> } | undefined;
+}
+
+/** A beginning, and the server that it was found on. */
+export interface FoundBeginning extends Beginning {
+  /** Tells connections to this server from those to others. */
+  readonly mark: string;
+  /** The stream goes on over a promotion: where the timeline of the record before ended. */
+  readonly switchedAt: Lsn | undefined;
 }
 
 /** How often a wait tells why it lasts, ms. */
@@ -43,33 +53,76 @@ export async function findBeginning(options: {
   server: ServerFacts;
   unusable: string | undefined;
   stop: AbortSignal;
-}): Promise<Beginning> {
+}): Promise<FoundBeginning> {
   const { context, client, server, unusable, stop } = options;
   const { config, logger, metrics, kafka, connection } = context;
   const newest = await newestRecord(kafka, config.topic);
   const last = newest === undefined ? undefined : lastRecordOf(newest, config.source);
   const identity = await identifyServer(connection);
-  const found = (await lookAtSlot(client, config.slot, server.version)).facts;
+  const { systemId, timeline, history, mark } = identity;
+  await checkMark(client, mark);
+  const { facts: found, loss, failover } = await lookAtSlot(client, config.slot, server.version);
   const slot: SlotFacts =
     unusable === undefined || found.state === 'missing' ? found : { state: 'lost', why: unusable };
-  const decision = decideStart({ last, server: identity, slot, nowMs: Date.now() });
-  const { systemId, timeline } = identity;
+  const decision = decideStart({ last, server: identity, slot, history, nowMs: Date.now() });
   if (decision.kind === 'continue') {
-    const { epoch, from, visible } = decision;
-    logger.info({ epoch, from: formatLsn(from), visible: formatLsn(visible) }, 'continuing the stream');
+    const { epoch, from, visible, switchedAt } = decision;
+    const positions = { epoch, timeline, from: formatLsn(from), visible: formatLsn(visible) };
+    if (switchedAt === undefined) logger.info(positions, 'continuing the stream');
+    else logger.warn({ ...positions, switchedAt: formatLsn(switchedAt) }, 'continuing the stream over a promotion');
+    metrics.continued(switchedAt === undefined ? 'restart' : 'promotion');
+    if (failover === false) await offerToStandbys(context);
     const confirmed = found.state === 'usable' ? found.confirmed : 0;
-    return { epoch, systemId, timeline, from, visible, confirmed, inherited: claimsOf(newest) };
+    const inherited = claimsOf(newest);
+    return { epoch, systemId, timeline, mark, switchedAt, from, visible, confirmed, inherited };
   }
   const { epoch, reason } = decision;
   logger.warn(
-    { epoch, reason, ...(slot.state === 'lost' && { slot: slot.why }) },
-    'the stream cannot be continued: beginning a new epoch',
+    { epoch, reason, timeline, ...detailsOf({ reason, slot, history, last }) },
+    `the stream cannot be continued, beginning a new epoch: ${EPOCH_REASONS[reason]}`,
   );
   metrics.epoch(reason);
+  if (slot.state === 'lost') metrics.slotLost(loss ?? 'given_up');
   if (slot.state !== 'missing') await dropSlot(client, config.slot);
   const { start, snapshot } = await makeSlot({ context, client, server, stop });
   await untilSeen({ context, client, snapshot, stop });
-  return { epoch, systemId, timeline, from: start, visible: start, confirmed: start, inherited: undefined };
+  return {
+    ...{ epoch, systemId, timeline, mark },
+    ...{ from: start, visible: start, confirmed: start, switchedAt: undefined, inherited: undefined },
+  };
+}
+
+/** What a person needs to see why the epoch ended. */
+function detailsOf(options: {
+  reason: EpochReason;
+  slot: SlotFacts;
+  history: TimelineHistory;
+  last: LastRecord | 'unreadable' | undefined;
+}): Readonly<Record<string, unknown>> {
+  const { reason, slot, history, last } = options;
+  return {
+    ...(typeof last === 'object' && { newest: { timeline: last.timeline, to: formatLsn(last.to) } }),
+    ...(slot.state === 'lost' && { slot: slot.why }),
+    ...(slot.state === 'usable' && { confirmed: formatLsn(slot.confirmed) }),
+    ...('unknown' in history
+      ? { history: history.unknown }
+      : reason.endsWith('history') || reason === 'commits-lost'
+        ? { history: history.map(({ timeline, end }) => `${timeline} until ${formatLsn(end)}`) }
+        : {}),
+  };
+}
+
+/** A slot from an earlier version, or made by hand, ends with its server unless standbys may take it over. */
+async function offerToStandbys({ config, connection, logger }: RunContext): Promise<void> {
+  try {
+    await allowFailover(connection, config.slot);
+    logger.info({ slot: config.slot }, 'standbys may take over the slot now');
+  } catch (error) {
+    logger.warn(
+      { err: error, slot: config.slot },
+      'standbys cannot take over the slot: a promotion will begin a new epoch',
+    );
+  }
 }
 
 async function makeSlot(options: {

@@ -111,8 +111,8 @@ export class CoverageWatch {
     return this.#clock?.coversAt(from) ?? [];
   }
 
-  /** Looks again. Returns the server's WAL position and how many namespaces were purged because of DDL. */
-  async check(): Promise<{ insertLsn: Lsn; purged: number }> {
+  /** Looks again. Returns how many namespaces were purged because of DDL. */
+  async check(): Promise<number> {
     const found = await this.#catalog.look();
     const changed = changedTables(this.#marks, tableMarks(found.facts));
     const purged = await this.#purge([...new Set([...changed.shape, ...this.#passedBetweenLooks(found)])]);
@@ -128,7 +128,7 @@ export class CoverageWatch {
     );
     this.#clock?.observe({ served, oldestXid: found.oldestXid, insertLsn: found.insertLsn });
     if (this.#clock?.needsXid) this.#clock.wait(await this.#catalog.nextXid());
-    return { insertLsn: found.insertLsn, purged };
+    return purged;
   }
 
   /** The stream named a table whose rows belong to others too. */
@@ -184,13 +184,22 @@ export class CoverageWatch {
     const namespaces = this.#namespacesOf(tables);
     if (namespaces.length === 0) return 0;
     this.#context.logger.warn({ tables, namespaces }, 'DDL changed tables that rules name: purging their namespaces');
+    await this.#purgeWhole(namespaces);
+    return namespaces.length;
+  }
+
+  /** Purges every namespace, at a position of the WAL that is written now. */
+  async purgeEverything(): Promise<void> {
+    await this.#purgeWhole(this.#context.rules.namespaces.map(({ name }) => name));
+  }
+
+  async #purgeWhole(namespaces: readonly string[]): Promise<void> {
     for (let i = 0; i < namespaces.length; i += PURGE_LIMITS.targets) {
       const purge = namespaces
         .slice(i, i + PURGE_LIMITS.targets)
         .map((namespace) => ({ namespace, keys: [], tags: [], all: true }));
       await this.#catalog.emitPurge({ purge });
     }
-    return namespaces.length;
   }
 
   #namespacesOf(tables: readonly string[]): string[] {

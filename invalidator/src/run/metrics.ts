@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { WAL_STATUSES, type SlotHealth, type SlotLoss } from '../core/slot-health.ts';
 import type { EpochReason } from '../core/start.ts';
 import type { Published } from './publisher.ts';
 import { STATES, type State } from './state.ts';
@@ -22,6 +23,14 @@ export class RunMetrics {
     'Purge messages that could not be understood and purged everything',
   );
   readonly #epochs = this.#counter('epochs_total', 'New epochs, by reason', ['reason']);
+  readonly #continuations = this.#counter(
+    'continuations_total',
+    'Starts that went on in their epoch, by what was between',
+    ['after'],
+  );
+  readonly #slotsLost = this.#counter('slots_lost_total', 'Slots that could not deliver any more and were made anew', [
+    'reason',
+  ]);
   readonly #restarts = this.#counter('restarts_total', 'Restarts of the stream, by cause', ['cause']);
   readonly #ddl = this.#counter('ddl_purges_total', 'Namespaces purged because DDL changed a table of theirs');
   readonly #purges = this.#counter('purge_requests_total', 'Answers to POST /v1/purge, by status', ['status']);
@@ -32,7 +41,18 @@ export class RunMetrics {
   );
   readonly #slotLag = this.#gauge(
     'slot_lag_bytes',
-    'WAL that the slot keeps back: insert position minus confirmed position',
+    'WAL that the slot has not confirmed: insert position minus confirmed position',
+  );
+  readonly #slotRetained = this.#gauge('slot_retained_bytes', 'WAL that Postgres keeps for the slot');
+  readonly #slotSafe = this.#gauge(
+    'slot_safe_wal_bytes',
+    'WAL that may still be written before the slot can be lost; +Inf without max_slot_wal_keep_size',
+  );
+  readonly #slotStatus = this.#gauge('slot_wal_status', '1 for the wal_status that the slot has', ['status']);
+  readonly #slotFailover = this.#gauge('slot_failover', '1 if standbys may take the slot over (Postgres 17 and later)');
+  readonly #heldBack = this.#gauge(
+    'stream_held_back',
+    '1 while Postgres waits for the standbys of synchronized_standby_slots before it sends changes',
   );
   readonly #visibleLag = this.#gauge('visible_lag_bytes', 'Newest published position minus the visible one');
   readonly #invisible = this.#gauge('invisible_commits', 'Published transactions that new snapshots do not see yet');
@@ -67,6 +87,23 @@ export class RunMetrics {
     this.#epochs.inc({ reason });
   }
 
+  continued(after: 'restart' | 'promotion'): void {
+    this.#continuations.inc({ after });
+  }
+
+  slotLost(reason: SlotLoss): void {
+    this.#slotsLost.inc({ reason });
+  }
+
+  slot(health: SlotHealth): void {
+    this.#slotLag.set(health.lagBytes);
+    this.#slotRetained.set(health.retainedBytes);
+    this.#slotSafe.set(health.safeWalBytes ?? Number.POSITIVE_INFINITY);
+    for (const status of WAL_STATUSES) this.#slotStatus.set({ status }, status === health.walStatus ? 1 : 0);
+    this.#slotFailover.set(health.failover === true ? 1 : 0);
+    this.#heldBack.set(health.heldBack ? 1 : 0);
+  }
+
   restart(cause: string): void {
     this.#restarts.inc({ cause });
   }
@@ -83,8 +120,7 @@ export class RunMetrics {
     this.#purges.inc({ status: String(status) });
   }
 
-  measure(gauges: { slotLagBytes: number; invisible: number; uncovered: number }): void {
-    this.#slotLag.set(gauges.slotLagBytes);
+  measure(gauges: { invisible: number; uncovered: number }): void {
     this.#invisible.set(gauges.invisible);
     this.#uncovered.set(gauges.uncovered);
   }

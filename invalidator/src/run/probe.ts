@@ -8,17 +8,24 @@ const RETRY_MS = 1000;
 /** A visibility probe that comes back by itself: losing it costs freshness of the visible clock, nothing else. */
 export class LastingProbe {
   readonly #connection: ClientConfig;
+  readonly #mark: string;
   #probe: VisibilityProbe | undefined;
   #opening = false;
   #closed = false;
   #notBeforeMs = 0;
 
-  constructor(connection: ClientConfig) {
+  /** @param mark of the server whose stream it is; a probe of any other is refused */
+  constructor(connection: ClientConfig, mark: string) {
+    this.#mark = mark;
     this.#connection = { ...connection, query_timeout: DEADLINE_MS };
   }
 
   async open(): Promise<void> {
-    const probe = await openVisibilityProbe({ connection: this.#connection, onFailure: () => this.#lose(probe) });
+    const probe = await openVisibilityProbe({
+      connection: this.#connection,
+      mark: this.#mark,
+      onFailure: () => this.#lose(probe),
+    });
     if (this.#closed) await probe.close();
     else this.#probe = probe;
   }

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { encodeBatch } from '@tidemark/proto';
 import type { Client } from 'pg';
 import { systemClock } from '../adapters/system.ts';
 import { ensureTopic, openRecordLog, type RecordLog } from '../adapters/kafka-log.ts';
@@ -12,19 +11,22 @@ import {
   walSenderOf,
   type ServerFacts,
 } from '../adapters/postgres-session.ts';
-import { identifyServer } from '../adapters/postgres-slot.ts';
+import { identifyServer, slotHealth } from '../adapters/postgres-slot.ts';
 import { openChangeStream } from '../adapters/postgres-stream.ts';
 import { DEFAULT_BOUNDS } from '../core/bounds.ts';
+import { StandbyError } from '../core/errors.ts';
 import { isStreamDead, SILENCE_MS } from '../core/liveness.ts';
 import { Outbox } from '../core/outbox.ts';
 import type { ChangeStream } from '../core/ports.ts';
 import { VisibleClock } from '../core/visibility.ts';
-import { findBeginning, type Beginning } from './beginning.ts';
+import { announceEpoch, purgeAfterPromotion } from './announce.ts';
+import { findBeginning, type FoundBeginning } from './beginning.ts';
 import type { RunContext } from './context.ts';
 import { catalogOf, CoverageWatch } from './coverage-watch.ts';
 import { LastingProbe } from './probe.ts';
 import { Publisher } from './publisher.ts';
 import { StreamReader } from './reader.ts';
+import { SlotWatch } from './slot-watch.ts';
 import { StreamError } from './stream-error.ts';
 import { waitForTurn } from './turn.ts';
 import { VisibilityWatch } from './visibility-watch.ts';
@@ -92,6 +94,7 @@ export class Session {
     const fail = this.#failure.reject;
     const client = await this.#owned(openSession({ connection: querying, onFailure: fail }), (opened) => opened.end());
     const server = await checkServer(client);
+    if (server.inRecovery) throw new StandbyError();
     // Whether we may replicate is better known before anything is made.
     await identifyServer(connection);
     await waitForTurn({ context, client, server, stop });
@@ -100,9 +103,10 @@ export class Session {
     const beginning = await findBeginning({ context, client, server, unusable, stop });
     if (beginning.inherited === undefined) this.#options.onSlotMade();
     coverage.begin(beginning);
+    if (beginning.switchedAt !== undefined) await purgeAfterPromotion(context, coverage);
     const log = await this.#owned(openRecordLog(kafka, config.topic), (opened) => opened.close());
-    if (beginning.inherited === undefined) await this.#announce({ beginning, log, coverage });
-    const probe = new LastingProbe(connection);
+    if (beginning.inherited === undefined) await announceEpoch({ context, beginning, log, coverage });
+    const probe = new LastingProbe(connection, beginning.mark);
     await this.#owned(
       probe.open().then(() => probe),
       (opened) => opened.close(),
@@ -110,43 +114,11 @@ export class Session {
     await this.#stream({ client, server, coverage, beginning, log, probe });
   }
 
-  /** Sidecars learn of a new epoch at once, not when something happens. */
-  async #announce({
-    beginning,
-    log,
-    coverage,
-  }: {
-    beginning: Beginning;
-    log: RecordLog;
-    coverage: CoverageWatch;
-  }): Promise<void> {
-    const { epoch, systemId, timeline, from, visible } = beginning;
-    await log.append(
-      encodeBatch({
-        source: this.#options.context.config.source,
-        epoch,
-        systemId,
-        timeline,
-        from,
-        to: from,
-        visible,
-        committedAtUs: 0,
-        publishedAtUs: Date.now() * 1000,
-        heartbeat: true,
-        covers: coverage.coversAt(from),
-        catalog: coverage.digests,
-        commits: [],
-        tables: [],
-        purges: [],
-      }),
-    );
-  }
-
   async #stream(parts: {
     client: Client;
     server: ServerFacts;
     coverage: CoverageWatch;
-    beginning: Beginning;
+    beginning: FoundBeginning;
     log: RecordLog;
     probe: LastingProbe;
   }): Promise<void> {
@@ -202,6 +174,7 @@ export class Session {
         connection,
         slot: config.slot,
         publication: config.publication,
+        mark: beginning.mark,
         handlers: {
           onMessage: (bytes) => {
             this.#heardAtMs = performance.now();
@@ -222,7 +195,7 @@ export class Session {
     reader.attach(stream);
     this.#heardAtMs = performance.now();
     const publishing = publisher.run();
-    const ticking = this.#tick({ ...parts, stream, reader, clock, outbox, publisher });
+    const ticking = this.#tick({ ...parts, stream, reader, clock });
     this.#isStreaming = true;
     const finish = (): void => {
       reader.stop();
@@ -248,20 +221,20 @@ export class Session {
     stream: ChangeStream;
     reader: StreamReader;
     clock: VisibleClock;
-    outbox: Outbox;
-    publisher: Publisher;
   }): Promise<void> {
-    const { client, server, coverage, stream, reader, clock, publisher } = parts;
+    const { client, server, coverage, stream, reader, clock } = parts;
     const { context, stop } = this.#options;
     const { metrics } = context;
+    const slot = new SlotWatch({
+      look: () => slotHealth(client, context.config.slot, server.version),
+      onHealth: (health) => metrics.slot(health),
+      logger: context.logger,
+    });
     while (!stop.aborted) {
-      const { insertLsn, purged } = await coverage.check();
+      const purged = await coverage.check();
       if (purged > 0) metrics.ddlPurge(purged);
-      metrics.measure({
-        slotLagBytes: insertLsn - publisher.visible,
-        invisible: clock.count,
-        uncovered: coverage.uncovered,
-      });
+      metrics.measure({ invisible: clock.count, uncovered: coverage.uncovered });
+      await slot.check(performance.now());
       await emitHeartbeat(client, server.version);
       stream.ping();
       await this.#checkAlive({ client, stream, reader });

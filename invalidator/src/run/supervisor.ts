@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Backoff } from '@tidemark/runtime';
-import { OperatorError } from '../core/errors.ts';
+import { OperatorError, StandbyError } from '../core/errors.ts';
 import { RestartPolicy } from '../core/restart.ts';
 import type { RunContext } from './context.ts';
 import { Session } from './session.ts';
@@ -7,6 +8,8 @@ import { StreamError } from './stream-error.ts';
 
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 3000;
+/** How often a standby is asked whether it is a primary by now, on a new connection, which may lead elsewhere. */
+const STANDBY_MS = 250;
 /** The same complaint is told again after this time. */
 const REPEAT_MS = 30_000;
 
@@ -48,6 +51,12 @@ export async function supervise(options: {
     } catch (error) {
       if (error instanceof OperatorError && !everReady) throw error;
       const { message } = error as Error;
+      if (error instanceof StandbyError) {
+        setState('standby', message);
+        if (complaints.isNew(message, performance.now())) logger.warn(message);
+        await sleep(STANDBY_MS, undefined, { signal: stop }).catch(() => undefined);
+        continue;
+      }
       metrics.restart(causeOf(error));
       setState(everReady ? 'restarting' : 'starting', message);
       if (complaints.isNew(message, performance.now()))

@@ -1,0 +1,46 @@
+import { encodeBatch } from '@tidemark/proto';
+import type { RecordLog } from '../adapters/kafka-log.ts';
+import type { Beginning } from './beginning.ts';
+import type { RunContext } from './context.ts';
+import type { CoverageWatch } from './coverage-watch.ts';
+
+/** Sidecars learn of a new epoch at once, not when something happens. */
+export async function announceEpoch(options: {
+  context: RunContext;
+  beginning: Beginning;
+  log: RecordLog;
+  coverage: CoverageWatch;
+}): Promise<void> {
+  const { context, beginning, log, coverage } = options;
+  const { epoch, systemId, timeline, from, visible } = beginning;
+  await log.append(
+    encodeBatch({
+      source: context.config.source,
+      epoch,
+      systemId,
+      timeline,
+      from,
+      to: from,
+      visible,
+      committedAtUs: 0,
+      publishedAtUs: Date.now() * 1000,
+      heartbeat: true,
+      covers: coverage.coversAt(from),
+      catalog: coverage.digests,
+      commits: [],
+      tables: [],
+      purges: [],
+    }),
+  );
+}
+
+/**
+ * After a promotion all that was announced is in the history of the new primary, but clients may have read, and cached,
+ * commits that were neither announced nor replicated. The purge is in the WAL before the first record of the new timeline:
+ * whoever starts between the two finds the old timeline again, and purges again.
+ */
+export async function purgeAfterPromotion({ config, logger }: RunContext, coverage: CoverageWatch): Promise<void> {
+  if (config.afterPromotion === 'keep') return;
+  logger.warn('purging every namespace: clients may have cached commits that the promotion lost');
+  await coverage.purgeEverything();
+}
