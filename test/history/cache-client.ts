@@ -4,16 +4,17 @@ import { Agent, type IncomingHttpHeaders, request } from 'node:http';
 export type Cached =
   /** `value` is undefined where the cache knows that there is none. `lsn`: whoever committed at or before it is in the value. */
   | { readonly kind: 'hit'; readonly value: unknown; readonly layer: 'l1' | 'l2'; readonly lsn: string }
-  /** Load it. With a lease you may store it; without one the cache would not take it now. */
-  | { readonly kind: 'miss'; readonly lease: string | undefined }
+  /** Load it. With a lease you may store it; without one the cache would not take it now, or another caller is at it. */
+  | { readonly kind: 'miss'; readonly lease: string | undefined; readonly bypass: boolean }
   /** The sidecar did not answer: load it. */
   | { readonly kind: 'unreachable' };
 
 interface Call {
-  readonly method: 'GET' | 'PUT';
+  readonly method: 'GET' | 'PUT' | 'DELETE' | 'POST';
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
+  readonly timeoutMs?: number;
 }
 
 interface Answer {
@@ -23,10 +24,12 @@ interface Answer {
 }
 
 /** A sidecar that does not answer within this is left out for a while: the cache must never cost more than it saves. */
-const timeoutMs = 1_000;
+const usualTimeoutMs = 1_000;
 const leftOutMs = 500;
+/** A purge goes through the database and the stream and comes back before it is answered. */
+const purgeTimeoutMs = 10_000;
 
-/** The two calls of a sidecar that an application needs, over connections that are kept. Values are JSON. */
+/** The calls of a sidecar that an application needs, over connections that are kept. Values are JSON. */
 export class CacheClient {
   readonly #host: string;
   readonly #port: string;
@@ -48,7 +51,8 @@ export class CacheClient {
     if (answer.status === 200) return { kind: 'hit', value: JSON.parse(answer.body), layer, lsn };
     if (answer.status === 404 && status.includes('detail=negative'))
       return { kind: 'hit', value: undefined, layer, lsn };
-    return { kind: 'miss', lease: answer.headers['tidemark-lease']?.toString() };
+    const bypass = status.includes('fwd=bypass');
+    return { kind: 'miss', lease: answer.headers['tidemark-lease']?.toString(), bypass };
   }
 
   /**
@@ -69,6 +73,22 @@ export class CacheClient {
     await this.#send({ method: 'PUT', path: pathOf(namespace, key), headers, body: JSON.stringify(fill.value) ?? '' });
   }
 
+  /** The position of the purge, once this sidecar has applied it; undefined where it is not known whether it will come. */
+  async delete(namespace: string, key: string): Promise<string | undefined> {
+    return this.#purge({ method: 'DELETE', path: pathOf(namespace, key) });
+  }
+
+  /** Like {@link delete}, by tags. */
+  async purgeTags(namespace: string, tags: readonly string[]): Promise<string | undefined> {
+    const body = JSON.stringify({ purge: [{ namespace, tags }] });
+    return this.#purge({ method: 'POST', path: '/v1/purge', body, headers: { 'content-type': 'application/json' } });
+  }
+
+  async #purge(call: Call): Promise<string | undefined> {
+    const answer = await this.#exchange({ ...call, timeoutMs: purgeTimeoutMs }).catch(() => undefined);
+    return answer?.status === 204 ? answer.headers['tidemark-lsn']?.toString() : undefined;
+  }
+
   close(): void {
     this.#agent.destroy();
   }
@@ -83,10 +103,10 @@ export class CacheClient {
     }
   }
 
-  #exchange({ method, path, headers = {}, body = '' }: Call): Promise<Answer> {
+  #exchange({ method, path, headers = {}, body = '', timeoutMs = usualTimeoutMs }: Call): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const options = { host: this.#host, port: this.#port, agent: this.#agent, method, path, timeout: timeoutMs };
-      const length = method === 'PUT' ? { 'content-length': Buffer.byteLength(body) } : {};
+      const length = method === 'PUT' || method === 'POST' ? { 'content-length': Buffer.byteLength(body) } : {};
       const sent = request({ ...options, headers: { ...headers, ...length } }, (response) => {
         let text = '';
         response.setEncoding('utf8');

@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { Checker } from './checker.ts';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { Checker, describeStaleRead } from './checker.ts';
 
 function write(checker: Checker, lsn: string, row: string, version: number): void {
   checker.endWrite(checker.beginWrite(), 0, { lsn, rows: [{ row, version }] });
@@ -15,7 +15,19 @@ test('a value that lacks a commit at or before its watermark is stale, and is to
   serve(checker, '0/200', 'products/1', 1);
   expect(checker.stale).toBe(1);
   expect(checker.offences).toEqual([
-    { sidecar: 'sidecar-0', key: 'product/1', lsn: '0/200', row: 'products/1', version: 1, expectedVersion: 2 },
+    {
+      fault: 'stale',
+      sidecar: 'sidecar-0',
+      key: 'product/1',
+      lsn: '0/200',
+      row: 'products/1',
+      version: 1,
+      expectedVersion: 2,
+      promise: 'commit',
+    },
+  ]);
+  expect(checker.offences.map(describeStaleRead)).toEqual([
+    'sidecar-0 served product/1 under W = 0/200 with products/1 at version 1, but version 2 was committed at or before W',
   ]);
 });
 
@@ -99,4 +111,67 @@ test('a write that never ends does not keep more values waiting than there is ro
   checker.beginWrite();
   for (let count = 0; count < 20_100; count += 1) serve(checker, '0/200', 'products/1', 1);
   expect(checker.checked).toBe(100);
+});
+
+test('a value from before an acknowledged purge is stale for everybody who has applied the purge', () => {
+  const checker = new Checker();
+  checker.endWrite(checker.beginWrite(), 0, {
+    lsn: '0/200',
+    rows: [{ row: 'docs/1', version: 2 }],
+    promise: 'purge',
+  });
+  serve(checker, '0/1FF', 'docs/1', 1);
+  expect(checker.stale).toBe(0);
+  serve(checker, '0/200', 'docs/1', 1);
+  expect(checker.offences.map(describeStaleRead)).toEqual([
+    'sidecar-0 served product/1 under W = 0/200 with docs/1 at version 1, but version 2 was purged with acknowledgement at or before W',
+  ]);
+});
+
+describe('after a promotion that lost commits', () => {
+  let checker: Checker;
+  const rows = (version: number, timeline: number) => [{ row: 'items/1', version, timeline }];
+  const commit = (lsn: string, version: number, timeline: number): void =>
+    checker.endWrite(checker.beginWrite(), 0, { lsn, rows: rows(version, timeline) });
+  const see = (lsn: string, seen: [version: number, timeline: number], timeline: number): void =>
+    checker.served({ sidecar: 'sidecar-0', key: 'item/1', lsn, rows: rows(...seen), timeline });
+  beforeEach(() => {
+    checker = new Checker();
+    commit('0/100', 2, 1);
+    commit('0/300', 3, 1); // lost
+    checker.promoted({ timeline: 2, switchLsn: '0/200', survivors: new Map([['items/1', 2]]) });
+  });
+
+  test('nobody need show what was lost, also where its position is reached again, and everybody what came over', () => {
+    see('0/400', [2, 1], 2);
+    see('0/400', [2, 1], 1);
+    expect(checker.stale).toBe(0);
+    see('0/100', [1, 1], 2);
+    expect(checker.stale).toBe(1);
+  });
+
+  test('what was lost must not be shown under the new timeline, but may under the old one', () => {
+    see('0/400', [3, 1], 1);
+    expect(checker.stale).toBe(0);
+    see('0/400', [3, 1], 2);
+    expect(checker.offences.map(describeStaleRead)).toEqual([
+      'sidecar-0 served item/1 under W = 0/400 with items/1 at version 3, which a promotion has undone: version 2 came over',
+    ]);
+  });
+
+  test('what the new primary commits is promised under the new timeline only', () => {
+    commit('0/250', 3, 2);
+    see('0/300', [2, 1], 1);
+    see('0/300', [3, 2], 2);
+    expect(checker.stale).toBe(0);
+    see('0/300', [2, 1], 2);
+    expect(checker.stale).toBe(1);
+  });
+
+  test('a lost commit whose writer is late is not asked for either', () => {
+    commit('0/350', 4, 1);
+    see('0/400', [2, 1], 2);
+    see('0/400', [2, 1], 1);
+    expect(checker.stale).toBe(0);
+  });
 });

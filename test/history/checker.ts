@@ -4,6 +4,8 @@ import { parseLsn } from '@tidemark/proto';
 export interface SeenRow {
   readonly row: string;
   readonly version: number;
+  /** The timeline of the server on which this version was written (default 1: never was a standby promoted). */
+  readonly timeline?: number;
 }
 
 /** A value that a cache served, and the watermark under which it did. */
@@ -12,20 +14,48 @@ export interface Served {
   readonly key: string;
   readonly lsn: string;
   readonly rows: readonly SeenRow[];
+  /** The timeline whose positions the watermark counts (default 1). */
+  readonly timeline?: number;
 }
 
-/** A served row that lacks a commit which the watermark promised. */
+/** What is wrong with a served row: it lacks a commit that the watermark promised, or shows one that a promotion has undone. */
+export type Fault = 'stale' | 'undone';
+
 export interface StaleRead extends SeenRow {
+  readonly fault: Fault;
   readonly sidecar: string;
   readonly key: string;
   readonly lsn: string;
+  /** The oldest version that would have been right, or of `undone` ones the newest. */
   readonly expectedVersion: number;
+  /** What promised it. */
+  readonly promise: 'commit' | 'purge' | 'promotion';
+}
+
+/** What was committed, and from where on it must be seen. */
+export interface Written {
+  /** At or after the commit's position. */
+  readonly lsn: string;
+  readonly rows: readonly SeenRow[];
+  /** `purge`: the rows are in no rule, so that not their commit but a later purge promises them; `lsn` is the purge's. */
+  readonly promise?: 'commit' | 'purge';
+}
+
+/** A standby became the primary. */
+export interface Promotion {
+  /** The new timeline. */
+  readonly timeline: number;
+  /** Where it left the one before. */
+  readonly switchLsn: string;
+  /** The newest version of each row that came over. */
+  readonly survivors: ReadonlyMap<string, number>;
 }
 
 interface Write {
-  /** At or after the commit's position. */
   readonly lsn: number;
   readonly version: number;
+  readonly timeline: number;
+  readonly promise: 'commit' | 'purge';
   readonly atMs: number;
 }
 
@@ -46,15 +76,19 @@ const maxKept = 10;
  *
  * A served value is judged once every write that was under way when it came is known: a commit that its writer has not
  * yet heard of must not go unseen. Memory is bounded: writes older than a minute are forgotten, but for the newest of a row.
+ *
+ * Positions of two timelines are compared as the server's history says: what was committed on the old one up to the switch
+ * belongs to both, what was committed there later is undone and nobody need show it.
  */
 export class Checker {
   /** How many served values were judged. */
   checked = 0;
-  /** How many of them were stale. */
+  /** How many of them were wrong. */
   stale = 0;
   /** The first one of each row and sidecar, at most 10. */
   readonly offences: StaleRead[] = [];
   readonly #writes = new Map<string, Write[]>();
+  readonly #promotions: (Promotion & { readonly endLsn: number })[] = [];
   readonly #underWay = new Set<number>();
   #nextTicket = 0;
   #waiting: Waiting[] = [];
@@ -67,10 +101,13 @@ export class Checker {
   }
 
   /** @param written what was committed; undefined when it is not known whether anything was */
-  endWrite(ticket: number, nowMs: number, written?: { readonly lsn: string; readonly rows: readonly SeenRow[] }): void {
+  endWrite(ticket: number, nowMs: number, written?: Written): void {
     if (written !== undefined) {
       const lsn = parseLsn(written.lsn);
-      for (const { row, version } of written.rows) this.#remember(row, { lsn, version, atMs: nowMs });
+      for (const { row, version, timeline = 1 } of written.rows) {
+        const write = { lsn, version, timeline, promise: written.promise ?? ('commit' as const), atMs: nowMs };
+        if (!this.#isUndone(write)) this.#remember(row, write);
+      }
     }
     this.#underWay.delete(ticket);
     this.#judgeWaiting();
@@ -82,10 +119,25 @@ export class Checker {
     this.#judgeWaiting();
   }
 
+  /** A new timeline has begun: commits that did not come over are no longer asked for. */
+  promoted(promotion: Promotion): void {
+    this.#promotions.push({ ...promotion, endLsn: parseLsn(promotion.switchLsn) });
+    for (const [row, writes] of this.#writes) {
+      this.#writes.set(
+        row,
+        writes.filter((write) => !this.#isUndone(write)),
+      );
+    }
+  }
+
   /** Judges what still waits for a write to end. */
   finish(): void {
     this.#underWay.clear();
     this.#judgeWaiting();
+  }
+
+  #isUndone({ timeline, lsn }: Pick<Write, 'timeline' | 'lsn'>): boolean {
+    return this.#promotions.some((promotion) => timeline < promotion.timeline && lsn > promotion.endLsn);
   }
 
   #remember(row: string, write: Write): void {
@@ -113,17 +165,31 @@ export class Checker {
     }
   }
 
-  #judge({ sidecar, key, lsn, rows }: Served): void {
+  #judge(served: Served): void {
     this.checked += 1;
-    const watermark = parseLsn(lsn);
-    const offences = rows.flatMap((seen) => {
-      const expected = this.#writes.get(seen.row)?.findLast((write) => write.lsn <= watermark);
-      if (expected === undefined || seen.version >= expected.version) return [];
-      return [{ sidecar, key, lsn, ...seen, expectedVersion: expected.version }];
-    });
+    const offences = served.rows.flatMap((seen) => this.#faultOf(served, seen) ?? []);
     if (offences.length === 0) return;
     this.stale += 1;
     for (const offence of offences) this.#keep(offence);
+  }
+
+  #faultOf(served: Served, seen: SeenRow): StaleRead | undefined {
+    const { sidecar, key, lsn, timeline = 1 } = served;
+    const watermark = parseLsn(lsn);
+    const expected = this.#writes
+      .get(seen.row)
+      ?.findLast((write) => write.lsn <= watermark && write.timeline <= timeline);
+    if (expected !== undefined && seen.version < expected.version) {
+      const { promise, version: expectedVersion } = expected;
+      return { fault: 'stale', sidecar, key, lsn, ...seen, expectedVersion, promise };
+    }
+    for (const promotion of this.#promotions) {
+      const survivor = promotion.survivors.get(seen.row) ?? 0;
+      const isOlder = (seen.timeline ?? 1) < promotion.timeline && promotion.timeline <= timeline;
+      if (isOlder && seen.version > survivor)
+        return { fault: 'undone', sidecar, key, lsn, ...seen, expectedVersion: survivor, promise: 'promotion' };
+    }
+    return undefined;
   }
 
   #keep(offence: StaleRead): void {
@@ -132,6 +198,10 @@ export class Checker {
   }
 }
 
-export function describeStaleRead({ sidecar, key, lsn, row, version, expectedVersion }: StaleRead): string {
-  return `${sidecar} served ${key} under W = ${lsn} with ${row} at version ${version}, but version ${expectedVersion} was committed at or before W`;
+export function describeStaleRead(read: StaleRead): string {
+  const { fault, sidecar, key, lsn, row, version, expectedVersion, promise } = read;
+  const served = `${sidecar} served ${key} under W = ${lsn} with ${row} at version ${version}`;
+  if (fault === 'undone') return `${served}, which a promotion has undone: version ${expectedVersion} came over`;
+  const what = promise === 'purge' ? 'purged with acknowledgement' : 'committed';
+  return `${served}, but version ${expectedVersion} was ${what} at or before W`;
 }

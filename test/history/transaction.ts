@@ -18,6 +18,9 @@ export async function transaction<Row extends pg.QueryResultRow>(
   statements: readonly Statement[],
 ): Promise<Committed<Row>> {
   const client = await pool.connect();
+  // A connection that ends between two statements says so by an event, which would end this process; the next one fails.
+  const ignore = (): void => undefined;
+  client.on('error', ignore);
   try {
     await client.query('begin');
     const rows: Row[] = [];
@@ -26,6 +29,7 @@ export async function transaction<Row extends pg.QueryResultRow>(
     const committedAtMs = performance.now();
     // Only a position that is asked for after the commit is certain to cover it.
     const position = await client.query<{ lsn: string }>('select pg_current_wal_insert_lsn() as lsn');
+    client.off('error', ignore);
     client.release();
     return { rows, committedAtMs, lsn: position.rows[0]?.lsn ?? '' };
   } catch (error) {
