@@ -21,6 +21,7 @@ const services = {
 /** Commands that end by themselves, with options of their own; each answers its exit code. */
 const tools = {
   replay: async (args: readonly string[]) => (await import('./replay.ts')).replay(args),
+  capture: async (args: readonly string[]) => (await import('./capture.ts')).capture(args),
 };
 
 function isOneOf<T extends object>(commands: T, word: string | undefined): word is keyof T & string {

@@ -8,24 +8,28 @@ import {
   bucketKeys,
   parseHeader,
   parseLogReply,
+  RAISE_SCRIPT,
+  raiseCall,
   type LogReply,
   type ScriptCall,
 } from '@tidemark/proto/redis';
 import { redisScript, type RedisClient, type RedisScript } from '@tidemark/runtime';
 import type { AppliedSet } from '../core/applier-groups.ts';
 import type { FenceLogs } from '../core/applier-loop.ts';
+import type { RaisingLogs } from '../core/replay/raiser.ts';
 
 /** The fence logs of a source in Redis, by the scripts of the protocol. */
 export function openFenceLogs(
   redis: RedisClient,
   options: { readonly source: string; readonly buckets: number; readonly maxFences: number },
-): FenceLogs {
+): FenceLogs & RaisingLogs {
   const { source, buckets, maxFences } = options;
   const keys = Array.from({ length: buckets }, (_, bucket) => bucketKeys(source, bucket));
   const scripts = {
     begin: redisScript(BEGIN_SCRIPT),
     adopt: redisScript(ADOPT_SCRIPT),
     apply: redisScript(APPLY_SCRIPT),
+    raise: redisScript(RAISE_SCRIPT),
   };
   const of = (bucket: number): (typeof keys)[number] => keys[bucket] as (typeof keys)[number];
   const run = async (script: RedisScript, call: ScriptCall): Promise<LogReply> =>
@@ -42,6 +46,7 @@ export function openFenceLogs(
     adopt: (bucket, { applied, ...rest }) =>
       run(scripts.adopt, adoptCall(of(bucket), { ...rest, ...namesOf(applied) })),
     apply: (bucket, part) => run(scripts.apply, applyCall(of(bucket), { ...part, maxFences })),
+    raise: (bucket, fences) => run(scripts.raise, raiseCall(of(bucket), { ...fences, maxFences })),
   };
 }
 

@@ -6,29 +6,28 @@ const MAX_PENDING = 512 * 1024;
 
 /** Replays a stream into a target. Resolves to whether it came to the end of the range; false when it was interrupted. */
 export async function replayStream(options: {
-  readonly replay: Replay;
+  /** All of the same range, so that they end together. */
+  readonly replays: readonly Replay[];
   readonly stream: RecordStream;
   readonly target: ReplayTarget;
   readonly signal: AbortSignal;
-  /** Called when everything up to the replay's state is where it belongs; not after each record. */
-  readonly onFlushed: () => Promise<void>;
+  /** Called when everything up to the replays' state is where it belongs; not after each record. The last time it will not be called again. */
+  readonly onFlushed: (isLast: boolean) => Promise<void>;
 }): Promise<boolean> {
-  const { replay, stream, target, signal, onFlushed } = options;
+  const { replays, stream, target, signal, onFlushed } = options;
   let hasEnded = false;
   await stream.read(async (records) => {
     for (const record of records) {
       if (signal.aborted) return false;
-      if (!replay.take(record)) {
-        hasEnded = true;
-        return false;
-      }
+      for (const replay of replays) hasEnded = !replay.take(record);
+      if (hasEnded) return false;
       if (target.pending < MAX_PENDING) continue;
       await target.flush();
-      await onFlushed();
+      await onFlushed(false);
     }
     return true;
   }, signal);
   await target.flush();
-  await onFlushed();
+  await onFlushed(true);
   return hasEnded || !signal.aborted;
 }

@@ -19,6 +19,8 @@ export interface Plan {
   readonly fromOffset: number;
   /** Reading ends before this offset; the range may end earlier. */
   readonly endOffset: number;
+  /** The newest epoch of the stream, if it has any. */
+  readonly newestEpoch: number | undefined;
   /** What a person should know of how the bounds were understood. */
   readonly notes: readonly string[];
 }
@@ -53,7 +55,7 @@ export async function planOf(
   const end = endOf(to, world);
   if (resumeAt !== undefined && resumeAt < earliest)
     throw new OperatorError(
-      `the checkpoint stands at offset ${resumeAt} of ${topic}, and Kafka holds records from ${told(oldest, earliest)} on: delete the checkpoint, and say --from earliest or where to begin`,
+      `an earlier run came to offset ${resumeAt} of ${topic}, but Kafka has removed what was before ${told(oldest, earliest)} (retention): delete what it left (checkpoint or unfinished capture) to begin anew`,
     );
   let fromOffset = earliest;
   if (resumeAt !== undefined) fromOffset = resumeAt;
@@ -61,7 +63,7 @@ export async function planOf(
   // One record more, so that a gap at the very beginning is seen.
   else if (start.kind === 'time') fromOffset = Math.max(earliest, ((await lookup.offsetAt(start.timeMs)) ?? next) - 1);
   const endOffset = end.kind === 'time' ? ((await lookup.offsetAt(end.timeMs + 1)) ?? next) : next;
-  return { range: { from: start, to: end }, fromOffset, endOffset, notes };
+  return { range: { from: start, to: end }, fromOffset, endOffset, newestEpoch: newest?.span?.epoch, notes };
 }
 
 interface World {

@@ -93,9 +93,37 @@ export function applyCall(
   return { keys: callKeys, args };
 }
 
+/** A call of RAISE_SCRIPT. */
+export function raiseCall(
+  keys: BucketKeys,
+  options: {
+    /** The header that was seen: the call is refused when another generation or adoption has begun since. */
+    readonly header: LogHeader;
+    readonly maxFences: number;
+    readonly pairs: readonly { readonly pair: string; readonly lsn: Lsn }[];
+    readonly keyFences: readonly Fence[];
+    readonly tagFences: readonly Fence[];
+  },
+): ScriptCall {
+  const { header, maxFences, pairs, keyFences, tagFences } = options;
+  const { generation, adoption, epoch } = header;
+  const callKeys = [keys.log, keys.keyFences, keys.tagFences];
+  const args: (string | number)[] = [generation, adoption, epoch, maxFences, pairs.length, keyFences.length];
+  for (const { pair, lsn } of pairs) {
+    callKeys.push(keys.pair(pair));
+    args.push(lsn);
+  }
+  for (const { pair, name, lsn } of keyFences) {
+    callKeys.push(keys.entry(generation, pair, name));
+    args.push(lsn, fenceMember(pair, name));
+  }
+  for (const { pair, name, lsn } of tagFences) args.push(lsn, fenceMember(pair, name));
+  return { keys: callKeys, args };
+}
+
 export type LogStatus = 'ok' | 'duplicate' | 'hole' | 'changed' | 'missing' | 'damaged';
 
-/** What the three scripts answer. */
+/** What the scripts of the fence log answer. */
 export interface LogReply {
   readonly status: LogStatus;
   /** The header after the call as it stands in Redis; '' when there is none. */

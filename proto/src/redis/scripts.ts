@@ -44,6 +44,16 @@ local function write_pair(key, adoption, p)
 end
 `;
 
+/** Forgets the oldest fences beyond `most`, a local of the script. Answers the position above which the set is complete. */
+const TRIM = `local function trim(key, from)
+  -- At most so many at once: a smaller limit in the configuration must not hold Redis up.
+  local surplus = math.min(redis.call('ZCARD', key) - 1 - most, 10000)
+  if surplus <= 0 then return from end
+  local popped = redis.call('ZPOPMIN', key, surplus)
+  return math.max(from, tonumber(popped[#popped]))
+end
+`;
+
 /**
  * Starts a new generation of a log at a position. Nothing of the old one can be reached afterwards: entries carry the
  * generation in their name, and pairs the adoption, whose first name is that of the generation. (Were adoptions only
@@ -142,17 +152,58 @@ for i = 1, fences do
     deleted = deleted + redis.call('UNLINK', entry)
   end
 end
-local function trim(key, from)
-  -- At most so many at once: a smaller limit in the configuration must not hold Redis up.
-  local surplus = math.min(redis.call('ZCARD', key) - 1 - most, 10000)
-  if surplus <= 0 then return from end
-  local popped = redis.call('ZPOPMIN', key, surplus)
-  return math.max(from, tonumber(popped[#popped]))
-end
-h.from = trim(KEYS[2], h.from)
+${TRIM}h.from = trim(KEYS[2], h.from)
 h.tagFrom = trim(KEYS[3], h.tagFrom)
 h.parts = part
 if part == '-' then h.to, h.visible, h.offset = to, math.max(visible, h.visible), ARGV[7] end
+return { 'ok', write_header(KEYS[1], h), deleted }
+`;
+
+/**
+ * Raises fences that the log should have had, wherever it stands, and deletes the entries that they forbid: what a replay
+ * does beside a live applier (SPEC I7). All of it only takes away: fences and \`from\` grow, \`to\` and the offset stay, and
+ * a namespace that is not applied stays so. A fence above \`to\` is no harm, its change is committed; one at or below
+ * \`from\` need not be remembered, because nothing that old can be stored any more.
+ *
+ * KEYS log, K, T, then P pair keys, then an entry key a key fence.
+ * ARGV generation, adoption, epoch, most fences, P, number of key fences, then P namespace fences, then (position, member) a
+ *      key fence, then (position, member) a tag fence.
+ * Returns {status, header, entries deleted}: 'ok'; 'changed' (look at the header); 'missing' or 'damaged' (nothing of the
+ * log can be reached, or soon will not).
+ */
+export const RAISE_SCRIPT = `${HEADER}${PAIR}
+local text = redis.call('GET', KEYS[1])
+local h = parse_header(text)
+if not h then return { 'missing', text, 0 } end
+if not intact(KEYS[2]) or not intact(KEYS[3]) then return { 'damaged', text, 0 } end
+if h.generation ~= ARGV[1] or h.adoption ~= ARGV[2] or h.epoch ~= ARGV[3] then return { 'changed', text, 0 } end
+local most, pairs_, fences = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+for i = 1, pairs_ do
+  local key, fence = KEYS[3 + i], tonumber(ARGV[6 + i])
+  local p = read_pair(key, h.adoption)
+  if p and fence > p.fence then
+    p.fence = fence
+    write_pair(key, h.adoption, p)
+  end
+end
+local at = 6 + pairs_
+local function raise(key, from, first, last)
+  for i = first, last, 2 do
+    if tonumber(ARGV[i]) > from then redis.call('ZADD', key, 'GT', ARGV[i], ARGV[i + 1]) end
+  end
+end
+raise(KEYS[2], h.from, at + 1, at + 2 * fences)
+raise(KEYS[3], h.tagFrom, at + 2 * fences + 1, #ARGV)
+local deleted = 0
+for i = 1, fences do
+  local entry = KEYS[3 + pairs_ + i]
+  local head = redis.call('GETRANGE', entry, 0, 11)
+  if head ~= '' and (#head < 12 or as_of(head) < tonumber(ARGV[at + 2 * i - 1])) then
+    deleted = deleted + redis.call('UNLINK', entry)
+  end
+end
+${TRIM}h.from = trim(KEYS[2], h.from)
+h.tagFrom = trim(KEYS[3], h.tagFrom)
 return { 'ok', write_header(KEYS[1], h), deleted }
 `;
 

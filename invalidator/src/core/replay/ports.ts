@@ -1,4 +1,5 @@
 import type { ReplayOutput, ReplayRecord } from './engine.ts';
+import type { LogMark } from './raiser.ts';
 
 /** Records in their order, from a topic or from a capture. */
 export interface RecordStream {
@@ -16,8 +17,11 @@ export interface ReplayTarget {
   readonly output: ReplayOutput;
   /** Roughly the bytes that a flush would send. */
   readonly pending: number;
+  /** Where the fence logs stood, for a later run; empty for other targets. */
+  readonly marks: readonly (LogMark | null)[];
   /** Resolves once everything that was told is where it belongs, for good. */
   flush(): Promise<void>;
   /** Everything was told. Resolves to what a person should know of it, one line each. */
   finish(): Promise<readonly string[]>;
+  close(): void;
 }
