@@ -78,6 +78,7 @@ const replay = {
     parse: redisUrl,
     secret: true,
   }),
+  ...redisTlsEnv,
   redisDeadlineMs: apply.redisDeadlineMs,
   invalidatorUrl: optional('TIDEMARK_INVALIDATOR_URL', {
     description: 'with --into sidecars: http://HOST:PORT of an invalidator (run), which writes the purges',
@@ -101,7 +102,7 @@ export type RunConfig = Own<typeof run> & { readonly slot: string; readonly publ
 export type ApplyConfig = Own<typeof apply> & { readonly group: string; readonly redisTls: TlsIdentity | undefined };
 
 /** Settings of `replay`. */
-export type ReplayConfig = Own<typeof replay>;
+export type ReplayConfig = Own<typeof replay> & { readonly redisTls: TlsIdentity | undefined };
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -129,7 +130,7 @@ export function replayConfig(
 ): ReplayConfig {
   const spec = options.isFromFile ? replayFile : replay;
   const settings = readEnv(spec, withFile(env, options.configFile), { alsoKnown: allNames });
-  return Object.freeze({ ...settings, ...resolveCommon(settings) });
+  return Object.freeze({ ...settings, ...resolveCommon(settings), redisTls: redisTlsOf(settings) });
 }
 
 /** Settings of `capture`. Throws like {@link runConfig}. */
