@@ -23,6 +23,15 @@ describe('the visible clock', () => {
     expect(clock.unseen(28).map(({ xid }) => xid)).toEqual([1, 2]);
   });
 
+  it('[I3] takes what is announced while it asks for unseen', () => {
+    const clock = new VisibleClock(0);
+    clock.announce(transaction(1));
+    const asked = clock.unseen(99);
+    clock.announce(transaction(2));
+    clock.saw(asked, new Set());
+    expect(clock.visible(99)).toBe(27);
+  });
+
   it('does not ask again for what an earlier record showed as visible', () => {
     const clock = new VisibleClock(18);
     clock.announce(transaction(1));

@@ -28,10 +28,13 @@ export class VisibleClock {
     if (transaction.commit > this.#floor) this.#unseen.push(transaction);
   }
 
-  /** Those not yet seen that were committed at or before a position, oldest first. */
+  /**
+   * Those not yet seen that were committed at or before a position, oldest first; a list of its own, because more are
+   * announced while somebody asks about these.
+   */
   unseen(upTo: Lsn): readonly Unseen[] {
     const end = this.#unseen.findIndex(({ commit }) => commit > upTo);
-    return end < 0 ? this.#unseen : this.#unseen.slice(0, end);
+    return this.#unseen.slice(0, end < 0 ? undefined : end);
   }
 
   get count(): number {
