@@ -1,13 +1,23 @@
 import { createServer } from 'node:http';
 import { rulesOfSource } from '@tidemark/proto';
-import { closeServer, createKafka, createLogger, formatAddress, listen, runUntilSignal } from '@tidemark/runtime';
+import {
+  closeServer,
+  createKafka,
+  createLogger,
+  formatAddress,
+  listen,
+  runUntilSignal,
+  shareNext,
+} from '@tidemark/runtime';
 import type { ClientConfig } from 'pg';
 import { openRequestPool } from './adapters/postgres-pool.ts';
+import { markPosition } from './adapters/postgres-position.ts';
 import { emitPurge } from './adapters/postgres-purge.ts';
 import { runConfig } from './config.ts';
 import { createRoutes } from './http/routes.ts';
 import { RunMetrics } from './run/metrics.ts';
 import type { State, Status } from './run/state.ts';
+import { positionIn, type Followed } from './run/position.ts';
 import { supervise } from './run/supervisor.ts';
 
 const CONNECT_MS = 5000;
@@ -32,6 +42,9 @@ export async function run(configFile: string | undefined): Promise<void> {
     metrics.setState(state);
   };
   const pool = openRequestPool(connection);
+  let followed: Followed | undefined;
+  // However many sidecars ask, Postgres is asked by one at a time.
+  const position = shareNext(() => pool.use(markPosition));
   const app = createRoutes({
     health: {
       unready: () =>
@@ -39,6 +52,7 @@ export async function run(configFile: string | undefined): Promise<void> {
       metrics: () => metrics.render(),
     },
     purge: (request) => pool.use((client, version) => emitPurge(client, request, version)),
+    position: async () => positionIn(config.source, followed, await position()),
     onPurge: (code) => metrics.purgeRequest(code),
     onError: (error) => logger.warn({ err: error }, 'a request failed'),
   });
@@ -56,6 +70,7 @@ export async function run(configFile: string | undefined): Promise<void> {
       logger,
       metrics,
       setState,
+      setFollowed: (stream) => void (followed = stream),
     },
     stop: stop.signal,
     onReady: () => logger.info('ready'),

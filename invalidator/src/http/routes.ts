@@ -1,21 +1,24 @@
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { formatLsn, purgeSchema, type Lsn, type PurgeRequest } from '@tidemark/proto';
 import { answerHealth, problem, type Health } from '@tidemark/runtime';
+import type { PositionAnswer } from '../run/position.ts';
 
 export interface RoutesOptions {
   readonly health: Health;
   /** Writes a purge into the WAL. Rejects when Postgres cannot be reached or does not answer in time. */
   readonly purge: (request: PurgeRequest) => Promise<Lsn>;
   readonly onPurge: (status: number) => void;
+  /** Where the database stands; undefined while no stream of this server is followed. Rejects likewise. */
+  readonly position: () => Promise<PositionAnswer | undefined>;
   readonly onError: (error: unknown) => void;
 }
 
 const MAX_BODY = '1mb';
 const RETRY_AFTER_S = '1';
 
-/** The interface of `run`: probes, metrics, and POST /v1/purge. */
+/** The interface of `run`: probes, metrics, POST /v1/purge and GET /v1/position. */
 export function createRoutes(options: RoutesOptions): Express {
-  const { health, purge, onPurge, onError } = options;
+  const { health, purge, position, onPurge, onError } = options;
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
@@ -37,10 +40,25 @@ export function createRoutes(options: RoutesOptions): Express {
       problem(response, { code: 'unavailable', detail: 'Postgres cannot be reached', headers });
     }
   };
+  const answerPosition = async (response: Response): Promise<void> => {
+    const headers = { 'retry-after': RETRY_AFTER_S };
+    try {
+      const found = await position();
+      if (found === undefined)
+        problem(response, { code: 'unavailable', detail: 'no stream of this server is followed', headers });
+      else response.set('cache-control', 'no-store').status(200).json(found);
+    } catch (error) {
+      onError(error);
+      problem(response, { code: 'unavailable', detail: 'Postgres cannot be reached', headers });
+    }
+  };
   app.post('/v1/purge', express.json({ limit: MAX_BODY, type: () => true }), (request, response, next) => {
     answerPurge(request, response).then(() => onPurge(response.statusCode), next);
   });
-  app.all(['/livez', '/readyz', '/metrics'], (_request, response) =>
+  app.get('/v1/position', (_request, response, next) => {
+    answerPosition(response).then(() => undefined, next);
+  });
+  app.all(['/livez', '/readyz', '/metrics', '/v1/position'], (_request, response) =>
     problem(response, { code: 'method-not-allowed', headers: { allow: 'GET, HEAD' } }),
   );
   app.all('/v1/purge', (_request, response) =>

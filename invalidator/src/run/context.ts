@@ -4,6 +4,7 @@ import type { Kafka } from 'kafkajs';
 import type { ClientConfig } from 'pg';
 import type { RunConfig } from '../config.ts';
 import type { RunMetrics } from './metrics.ts';
+import type { Followed } from './position.ts';
 import type { State } from './state.ts';
 
 /** What every part of `run` works with. */
@@ -18,4 +19,6 @@ export interface RunContext {
   readonly logger: Logger;
   readonly metrics: RunMetrics;
   readonly setState: (state: State, detail: string) => void;
+  /** Told which stream is followed now. */
+  readonly setFollowed: (followed: Followed) => void;
 }

@@ -138,6 +138,7 @@ export class Session {
     });
     this.#cleanups.push(async () => watch.stop());
     const { epoch, systemId, timeline } = beginning;
+    context.setFollowed({ epoch, systemId, timeline });
     const publisher: Publisher = new Publisher({
       identity: { source: config.source, epoch, systemId, timeline },
       outbox,

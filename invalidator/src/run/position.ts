@@ -1,0 +1,30 @@
+import { formatLsn } from '@tidemark/proto';
+import type { ServerPosition } from '../adapters/postgres-position.ts';
+
+/** The stream that is followed, and the server that it comes from. */
+export interface Followed {
+  readonly epoch: number;
+  readonly systemId: bigint;
+  readonly timeline: number;
+}
+
+/** Body of `GET /v1/position`. */
+export interface PositionAnswer {
+  readonly source: string;
+  readonly epoch: number;
+  readonly lsn: string;
+}
+
+/**
+ * A position as sidecars may compare it. A server that is not the one that is followed (another one took over, and the stream
+ * does not know yet) counts its positions differently: undefined then.
+ */
+export function positionIn(
+  source: string,
+  followed: Followed | undefined,
+  server: ServerPosition,
+): PositionAnswer | undefined {
+  if (followed === undefined || followed.systemId !== server.systemId || followed.timeline !== server.timeline)
+    return undefined;
+  return { source, epoch: followed.epoch, lsn: formatLsn(server.lsn) };
+}
