@@ -15,6 +15,11 @@ export interface Entry {
   readonly etag: string;
   readonly tags: readonly string[];
   readonly body: Uint8Array;
+  /**
+   * Every change that the value shows was committed at or before this position of its epoch (`asOf` bounds it from below).
+   * Often learned later, because few need it; no part of the envelope.
+   */
+  loadedAt?: Lsn | undefined;
 }
 
 /**

@@ -40,7 +40,7 @@ const spec = {
     parse: parseListenAddress,
   }),
   invalidatorUrl: optional('TIDEMARK_INVALIDATOR_URL', {
-    description: 'where DELETE and purge are sent; default: they are refused',
+    description: 'where DELETE and purge are sent, and positions are asked for; default: the former are refused',
     parse: httpUrl,
   }),
   maxStalenessMs: withDefault('TIDEMARK_MAX_STALENESS', '5s', {
@@ -53,6 +53,10 @@ const spec = {
   }),
   coalesceTimeoutMs: withDefault('TIDEMARK_COALESCE_TIMEOUT', '2s', {
     description: "longest that a read waits for another caller's fill",
+    parse: duration({ min: '1ms', max: '1m' }),
+  }),
+  sessionTimeoutMs: withDefault('TIDEMARK_SESSION_TIMEOUT', '2s', {
+    description: 'longest that a read waits for the position that its session, Tidemark-Min-Lsn or a snapshot demands',
     parse: duration({ min: '1ms', max: '1m' }),
   }),
 };

@@ -5,8 +5,10 @@ import type { Coalescer } from './core/coalescer.ts';
 import type { Follower } from './core/follower.ts';
 import type { Leases } from './core/leases.ts';
 import type { Namespace } from './core/namespace.ts';
+import type { Positions } from './core/positions.ts';
 import type { Reader } from './core/reader.ts';
 import type { ReplicaState, SourceReplica } from './core/replica.ts';
+import type { Sessions } from './core/sessions.ts';
 
 export interface Observed {
   readonly namespaces: readonly Namespace[];
@@ -17,6 +19,8 @@ export interface Observed {
   readonly coalescer: Coalescer;
   readonly leases: Leases;
   readonly reader: Reader;
+  readonly sessions: Sessions;
+  readonly positions: Positions;
   readonly redis: RedisStore | undefined;
 }
 
@@ -76,6 +80,7 @@ export class Metrics {
     this.#watchNamespaces(parts.namespaces);
     this.#watchFeed(parts);
     this.#watchL2(parts);
+    this.#watchPositions(parts);
     this.#gauge('tidemark_leases', 'Leases that are out.', (set) => set({}, parts.leases.size));
     this.#gauge('tidemark_waiters', "Callers that wait for another caller's fill or for Redis.", (set) =>
       set({}, parts.coalescer.waiting),
@@ -159,6 +164,23 @@ export class Metrics {
     this.#gauge('tidemark_lag_seconds', 'From commit to application, of the newest record.', (set) =>
       set({}, follower.lagMs / 1000),
     );
+  }
+
+  #watchPositions({ sessions, positions }: Observed): void {
+    const { counters } = sessions;
+    this.#counter('tidemark_session_requests_total', 'Requests with a session or a least position.', [], (set) =>
+      set({}, counters.visits),
+    );
+    this.#counter('tidemark_session_waits_total', 'Those that had to wait until a position was applied.', [], (set) =>
+      set({}, counters.waits),
+    );
+    this.#counter('tidemark_session_unmet_total', 'Those that were not answered from the cache.', ['reason'], (set) => {
+      for (const reason of ['behind', 'no-position', 'crowded'] as const) set({ reason }, counters[reason]);
+    });
+    this.#counter('tidemark_positions_asked_total', 'Questions where the database stands.', ['result'], (set) => {
+      set({ result: 'answered' }, positions.asked - positions.failed);
+      set({ result: 'failed' }, positions.failed);
+    });
   }
 
   #watchL2({ redis, reader }: Observed): void {

@@ -12,9 +12,9 @@ import {
   type RedisClient,
   type ShutdownStep,
 } from '@tidemark/runtime';
+import { HttpInvalidatorClient } from './adapters/invalidator-client.ts';
 import { KafkaFeed } from './adapters/kafka-feed.ts';
 import { LruStore } from './adapters/lru-store.ts';
-import { HttpPurgeClient } from './adapters/purge-client.ts';
 import { RedisStore } from './adapters/redis-store.ts';
 import { systemClock as clock, systemRandom } from './adapters/system.ts';
 import { HELP, readConfig, type Config } from './config.ts';
@@ -25,9 +25,11 @@ import { Follower, type FollowerEvents } from './core/follower.ts';
 import { L2Lag } from './core/l2-lag.ts';
 import { Leases } from './core/leases.ts';
 import { Namespace } from './core/namespace.ts';
+import { Positions } from './core/positions.ts';
 import { Purger } from './core/purger.ts';
 import { Reader } from './core/reader.ts';
 import { SourceReplica } from './core/replica.ts';
+import { Sessions } from './core/sessions.ts';
 import { statusOf, type L2State } from './core/status.ts';
 import { Watermark } from './core/watermark.ts';
 import { createApp } from './http/app.ts';
@@ -46,11 +48,12 @@ const LIMITS = {
   waiters: 10_000,
   waitersPerKey: 1_000,
   watermarkWaits: 1_000,
+  positionQuestions: 10_000,
   connections: 10_000,
   adminConnections: 100,
 } as const;
-/** A purge is written within this time, and applied here within the other. */
-const PURGE_TIMEOUT_MS = 5_000;
+/** A purge is written within this time, or a position told; a purge is applied here within the other. */
+const INVALIDATOR_TIMEOUT_MS = 5_000;
 const PURGE_WAIT_MS = 5_000;
 /** Longer than any deadline inside the record reader. */
 const FEED_SILENCE_MS = 20_000;
@@ -82,12 +85,17 @@ function createCore(config: Config, metrics: Metrics, logger: Logger) {
   const l2 = redis?.store;
   const reader = new Reader({ replica, coalescer, l2, clock });
   const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
-  const { invalidatorUrl } = config;
-  const client = invalidatorUrl && new HttpPurgeClient({ invalidatorUrl, timeoutMs: PURGE_TIMEOUT_MS });
-  const purger = new Purger({ client: client || undefined, watermark, waitMs: PURGE_WAIT_MS });
+  const { invalidatorUrl, source, sessionTimeoutMs: timeoutMs } = config;
+  const client =
+    invalidatorUrl === undefined
+      ? undefined
+      : new HttpInvalidatorClient({ invalidatorUrl, source, timeoutMs: INVALIDATOR_TIMEOUT_MS });
+  const purger = new Purger({ client, watermark, waitMs: PURGE_WAIT_MS });
+  const positions = new Positions({ client, most: LIMITS.positionQuestions });
+  const sessions = new Sessions({ source, replica, watermark, positions, clock, timeoutMs });
   const events = followerEvents(replica, metrics, logger);
   const follower = new Follower({ replica, coalescer, watermark, clock, events });
-  return { namespaces, replica, leases, coalescer, redis, reader, filler, purger, follower };
+  return { namespaces, replica, leases, coalescer, redis, reader, filler, purger, follower, positions, sessions };
 }
 
 function createStore(
@@ -140,7 +148,7 @@ function createListeners(options: {
   isDraining: () => boolean;
 }) {
   const { config, core, lag, metrics, logger, isDraining } = options;
-  const { namespaces, replica, reader, filler, purger, coalescer, follower, redis } = core;
+  const { namespaces, replica, reader, filler, purger, coalescer, follower, redis, sessions } = core;
   const l2 = (): L2State => {
     if (redis === undefined) return { state: 'off', lagMs: null };
     return redis.store.available ? { state: 'up', lagMs: lag.lagMs } : { state: 'down', lagMs: null };
@@ -151,8 +159,8 @@ function createListeners(options: {
     openapi,
     logger,
   };
-  const cache = cacheRoutes({ namespaces, replica, reader, filler, purger, clock });
-  const purge = purgeRoute({ namespaces, purger });
+  const cache = cacheRoutes({ namespaces, replica, reader, filler, purger, clock, sessions, coalescer });
+  const purge = purgeRoute({ namespaces, purger, sessions });
   const fallback = createApp({ ...pages, cache, purge });
   const listener = hitPath({ namespaces, replica, coalescer, clock, fallback });
   return {

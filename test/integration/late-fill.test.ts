@@ -1,11 +1,7 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { createKafka, createLogger, RecordReader } from '@tidemark/runtime';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { scratchFolder } from '../kit/index.ts';
-import { createTopic } from '../kit/names.ts';
-import { App } from './support/app.ts';
+import type { App } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
+import { LaggingSidecar } from './support/lagging.ts';
 import { useStack } from './support/stack.ts';
 
 // A sidecar whose stream lags behind as long as the test wants: it follows a copy of the topic. Its own memory cannot know
@@ -17,53 +13,15 @@ const used = useStack({
     namespaces: { items: { source: 'main', invalidate: [{ table: 'public.items', keys: ['{id}'], tags: ['all'] }] } },
   },
 });
-const folder = scratchFolder('late');
-const logger = createLogger({ service: 'test', instance: 'copy', level: 'silent' });
 const onlyIfCached = { 'cache-control': 'only-if-cached' };
 
-let slow: App;
-let flowing = Promise.resolve();
-const cleanups: (() => Promise<unknown>)[] = [() => folder.remove()];
-
-/** Holds the copy back until the answer is called. */
-function holdBack(): () => void {
-  const gate = Promise.withResolvers<void>();
-  flowing = gate.promise;
-  return gate.resolve;
-}
+let lagging: LaggingSidecar;
 
 beforeAll(async () => {
-  const { stack } = used;
-  const topic = `${stack.topic}.copy`;
-  await createTopic(stack.servers, topic, {});
-  const kafka = createKafka({ brokers: stack.brokers, tls: false, clientId: 'copy', logger });
-  const producer = kafka.producer();
-  await producer.connect();
-  const reader = new RecordReader({
-    kafka,
-    topic: stack.topic,
-    start: { from: 'newest-record' },
-    logger,
-    onReset: () => undefined,
-    onRecords: async ({ records }) => {
-      await flowing;
-      const messages = records.map(({ value }) => ({ value: Buffer.from(value) }));
-      if (messages.length > 0) await producer.send({ topic, acks: -1, messages });
-    },
-  });
-  cleanups.push(
-    () => producer.disconnect(),
-    () => reader.stop(),
-  );
-  const config = join(folder.path, 'copy.yaml');
-  await writeFile(config, (await readFile(stack.configFile, 'utf8')).replace(stack.topic, topic));
-  const sidecar = await stack.addSidecar({ TIDEMARK_CONFIG: config, TIDEMARK_MAX_STALENESS: '60s' });
-  slow = new App(sidecar.url);
+  lagging = await LaggingSidecar.start(used.stack);
 });
 
-afterAll(async () => {
-  for (const cleanup of cleanups.toReversed()) await cleanup();
-});
+afterAll(() => lagging?.stop());
 
 it.each([
   ['by its key', '1', undefined],
@@ -72,12 +30,13 @@ it.each([
   '[I5] [I7] a fill from before a change reaches nobody, although its sidecar has not heard of the change, %s',
   async (_, key, tags) => {
     const [fast] = used.apps as [App];
+    const slow = lagging.app;
     const { lease } = await eventually(async () => {
       const answer = await slow.get('items', key, { 'cache-control': 'no-cache' });
       expect(answer.lease).toBeDefined();
       return answer;
     });
-    const letFlow = holdBack();
+    const letFlow = lagging.holdBack();
     try {
       const { lease: earlier } = await fast.get('items', key);
       await fast.put('items', key, 'old', { lease: earlier, ...(tags && { tags }) });

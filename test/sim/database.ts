@@ -53,6 +53,24 @@ export class Database {
     if (hidden.length > 0) this.#dice.pick(hidden).visible = true;
   }
 
+  /** Where the WAL is written: every commit so far stands at or before it. */
+  get position(): { readonly epoch: number; readonly lsn: number } {
+    return { epoch: this.#epoch, lsn: this.#lsn };
+  }
+
+  /** The newest version of a row, up to one that was seen, that no failover has undone. */
+  survivorOf(row: string, seen: number): number {
+    return this.#commits.findLast((commit) => commit.row === row && commit.version <= seen)?.version ?? 0;
+  }
+
+  /** A commit that its writer has seen succeed. */
+  commitVisibly(row: string): number {
+    this.commit(row);
+    const last = this.#commits.at(-1) as Commit;
+    last.visible = true;
+    return last.version;
+  }
+
   /** What a query in a new snapshot finds. */
   read(row: string): number {
     return this.#commits.findLast((commit) => commit.row === row && commit.visible)?.version ?? 0;

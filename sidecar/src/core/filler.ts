@@ -14,6 +14,8 @@ export interface Fill {
   readonly token: string | undefined;
   /** Replay position of the standby that was read, taken before the read. */
   readonly sourceLsn?: Lsn | undefined;
+  /** Position of the server that was read, taken after the read: the value shows nothing that was committed later. */
+  readonly loadedAt?: Lsn | undefined;
   /** Shortens the TTL, never lengthens it. */
   readonly maxAgeMs?: number | undefined;
   readonly tags: readonly string[];
@@ -107,7 +109,8 @@ export class Filler {
     const storedAtMs = this.#clock.wallMs();
     const longestMs = (absent ? ttl.negative : ttl.hard) * (1 - ttl.jitter * this.#random.fraction());
     const expiresAtMs = storedAtMs + Math.max(1, Math.floor(Math.min(longestMs, fill.maxAgeMs ?? longestMs)));
-    const entry: Entry = { ...at, storedAtMs, expiresAtMs, absent, contentType, etag, tags, body };
+    const loadedAt = fill.loadedAt === undefined ? undefined : Math.max(fill.loadedAt, at.asOf);
+    const entry: Entry = { ...at, storedAtMs, expiresAtMs, absent, contentType, etag, tags, body, loadedAt };
     namespace.counters.fills += 1;
     const present = namespace.l1.get(key);
     const created = present === undefined || present.expiresAtMs <= storedAtMs;

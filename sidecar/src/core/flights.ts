@@ -1,8 +1,11 @@
 import type { Entry } from '@tidemark/proto';
 import type { Lease } from './leases.ts';
+import type { Unmet } from './sessions.ts';
 
 /** Why nothing may be cached at the moment (SPEC I9). */
-export type BypassReason = 'starting' | 'stalled' | 'uncovered';
+type NotCached = 'starting' | 'stalled' | 'uncovered';
+/** Why the cache answers neither a value nor a lease. */
+export type BypassReason = NotCached | Unmet;
 
 /** How a read ends. */
 export type Outcome =

@@ -1,5 +1,6 @@
 import type { Entry, Lsn, NamespaceRules, PurgeRequest } from '@tidemark/proto';
 import type { L2Context } from './decide.ts';
+import type { Position } from './position.ts';
 
 /** The two clocks and the timers; tests pass a hand-driven one. */
 export interface Clock {
@@ -80,4 +81,13 @@ export interface Feed {
 export interface PurgeClient {
   /** The commit position of the purge, or why there is none, in words for the caller. Bounded in time; never rejects. */
   purge(request: PurgeRequest): Promise<{ readonly lsn: Lsn } | { readonly failed: string }>;
+}
+
+/** Knows how far the database is (`GET /v1/position` of the invalidator). */
+export interface PositionClient {
+  /**
+   * A position at or after every commit that any snapshot saw when this was called, or why there is none, in words. Calls may
+   * share an answer. Bounded in time; never rejects.
+   */
+  position(): Promise<Position | { readonly failed: string }>;
 }

@@ -1,6 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import { formatLsn, type Entry, type Lsn } from '@tidemark/proto';
+import { problem } from '@tidemark/runtime';
 import type { BypassReason } from '../core/flights.ts';
+import type { PurgeOutcome } from '../core/purger.ts';
+import type { Visit } from '../core/sessions.ts';
 
 /** The applied watermark as text; it is the same for thousands of answers in a row. */
 export class LsnText {
@@ -27,6 +30,8 @@ export interface ValueAnswer {
   readonly ifNoneMatch: string | undefined;
   /** False for HEAD. */
   readonly withBody: boolean;
+  /** What the caller's session has seen now. */
+  readonly session?: string | undefined;
 }
 
 /**
@@ -43,6 +48,7 @@ export function answerValue(response: ServerResponse, answer: ValueAnswer): void
   const status = `tidemark; hit; ttl=${ttl}; detail=${entry.absent ? 'negative' : answer.detail}`;
   const common = ['Cache-Status', status, 'Age', String(age), 'Cache-Control', REVALIDATE];
   if (lsn !== undefined) common.push('Tidemark-Lsn', lsn);
+  if (answer.session !== undefined) common.push('Tidemark-Session', answer.session);
   if (entry.absent) {
     common.push('Content-Length', '0');
     response.writeHead(404, common).end();
@@ -78,23 +84,40 @@ function matches(ifNoneMatch: string, etag: string): boolean {
 /** `request`: the caller asked not to be served from the cache. */
 export function answerMiss(
   response: ServerResponse,
-  miss: { lease: string | undefined; forward: 'miss' | 'request' },
+  miss: { lease: string | undefined; forward: 'miss' | 'request'; session?: string | undefined },
 ): void {
   const head = ['Cache-Status', `tidemark; fwd=${miss.forward}`, 'Cache-Control', 'no-store', 'Content-Length', '0'];
   if (miss.lease !== undefined) head.push('Tidemark-Lease', miss.lease);
+  if (miss.session !== undefined) head.push('Tidemark-Session', miss.session);
   response.writeHead(404, head).end();
 }
 
-/** Nothing may be cached at the moment: the caller loads and keeps it to itself. */
-export function answerBypass(response: ServerResponse, why: BypassReason): void {
-  response
-    .writeHead(404, [
-      'Cache-Status',
-      `tidemark; fwd=bypass; detail=${why}`,
-      'Cache-Control',
-      'no-store',
-      'Content-Length',
-      '0',
-    ])
-    .end();
+/** The cache has no answer: the caller loads and keeps it to itself. */
+export function answerBypass(response: ServerResponse, why: BypassReason, session?: string): void {
+  const head = ['Cache-Status', `tidemark; fwd=bypass; detail=${why}`];
+  head.push('Cache-Control', 'no-store', 'Content-Length', '0');
+  if (session !== undefined) head.push('Tidemark-Session', session);
+  response.writeHead(404, head).end();
+}
+
+/** Of an answer to a request of a session. */
+export function sessionHeader(visit: Visit | undefined): Record<string, string> {
+  const token = visit?.token();
+  return token === undefined ? {} : { 'Tidemark-Session': token };
+}
+
+/** 204 once this sidecar has applied the purge. */
+export function answerPurge(response: ServerResponse, outcome: PurgeOutcome, visit: Visit | undefined): void {
+  if (outcome.ok) {
+    visit?.knows(outcome.lsn);
+    response.writeHead(204, { 'Tidemark-Lsn': formatLsn(outcome.lsn), ...sessionHeader(visit) }).end();
+    return;
+  }
+  // What was written but not applied yet is the session's own all the same.
+  visit?.missed(undefined);
+  problem(response, {
+    code: 'unavailable',
+    detail: outcome.detail,
+    headers: { 'retry-after': '1', ...sessionHeader(visit) },
+  });
 }

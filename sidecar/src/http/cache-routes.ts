@@ -1,19 +1,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { formatLsn } from '@tidemark/proto';
-import { problem } from '@tidemark/runtime';
-import type { Filler } from '../core/filler.ts';
-import type { Outcome } from '../core/flights.ts';
+import { problem, type ProblemOptions } from '@tidemark/runtime';
+import type { Coalescer } from '../core/coalescer.ts';
+import type { Filler, FillRefusal } from '../core/filler.ts';
+import type { BypassReason, Outcome } from '../core/flights.ts';
 import type { Namespace } from '../core/namespace.ts';
 import type { Clock } from '../core/ports.ts';
 import type { Purger } from '../core/purger.ts';
 import type { Reader, ReadMode } from '../core/reader.ts';
 import type { SourceReplica } from '../core/replica.ts';
+import type { Sessions } from '../core/sessions.ts';
 import { parseAddress } from './address.ts';
-import { answerBypass, answerMiss, answerValue } from './answers.ts';
+import { answerBypass, answerMiss, answerPurge, answerValue, sessionHeader } from './answers.ts';
 import { readBody } from './body.ts';
 import { etagOf } from './etag.ts';
-import { FieldError, parseBoolean, parseCacheControl, parseContentType, parseSourceLsn, parseTags } from './fields.ts';
-import { refuse } from './refuse.ts';
+import { FieldError, parseBoolean, parseCacheControl, parseContentType, parsePosition, parseTags } from './fields.ts';
+import { refuse, refusingFields, type Handler } from './refuse.ts';
+import { refuseMinLsn, visitOf } from './visits.ts';
 
 export interface CacheRoutesOptions {
   readonly namespaces: ReadonlyMap<string, Namespace>;
@@ -21,6 +24,8 @@ export interface CacheRoutesOptions {
   readonly reader: Reader;
   readonly filler: Filler;
   readonly purger: Purger;
+  readonly sessions: Sessions;
+  readonly coalescer: Coalescer;
   readonly clock: Clock;
 }
 
@@ -33,9 +38,7 @@ type Route = (target: Target, request: IncomingMessage, response: ServerResponse
 const ALLOW = 'GET, HEAD, PUT, DELETE';
 
 /** `/v1/cache/{namespace}/{key}`, whatever the hit path did not answer. */
-export function cacheRoutes(
-  options: CacheRoutesOptions,
-): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+export function cacheRoutes(options: CacheRoutesOptions): Handler {
   const get = getRoute(options);
   const routes: Readonly<Record<string, Route>> = {
     GET: get,
@@ -43,7 +46,7 @@ export function cacheRoutes(
     PUT: putRoute(options),
     DELETE: deleteRoute(options),
   };
-  return async (request, response) => {
+  return refusingFields(async (request, response) => {
     const route = Object.hasOwn(routes, request.method as string) ? routes[request.method as string] : undefined;
     if (route === undefined) {
       refuse(request, response, { code: 'method-not-allowed', headers: { allow: ALLOW } });
@@ -62,27 +65,30 @@ export function cacheRoutes(
       });
       return;
     }
-    try {
-      await route({ namespace, key: address.key }, request, response);
-    } catch (error) {
-      if (!(error instanceof FieldError)) throw error;
-      refuse(request, response, { code: 'bad-request', detail: error.message });
-    }
-  };
+    await route({ namespace, key: address.key }, request, response);
+  });
 }
 
-function getRoute({ reader, replica, clock }: CacheRoutesOptions): Route {
+function getRoute({ reader, replica, clock, sessions, coalescer }: CacheRoutesOptions): Route {
   return ({ namespace, key }, request, response) => {
-    refuseFields(request, ['tidemark-min-lsn', 'tidemark-session']);
+    refuseMinLsn(request, namespace);
+    const visit = visitOf(sessions, request);
     const { noCache, onlyIfCached } = parseCacheControl(request.headers['cache-control']);
     const isHead = request.method === 'HEAD';
     // Who asks with HEAD sees no value, so it would not load a missing one either.
     const mode: ReadMode = onlyIfCached || isHead ? 'only-cached' : noCache ? 'reload' : 'usual';
+    const bypass = (why: BypassReason): void => {
+      visit?.missed(undefined);
+      answerBypass(response, why, visit?.token());
+    };
     const settle = (outcome: Outcome): void => {
-      if (outcome.kind === 'bypass') answerBypass(response, outcome.why);
+      if (outcome.kind === 'bypass') bypass(outcome.why);
       else if (outcome.kind === 'miss') {
-        answerMiss(response, { lease: outcome.lease?.token, forward: mode === 'reload' ? 'request' : 'miss' });
-      } else {
+        const lease = outcome.lease?.token;
+        if (namespace.rules !== undefined) visit?.missed(lease);
+        answerMiss(response, { lease, forward: mode === 'reload' ? 'request' : 'miss', session: visit?.token() });
+      } else if (visit?.saw(outcome.entry) === false) bypass('behind');
+      else {
         answerValue(response, {
           entry: outcome.entry,
           detail: outcome.from,
@@ -90,17 +96,35 @@ function getRoute({ reader, replica, clock }: CacheRoutesOptions): Route {
           lsn: namespace.rules === undefined ? undefined : formatLsn(replica.applied),
           ifNoneMatch: request.headers['if-none-match'],
           withBody: !isHead,
+          session: visit?.token(),
         });
       }
     };
-    const waiter = reader.read({ namespace, key, mode, settle });
-    if (waiter !== undefined) response.once('close', () => reader.leave(waiter));
+    const read = (): void => {
+      const waiter = reader.read({ namespace, key, mode, settle });
+      if (waiter !== undefined) response.once('close', () => reader.leave(waiter));
+    };
+    // Whoever loads anyway has no need to wait for anything, and whoever cannot be answered should not.
+    if (visit === undefined || namespace.rules === undefined || mode === 'reload' || coalescer.bypass(namespace))
+      read();
+    else {
+      const leave = visit.gate((unmet) => {
+        if (unmet === undefined) {
+          read();
+          return;
+        }
+        namespace.counters.bypassed += 1;
+        bypass(unmet);
+      });
+      response.once('close', leave);
+    }
   };
 }
 
-function putRoute({ filler }: CacheRoutesOptions): Route {
+function putRoute({ filler, sessions }: CacheRoutesOptions): Route {
   return async ({ namespace, key }, request, response) => {
     const { headers } = request;
+    const visit = visitOf(sessions, request);
     refuseFields(request, ['vary', 'content-encoding', 'content-range']);
     const token = single(request, 'tidemark-lease');
     if (token === undefined && namespace.rules !== undefined) {
@@ -111,7 +135,8 @@ function putRoute({ filler }: CacheRoutesOptions): Route {
       return;
     }
     const tags = parseTags(request.headersDistinct['surrogate-key']?.join(' '));
-    const sourceLsn = parseSourceLsn(single(request, 'source-lsn'));
+    const sourceLsn = parsePosition('Source-Lsn', single(request, 'source-lsn'));
+    const loadedAt = parsePosition('Tidemark-Loaded-At', single(request, 'tidemark-loaded-at'));
     const absent = parseBoolean('Tidemark-Absent', single(request, 'tidemark-absent'));
     const contentType = parseContentType(headers['content-type']);
     const { noStore, maxAgeSeconds } = parseCacheControl(headers['cache-control']);
@@ -146,6 +171,7 @@ function putRoute({ filler }: CacheRoutesOptions): Route {
       key,
       token,
       sourceLsn,
+      loadedAt,
       maxAgeMs,
       tags,
       absent,
@@ -153,40 +179,45 @@ function putRoute({ filler }: CacheRoutesOptions): Route {
       etag: etagOf(contentType, body),
       body,
     });
+    // The caller has seen what it loaded, stored or not.
+    if (namespace.rules !== undefined) visit?.knows(loadedAt, token);
+    const session = sessionHeader(visit);
     if (outcome.kind === 'refused') {
-      answerRefusal(response, outcome.why);
+      answerRefusal(response, outcome.why, session);
       return;
     }
     // Whoever reads through another sidecar after this answer finds the value, if Redis is well.
     await outcome.shared;
-    response.writeHead(outcome.created ? 201 : 204, outcome.created ? { 'content-length': 0 } : {}).end();
+    response
+      .writeHead(outcome.created ? 201 : 204, { ...session, ...(outcome.created && { 'content-length': '0' }) })
+      .end();
   };
 }
 
-function answerRefusal(response: ServerResponse, why: 'no-lease' | 'expired' | 'mismatch' | 'fenced'): void {
-  if (why === 'expired')
-    problem(response, { code: 'lease-expired', detail: 'the lease is unknown, was used, or is too old' });
-  else if (why === 'mismatch')
-    problem(response, { code: 'bad-request', detail: 'Tidemark-Lease: the lease was given for another key' });
-  else if (why === 'no-lease') problem(response, { code: 'lease-required' });
-  else
-    problem(response, {
-      code: 'fenced',
-      detail:
-        'it may lack a change that was applied since the miss, or one that readers of the database do not see yet',
-    });
+function answerRefusal(response: ServerResponse, why: FillRefusal, headers: Record<string, string>): void {
+  problem(response, { ...REFUSALS[why], headers });
 }
 
-function deleteRoute({ purger, filler }: CacheRoutesOptions): Route {
-  return async ({ namespace, key }, _request, response) => {
+const REFUSALS: Readonly<Record<FillRefusal, ProblemOptions>> = {
+  expired: { code: 'lease-expired', detail: 'the lease is unknown, was used, or is too old' },
+  mismatch: { code: 'bad-request', detail: 'Tidemark-Lease: the lease was given for another key' },
+  'no-lease': { code: 'lease-required' },
+  fenced: {
+    code: 'fenced',
+    detail: 'it may lack a change that was applied since the miss, or one that readers of the database do not see yet',
+  },
+};
+
+function deleteRoute({ purger, filler, sessions }: CacheRoutesOptions): Route {
+  return async ({ namespace, key }, request, response) => {
+    const visit = visitOf(sessions, request);
     if (namespace.rules === undefined) {
       await filler.drop(namespace, key);
-      response.writeHead(204).end();
+      response.writeHead(204, sessionHeader(visit)).end();
       return;
     }
     const outcome = await purger.purge({ purge: [{ namespace: namespace.name, keys: [key], tags: [], all: false }] });
-    if (outcome.ok) response.writeHead(204, { 'Tidemark-Lsn': formatLsn(outcome.lsn) }).end();
-    else problem(response, { code: 'unavailable', detail: outcome.detail, headers: { 'retry-after': '1' } });
+    answerPurge(response, outcome, visit);
   };
 }
 

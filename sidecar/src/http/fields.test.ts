@@ -1,7 +1,7 @@
 import { formatLsn } from '@tidemark/proto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FieldError, parseBoolean, parseCacheControl, parseContentType, parseSourceLsn, parseTags } from './fields.ts';
+import { FieldError, parseBoolean, parseCacheControl, parseContentType, parsePosition, parseTags } from './fields.ts';
 
 /** What may stand in a header, as Node gives it: one character a byte. */
 const fieldText = fc.string({
@@ -74,14 +74,14 @@ describe('Cache-Control', () => {
   });
 });
 
-it('Source-Lsn is a position as Postgres prints it', () => {
+it('a position is one as Postgres prints it', () => {
   fc.assert(
     fc.property(fc.maxSafeNat(), (lsn) => {
-      expect(parseSourceLsn(` ${formatLsn(lsn)} `)).toBe(lsn);
+      expect(parsePosition('X', ` ${formatLsn(lsn)} `)).toBe(lsn);
     }),
   );
-  for (const field of ['', '0', '0/', 'x/1', '0/1 0/2']) expect(() => parseSourceLsn(field)).toThrow(FieldError);
-  expect(parseSourceLsn(undefined)).toBeUndefined();
+  for (const field of ['', '0', '0/', 'x/1', '0/1 0/2']) expect(() => parsePosition('X', field)).toThrow(FieldError);
+  expect(parsePosition('X', undefined)).toBeUndefined();
 });
 
 it('booleans are those of RFC 9651', () => {

@@ -82,12 +82,12 @@ export function parseBoolean(name: string, field: string | undefined): boolean {
 }
 
 /** Throws {@link FieldError}. */
-export function parseSourceLsn(field: string | undefined): Lsn | undefined {
+export function parsePosition(name: string, field: string | undefined): Lsn | undefined {
   if (field === undefined) return undefined;
   try {
     return parseLsn(field.trim());
   } catch (error) {
-    throw new FieldError(`Source-Lsn: ${(error as Error).message}`);
+    throw new FieldError(`${name}: ${(error as Error).message}`);
   }
 }
 

@@ -37,17 +37,22 @@ function problems(...codes: readonly ProblemCode[]): Record<string, object> {
 }
 
 const cacheStatus = header(
-  'RFC 9211. `hit` with `detail=l1`, `l2`, `coalesced` or `negative`; `fwd=miss`, `fwd=request` or `fwd=bypass` with the reason.',
+  'RFC 9211. `hit` with `detail=l1`, `l2`, `coalesced` or `negative`; `fwd=miss`, `fwd=request` or `fwd=bypass` with the reason: `starting`, `stalled`, `uncovered`; of a session or a least position also `behind` (not applied in time), `no-position` (the invalidator cannot be asked) or `crowded`.',
   'tidemark; hit; ttl=57; detail=l1',
 );
 const lsn = header(
   'The applied watermark under which this was served: every commit at or before it is in the value. Absent in ttl_only namespaces.',
   '16/B374D848',
 );
+const session = header(
+  'To requests with Tidemark-Session: what the session has seen now. Opaque, at most 2048 characters that need no escape in a URL; send the newest one, or several with commas between.',
+  '1~main~1763700000000~16B374D848',
+);
 const valueHeaders = {
   'Cache-Status': cacheStatus,
   'Tidemark-Lsn': lsn,
   ETag: header('Strong tag of the bytes and their type.', '"xiQnvOZeoHT-vl5Q7q_6uF"'),
+  'Tidemark-Session': session,
   Age: header('Seconds since the value was stored.', '3'),
   'Cache-Control': header(
     'Always `no-cache`: a cache behind this one hears of no change, so it has to ask again.',
@@ -60,7 +65,13 @@ const missHeaders = {
     'The right to fill this key, once and for a few seconds. Absent where nothing may be cached, or where the value is known not to exist.',
     '1-Zk3vQm1cT5w8hT2n',
   ),
+  'Tidemark-Session': session,
 };
+const sessionHeaders = { 'Tidemark-Session': session };
+const sessionField = field(
+  'Tidemark-Session',
+  'What the last answer of this session gave, or `new`: nothing older is answered than what the session has seen or written, whichever sidecar is asked.',
+);
 const body = { content: { '*/*': { schema: { type: 'string', format: 'binary' } } } };
 const notModified = { description: '`If-None-Match` names the value.', headers: valueHeaders };
 const missing = {
@@ -75,11 +86,17 @@ const readFields = [
     '`no-cache`: a miss with a lease, whatever is cached. `only-if-cached`: neither waits nor takes the lease. Other directives are ignored.',
   ),
   field('If-None-Match', 'Entity tags of what the caller has.'),
+  field(
+    'Tidemark-Min-Lsn',
+    'Waits a bounded time until this position was applied: an LSN, or `epoch:LSN`. A writer takes `pg_current_wal_insert_lsn()` in a statement after its COMMIT. Refused in ttl_only namespaces.',
+    { example: '16/B374D848' },
+  ),
+  sessionField,
 ];
 
 const purgeDone = {
   description: 'This sidecar has applied it.',
-  headers: { 'Tidemark-Lsn': header('Position of the purge.', '16/B374D848') },
+  headers: { 'Tidemark-Lsn': header('Position of the purge.', '16/B374D848'), 'Tidemark-Session': session },
 };
 const purgeFailed = problems('unavailable');
 
@@ -133,13 +150,19 @@ const cachePath = {
         '`pg_last_wal_replay_lsn()` of the standby that was read, taken in a statement before the query.',
         { example: '16/B374D848' },
       ),
+      field(
+        'Tidemark-Loaded-At',
+        '`pg_current_wal_insert_lsn()` of the server that was read (`pg_last_wal_replay_lsn()` of a standby), taken in a statement after the query. Sessions and snapshots need it, and ask for it where it is not given.',
+        { example: '16/B374D848' },
+      ),
+      sessionField,
       field('Tidemark-Absent', '`?1` stores that there is no such value; without a body.'),
       field('Content-Type', 'Given back with the value. Default: application/octet-stream.'),
     ],
     requestBody: body,
     responses: {
-      201: { description: 'Stored.' },
-      204: { description: 'Stored in place of another value.' },
+      201: { description: 'Stored.', headers: sessionHeaders },
+      204: { description: 'Stored in place of another value.', headers: sessionHeaders },
       ...problems(
         'bad-key',
         'bad-request',
@@ -156,6 +179,7 @@ const cachePath = {
     summary: 'Purge a key everywhere',
     description:
       'Through the WAL, in commit order with everything else. In a ttl_only namespace: here and in Redis only.',
+    parameters: [sessionField],
     responses: { 204: purgeDone, ...problems('bad-key', 'unknown-namespace'), ...purgeFailed },
   },
 };
@@ -163,6 +187,7 @@ const cachePath = {
 const purgePath = {
   post: {
     summary: 'Purge keys, tags and namespaces everywhere',
+    parameters: [sessionField],
     requestBody: {
       required: true,
       content: { 'application/json': { schema: { $ref: '#/components/schemas/Purge' } } },

@@ -1,10 +1,12 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { formatLsn, purgeSchema } from '@tidemark/proto';
+import { purgeSchema } from '@tidemark/proto';
 import { problem } from '@tidemark/runtime';
 import type { Namespace } from '../core/namespace.ts';
 import type { Purger } from '../core/purger.ts';
+import type { Sessions } from '../core/sessions.ts';
+import { answerPurge } from './answers.ts';
 import { readBody } from './body.ts';
-import { refuse } from './refuse.ts';
+import { refuse, refusingFields, type Handler } from './refuse.ts';
+import { visitOf } from './visits.ts';
 
 const MAX_PURGE_BYTES = 1024 * 1024;
 
@@ -12,8 +14,10 @@ const MAX_PURGE_BYTES = 1024 * 1024;
 export function purgeRoute(options: {
   namespaces: ReadonlyMap<string, Namespace>;
   purger: Purger;
-}): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
-  return async (request, response) => {
+  sessions: Sessions;
+}): Handler {
+  return refusingFields(async (request, response) => {
+    const visit = visitOf(options.sessions, request);
     const read = await readBody(request, response, MAX_PURGE_BYTES);
     if (!read.ok) {
       if (read.why === 'too-large')
@@ -43,10 +47,8 @@ export function purgeRoute(options: {
         return;
       }
     }
-    const outcome = await options.purger.purge(parsed.data);
-    if (outcome.ok) response.writeHead(204, { 'Tidemark-Lsn': formatLsn(outcome.lsn) }).end();
-    else problem(response, { code: 'unavailable', detail: outcome.detail, headers: { 'retry-after': '1' } });
-  };
+    answerPurge(response, await options.purger.purge(parsed.data), visit);
+  });
 }
 
 /** Undefined, which no schema accepts, for what is no JSON. */

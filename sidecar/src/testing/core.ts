@@ -89,13 +89,14 @@ export function testCore(
     name: string,
     key: string,
     token: string | undefined,
-    more: { body?: string; tags?: readonly string[]; sourceLsn?: number } = {},
+    more: { body?: string; tags?: readonly string[]; sourceLsn?: number; loadedAt?: number } = {},
   ): FillOutcome =>
     filler.fill({
       namespace: of(name),
       key,
       token,
       sourceLsn: more.sourceLsn,
+      loadedAt: more.loadedAt,
       tags: more.tags ?? [],
       absent: false,
       contentType: 'text/plain',

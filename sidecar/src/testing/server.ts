@@ -2,8 +2,10 @@ import { once } from 'node:events';
 import { request, type IncomingHttpHeaders, type RequestOptions, type Server } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { createLogger } from '@tidemark/runtime';
-import type { L2Store, PurgeClient } from '../core/ports.ts';
+import type { L2Store, PositionClient, PurgeClient } from '../core/ports.ts';
+import { Positions } from '../core/positions.ts';
 import { Purger } from '../core/purger.ts';
+import { Sessions } from '../core/sessions.ts';
 import { createApp } from '../http/app.ts';
 import { cacheRoutes } from '../http/cache-routes.ts';
 import { hitPath } from '../http/hit-path.ts';
@@ -11,6 +13,8 @@ import { openapi } from '../http/openapi.ts';
 import { purgeRoute } from '../http/purge-route.ts';
 import { createHttpServer } from '../http/server.ts';
 import { testCore, type TestCore } from './core.ts';
+
+export const SESSION_TIMEOUT_MS = 2_000;
 
 export interface Answer {
   readonly status: number;
@@ -20,6 +24,7 @@ export interface Answer {
   readonly problem: string | undefined;
   readonly lease: string | undefined;
   readonly cacheStatus: string | undefined;
+  readonly session: string | undefined;
 }
 
 export interface Asked {
@@ -28,6 +33,8 @@ export interface Asked {
 }
 
 export interface TestServer extends TestCore {
+  readonly sessions: Sessions;
+  readonly positions: Positions;
   readonly server: Server;
   readonly port: number;
   /** How often a request came through to Express. */
@@ -40,7 +47,13 @@ export interface TestServer extends TestCore {
 
 /** A core behind a server that really listens, with a purge client that writes into the test's stream. */
 export async function testServer(
-  options: { l2?: L2Store; purge?: PurgeClient; maxItemBytes?: string; waiters?: number } = {},
+  options: {
+    l2?: L2Store;
+    purge?: PurgeClient;
+    position?: PositionClient['position'];
+    maxItemBytes?: string;
+    waiters?: number;
+  } = {},
 ): Promise<TestServer> {
   const core = testCore(options);
   const { namespaces, replica, reader, filler, clock, watermark, stream, coalescer } = core;
@@ -51,6 +64,16 @@ export async function testServer(
       return Promise.resolve({ lsn });
     },
   };
+  const position = options.position ?? (() => Promise.resolve({ epoch: replica.epoch, lsn: stream.to }));
+  const positions = new Positions({ client: { position }, most: 10 });
+  const sessions = new Sessions({
+    source: 'main',
+    replica,
+    watermark,
+    positions,
+    clock,
+    timeoutMs: SESSION_TIMEOUT_MS,
+  });
   const purger = new Purger({ client, watermark, waitMs: 1_000 });
   const logger = createLogger({ service: 'sidecar', instance: 'test', level: 'silent' });
   const app = createApp({
@@ -58,8 +81,8 @@ export async function testServer(
     status: () => ({}) as never,
     openapi,
     logger,
-    cache: cacheRoutes({ namespaces, replica, reader, filler, purger, clock }),
-    purge: purgeRoute({ namespaces, purger }),
+    cache: cacheRoutes({ namespaces, replica, reader, filler, purger, clock, sessions, coalescer }),
+    purge: purgeRoute({ namespaces, purger, sessions }),
   });
   let slow = 0;
   const fallback: typeof app = (incoming, response) => {
@@ -75,6 +98,8 @@ export async function testServer(
   stream.say();
   return {
     ...core,
+    sessions,
+    positions,
     server,
     port,
     slow: () => slow,
@@ -108,6 +133,7 @@ export function ask(target: RequestOptions, { headers, body }: Asked = {}): Prom
             problem: isProblem ? (JSON.parse(whole.toString()) as { type: string }).type.split(':').at(-1) : undefined,
             lease: answer.headers['tidemark-lease'] as string | undefined,
             cacheStatus: answer.headers['cache-status'] as string | undefined,
+            session: answer.headers['tidemark-session'] as string | undefined,
           });
         });
       },

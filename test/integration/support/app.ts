@@ -8,6 +8,8 @@ export interface Answer {
   /** `Tidemark-Lsn`: the position under which the value was served. */
   readonly lsn: string | undefined;
   readonly cacheStatus: string;
+  /** `Tidemark-Session`. */
+  readonly session: string | undefined;
 }
 
 export interface Fill {
@@ -35,8 +37,8 @@ export class App {
     return this.#call('PUT', namespace, key, { headers, body });
   }
 
-  delete(namespace: string, key: string): Promise<Answer> {
-    return this.#call('DELETE', namespace, key, {});
+  delete(namespace: string, key: string, headers: Readonly<Record<string, string>> = {}): Promise<Answer> {
+    return this.#call('DELETE', namespace, key, { headers });
   }
 
   /** Cache-aside as an application does it: the cached value, else `load` and a fill. Returns what the user would get. */
@@ -70,6 +72,7 @@ export class App {
       lease: response.headers.get('tidemark-lease') ?? undefined,
       lsn: response.headers.get('tidemark-lsn') ?? undefined,
       cacheStatus: response.headers.get('cache-status') ?? '',
+      session: response.headers.get('tidemark-session') ?? undefined,
     };
   }
 }

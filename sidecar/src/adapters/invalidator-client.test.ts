@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { HttpPurgeClient } from './purge-client.ts';
+import { HttpInvalidatorClient } from './invalidator-client.ts';
 
 const request = { purge: [{ namespace: 'user', keys: ['1'], tags: [], all: false }] };
 let server: Server | undefined;
@@ -12,11 +12,15 @@ afterEach(() => {
   server?.closeAllConnections();
 });
 
-async function clientOf(listener: RequestListener, path = ''): Promise<HttpPurgeClient> {
+async function clientOf(listener: RequestListener, path = ''): Promise<HttpInvalidatorClient> {
   server = createServer(listener).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  return new HttpPurgeClient({ invalidatorUrl: `http://127.0.0.1:${port}${path}`, timeoutMs: 300 });
+  return new HttpInvalidatorClient({
+    invalidatorUrl: `http://127.0.0.1:${port}${path}`,
+    source: 'main',
+    timeoutMs: 300,
+  });
 }
 
 describe('a purge', () => {
@@ -55,7 +59,46 @@ describe('a purge', () => {
   });
 
   it('says so when nobody listens', async () => {
-    const client = new HttpPurgeClient({ invalidatorUrl: 'http://127.0.0.1:1', timeoutMs: 300 });
+    const client = new HttpInvalidatorClient({ invalidatorUrl: 'http://127.0.0.1:1', source: 'main', timeoutMs: 300 });
     expect(await client.purge(request)).toEqual({ failed: expect.stringContaining('ECONNREFUSED') as string });
+  });
+});
+
+describe('a position', () => {
+  it('is asked for, and told with its epoch', async () => {
+    let url: string | undefined;
+    const client = await clientOf((incoming, response) => {
+      url = `${incoming.method} ${incoming.url}`;
+      response.end('{"source":"main","epoch":7,"lsn":"16/B374D848"}');
+    }, '/behind');
+    expect(await client.position()).toEqual({ epoch: 7, lsn: 0x16b374d848 });
+    expect(url).toBe('GET /behind/v1/position');
+  });
+
+  it.each([
+    ['another source', '{"source":"other","epoch":7,"lsn":"0/1"}', 'for source other'],
+    ['no epoch', '{"source":"main","epoch":"7","lsn":"0/1"}', 'no epoch'],
+    ['no position', '{"source":"main","epoch":7}', 'not an LSN'],
+  ])('is none where the answer has %s', async (_name, body, why) => {
+    const client = await clientOf((_incoming, response) => void response.end(body));
+    expect(await client.position()).toEqual({ failed: expect.stringContaining(why) as string });
+  });
+
+  it('asked for by many is one request, but never one that was under way already', async () => {
+    const answers: (() => void)[] = [];
+    const client = await clientOf(
+      (_incoming, response) =>
+        void answers.push(() => response.end(`{"source":"main","epoch":1,"lsn":"0/${answers.length}"}`)),
+    );
+    const first = client.position();
+    await expect.poll(() => answers.length).toBe(1);
+    const later = Array.from({ length: 50 }, () => client.position());
+    answers[0]!();
+    expect(await first).toEqual({ epoch: 1, lsn: 1 });
+    await expect.poll(() => answers.length).toBe(2);
+    answers[1]!();
+    expect(new Set((await Promise.all(later)).map((each) => JSON.stringify(each)))).toEqual(
+      new Set(['{"epoch":1,"lsn":2}']),
+    );
   });
 });

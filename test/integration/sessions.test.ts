@@ -1,0 +1,162 @@
+import { parseLsn } from '@tidemark/proto';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { Answer, App } from './support/app.ts';
+import { eventually } from './support/eventually.ts';
+import { Feed } from './support/feed.ts';
+import { LaggingSidecar } from './support/lagging.ts';
+import { useStack } from './support/stack.ts';
+
+// Sessions over two sidecars, of which one hears of changes only when the test lets it.
+
+const used = useStack({
+  initSql: `create table items (id int primary key, name text not null); insert into items select n, 'v0' from generate_series(1, 50) n`,
+  config: {
+    namespaces: {
+      items: { source: 'main', l2: { enabled: false }, invalidate: [{ table: 'public.items', keys: ['{id}'] }] },
+    },
+  },
+  env: { sidecar: { TIDEMARK_SESSION_TIMEOUT: '500ms' } },
+});
+const onlyIfCached = { 'cache-control': 'only-if-cached' };
+
+let lagging: LaggingSidecar;
+beforeAll(async () => {
+  lagging = await LaggingSidecar.start(used.stack);
+});
+afterAll(() => lagging?.stop());
+
+const nameOf = async (id: string): Promise<string> =>
+  (await used.stack.sql<{ name: string }>('select name from items where id = $1', [id]))[0]?.name ?? 'none';
+
+/** Stores what the database says in a sidecar. */
+async function cache(app: App, id: string): Promise<void> {
+  await eventually(async () => {
+    const { lease } = await app.get('items', id, { 'cache-control': 'no-cache' });
+    await app.put('items', id, await nameOf(id), { lease });
+    expect((await app.get('items', id, onlyIfCached)).status).toBe(200);
+  });
+}
+
+/** Changes a row while one sidecar hears nothing; answers the writer's own position. */
+async function change(id: string): Promise<{ lsn: string; letFlow: () => void }> {
+  await cache(lagging.app, id);
+  const letFlow = lagging.holdBack();
+  await used.stack.sql("update items set name = 'v1' where id = $1", [id]);
+  const [row] = await used.stack.sql<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
+  // Without a session the old value is as good as any to a sidecar that has not heard of the change.
+  expect((await lagging.app.get('items', id, onlyIfCached)).body).toBe('v0');
+  return { lsn: row?.lsn ?? '', letFlow };
+}
+
+function expectBehind(answer: Answer): void {
+  expect(answer).toMatchObject({ status: 404, lease: undefined, cacheStatus: 'tidemark; fwd=bypass; detail=behind' });
+}
+
+describe('[I14] what a session has seen is not unseen through a sidecar that lags', () => {
+  it.each([
+    ['a value that another sidecar served', '1', false],
+    ['what it has loaded itself', '2', true],
+  ])('%s', async (_what, id, loads) => {
+    const [fast] = used.apps as [App];
+    const { letFlow } = await change(id);
+    try {
+      let { session = '' } = await fast.get('items', 'nothing', { ...onlyIfCached, 'tidemark-session': 'new' });
+      if (!loads) {
+        await eventually(async () => expect((await fast.get('items', id, onlyIfCached)).status).toBe(404));
+        await cache(fast, id);
+      }
+      const read = await eventually(async () => {
+        const answer = await fast.get('items', id, { 'tidemark-session': session });
+        expect(answer.lease ?? answer.body).not.toBe('');
+        return answer;
+      });
+      expect([read.body, read.session]).toEqual([loads ? '' : 'v1', expect.stringMatching(/^1~main~/)]);
+      session = read.session ?? '';
+      if (loads) expect(await nameOf(id)).toBe('v1');
+      expectBehind(await lagging.app.get('items', id, { 'tidemark-session': session }));
+      letFlow();
+      const fresh = await eventually(async () => {
+        const answer = await lagging.app.get('items', id, { 'tidemark-session': session });
+        expect(answer.cacheStatus).not.toContain('bypass');
+        return answer;
+      });
+      expect([fresh.status, fresh.lease]).toEqual([404, expect.any(String)]);
+    } finally {
+      letFlow();
+    }
+  });
+
+  it('what it has purged', async () => {
+    const [fast] = used.apps as [App];
+    await cache(lagging.app, '3');
+    const letFlow = lagging.holdBack();
+    try {
+      const purged = await fast.delete('items', '3', { 'tidemark-session': 'new' });
+      expect([purged.status, (await lagging.app.get('items', '3', onlyIfCached)).status]).toEqual([204, 200]);
+      expectBehind(await lagging.app.get('items', '3', { 'tidemark-session': purged.session ?? '' }));
+    } finally {
+      letFlow();
+    }
+  });
+});
+
+it('[I14] a writer finds what it has written, also through a sidecar that lags', async () => {
+  const { lsn, letFlow } = await change('4');
+  try {
+    expectBehind(await lagging.app.get('items', '4', { 'tidemark-min-lsn': lsn }));
+    const waiting = lagging.app.get('items', '4', { 'tidemark-min-lsn': lsn });
+    letFlow();
+    expect(await waiting).toMatchObject({ status: 404, lease: expect.any(String) as string });
+  } finally {
+    letFlow();
+  }
+});
+
+it('[I14] write after write, read through whichever sidecar: nobody ever gets an older row', async () => {
+  const apps = [...used.apps, lagging.app];
+  let hits = 0;
+  const user = async (id: string): Promise<void> => {
+    let session = 'new';
+    let seen = 0;
+    for (let i = 1; i <= 60; i++) {
+      let min: Record<string, string> = {};
+      if (i % 6 === 1) {
+        await used.stack.sql("update items set name = 'v' || $2::int where id = $1", [id, i]);
+        const [row] = await used.stack.sql<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
+        min = { 'tidemark-min-lsn': row?.lsn ?? '' };
+        seen = i;
+      }
+      const app = apps[i % apps.length] as App;
+      const found = await app.get('items', id, { 'tidemark-session': session, ...min });
+      session = found.session ?? '';
+      const body = found.status === 200 ? found.body : await nameOf(id);
+      if (found.status === 200) hits += 1;
+      expect(Number(body.slice(1))).toBeGreaterThanOrEqual(seen);
+      seen = Number(body.slice(1));
+      if (found.lease !== undefined) {
+        const put = await app.put('items', id, body, { lease: found.lease, headers: { 'tidemark-session': session } });
+        session = put.session ?? '';
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: 10 }, (_, i) => user(String(i + 10))));
+  expect(hits).toBeGreaterThan(100);
+});
+
+describe('GET /v1/position', () => {
+  it('answers a position at or after every commit, which the stream passes at once', async () => {
+    const feed = await Feed.open(used.stack);
+    onTestFinished(() => feed.stop());
+    const [row] = await used.stack.sql<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
+    const response = await fetch(`${used.stack.invalidator.url}/v1/position`);
+    const { source, epoch, lsn } = (await response.json()) as { source: string; epoch: number; lsn: string };
+    expect([response.status, source]).toEqual([200, 'main']);
+    expect(parseLsn(lsn)).toBeGreaterThanOrEqual(parseLsn(row?.lsn ?? ''));
+    await feed.reaches(lsn, 1_000);
+    expect(feed.batches.at(-1)?.epoch).toBe(epoch);
+  });
+
+  it('knows its methods', async () => {
+    expect((await fetch(`${used.stack.invalidator.url}/v1/position`, { method: 'POST' })).status).toBe(405);
+  });
+});
