@@ -18,7 +18,9 @@ const MISSING_KEYS = 300_000;
 const DEADLINE_MS = 50;
 /** Enough to be heard, too few to be busy: with a full queue p99 would tell of the queue. */
 const HIT_CONNECTIONS = 4;
-const MISS_CONNECTIONS = 2;
+/** So that they ask as often while Redis is away, when their answers come sooner. */
+const MISS_CONNECTIONS = 8;
+const MISS_THINK_MS = 8;
 const SETTLE_MS = 1000;
 
 const redis = await startRedis();
@@ -43,6 +45,7 @@ const misses = (): Load =>
   startLoad({
     port: sidecar.port,
     connections: MISS_CONNECTIONS,
+    thinkMs: MISS_THINK_MS,
     requests: requestsFor(KEYS, MISSING_KEYS),
     onStatus: expectStatus(404),
   });

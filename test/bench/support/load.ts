@@ -13,13 +13,15 @@ export interface LoadOptions {
   readonly connections: number;
   /** Whole requests, sent in turn. */
   readonly requests: readonly Buffer[];
+  /** How long a connection waits between an answer and its next request, in ms (default 0). */
+  readonly thinkMs?: number;
   /** Told of each answer's status. */
   readonly onStatus?: (status: number) => void;
 }
 
 /** Keeps one request in flight on each of some connections. Written for this: a parser would cost more than the server. */
 export function startLoad(options: LoadOptions): Load {
-  const { port, connections, requests } = options;
+  const { port, connections, requests, thinkMs = 0 } = options;
   let count = 0;
   let timings: number[] = [];
   let isStopped = false;
@@ -51,7 +53,8 @@ export function startLoad(options: LoadOptions): Load {
       missing = 0;
       count += 1;
       timings.push(performance.now() - sentAt);
-      send();
+      if (thinkMs > 0) setTimeout(send, thinkMs);
+      else send();
     };
     socket.on('connect', send).on('data', take);
     socket.on('error', (error) => {
