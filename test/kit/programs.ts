@@ -36,7 +36,7 @@ async function prepare(service: Service): Promise<Program> {
     await bundle(service, folder).catch((error: unknown) => {
       throw new KitError(`${service} cannot be bundled: ${(error as Error).message}`);
     });
-    await mkdir(join(folder, 'bytecode'), { mode: 0o777 });
+    await mkdir(join(folder, 'bytecode'));
   });
   const bytecode = join(bundled, 'bytecode');
   const program = { args: [join(bundled, 'main.js')], env: { NODE_COMPILE_CACHE: bytecode } };
