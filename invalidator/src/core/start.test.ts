@@ -85,7 +85,7 @@ describe('decideStart', () => {
     ['slot-ahead', '', { slot: { ...slot, confirmed: 501 } }],
     ['slot-ahead', 'after a promotion', { ...once, slot: { ...synced, confirmed: 501 } }],
   ])('begins a new epoch: %s %s', (reason, _more, facts) => {
-    expect(decideStart({ last, ...never, slot, nowMs, ...facts })).toEqual({ kind: 'new-epoch', epoch: nowMs, reason });
+    expect(decideStart({ last, server, slot, nowMs, ...facts })).toEqual({ kind: 'new-epoch', epoch: nowMs, reason });
   });
 
   it('[I10] numbers a new epoch above the last one even when the clock stands behind it', () => {

@@ -1,0 +1,140 @@
+import { expect, it } from 'vitest';
+import { eventually } from './support/eventually.ts';
+import { NEVER_READ, ROWS, useFailover } from './support/failover.ts';
+import { anotherInvalidator } from './support/invalidator.ts';
+
+// What an application sees over the promotion of a standby: when the stream goes on in its epoch.
+
+const f = useFailover();
+
+it(
+  '[I2] [I10] a promotion under load goes on in the epoch, and no invalidation is lost',
+  { timeout: 90_000 },
+  async () => {
+    const before = await f.epoch();
+    let running = true;
+    let writes = 0;
+    const loop = async (step: (id: number) => Promise<unknown>): Promise<void> => {
+      for (let id = 1; running; id = (id % ROWS) + 1) await step(id).catch(() => undefined); // no primary for a moment
+    };
+    const load = Promise.all([
+      loop(async (id) => {
+        await f.change(id);
+        writes += 1;
+      }),
+      ...f.apps.map((app) => loop((id) => f.read(app, id))),
+    ]);
+    try {
+      await eventually(() => expect(writes).toBeGreaterThan(50));
+      await f.pair.promote();
+      const promoted = writes;
+      await eventually(() => expect(writes).toBeGreaterThan(promoted + 50), { withinMs: 20_000 });
+    } finally {
+      running = false;
+      await load;
+    }
+    await f.said('continuing the stream over a promotion');
+    await f.recovered();
+    expect(await f.epoch()).toBe(before);
+  },
+);
+
+it('[I2] a change that was replicated but not announced evicts after the promotion', { timeout: 90_000 }, async () => {
+  await f.recovered();
+  const [before, old] = [await f.epoch(), await f.versionOf(1)];
+  f.stack.invalidator.pause();
+  await f.change(1);
+  await f.pair.caughtUp();
+  await f.pair.promote();
+  f.stack.invalidator.resume();
+  await f.evicted(1, old);
+  await f.recovered();
+  expect(await f.epoch()).toBe(before);
+});
+
+it(
+  '[I10] what was cached of commits that were not announced is not served after they are lost',
+  { timeout: 90_000 },
+  async () => {
+    const before = await f.epoch();
+    f.pair.cutReplication();
+    await f.change(NEVER_READ);
+    // The caches have not heard of the change, since Postgres tells its standbys first; but whoever misses reads it.
+    const lost = await f.versionOf(NEVER_READ);
+    for (const app of f.apps) {
+      await f.read(app, NEVER_READ);
+      expect(await f.inCache(app, NEVER_READ)).toBe(lost);
+    }
+    await f.said('Postgres sends no changes until the standbys of synchronized_standby_slots have them');
+    expect(await f.metric('stream_held_back')).toBe(1);
+    await f.pair.promote();
+    expect(await f.versionOf(NEVER_READ)).not.toBe(lost);
+    await f.said('purging every namespace');
+    await f.recovered();
+    await f.neverServed(NEVER_READ, lost);
+    for (const app of f.apps) await f.cached(app, NEVER_READ);
+    expect(await f.epoch()).toBe(before);
+  },
+);
+
+it('a standby is waited for, and followed from its promotion on', { timeout: 90_000 }, async () => {
+  await f.recovered();
+  const [before, old] = [await f.epoch(), await f.versionOf(9)];
+  await f.endInvalidator();
+  const address = new URL(f.stack.postgres);
+  address.port = `${f.pair.standby?.port}`;
+  const waiting = await anotherInvalidator(f.stack, { name: 'waiting', env: { TIDEMARK_POSTGRES_URL: address.href } });
+  const ready = waiting.start();
+  await eventually(() => expect(waiting.logs().join('\n')).toContain('the server is a standby: waiting'), {
+    withinMs: 20_000,
+  });
+  expect(await (await fetch(`${waiting.url}/readyz`)).text()).toContain('standby');
+  expect((await fetch(`${waiting.url}/livez`)).status).toBe(200);
+  await f.change(9);
+  await f.pair.promote({ oldPrimary: 'stop' });
+  await ready;
+  await f.evicted(9, old);
+  await f.recovered();
+  expect(await f.epoch()).toBe(before);
+  await waiting.stop();
+});
+
+it(
+  'what is cached stays over a promotion where the operator vouches for synchronous replication',
+  { timeout: 90_000 },
+  async () => {
+    const before = await f.epoch();
+    await f.endInvalidator();
+    const keeping = await anotherInvalidator(f.stack, { name: 'keeping', env: { TIDEMARK_AFTER_PROMOTION: 'keep' } });
+    await keeping.start();
+    await f.recovered();
+    await f.set('synchronous_standby_names', 'kit_standby');
+    const [kept, old] = [await f.versionOf(10), await f.versionOf(11)];
+    keeping.pause();
+    await f.change(11);
+    await f.pair.promote();
+    keeping.resume();
+    await f.evicted(11, old);
+    await f.served(10, kept);
+    await f.recovered();
+    expect(await f.epoch()).toBe(before);
+    await keeping.stop();
+  },
+);
+
+it('a slot that was made without failover is offered to standbys', { timeout: 90_000 }, async () => {
+  const before = await f.epoch();
+  await f.endInvalidator();
+  await f.withholdSlot();
+  await f.stack.invalidator.release();
+  await f.said('standbys may take over the slot now');
+  await eventually(async () => expect(await f.metric('slot_failover')).toBe(1));
+  expect(await f.metric('slot_wal_status{status="reserved"}')).toBe(1);
+  expect(await f.metric('slot_safe_wal_bytes')).toBe(Number.POSITIVE_INFINITY);
+  expect(await f.metric('slot_lag_bytes')).toBeGreaterThanOrEqual(0);
+  await f.pair.slotSynced(f.stack.slot);
+  await f.pair.promote();
+  await f.said('continuing the stream over a promotion');
+  await f.recovered();
+  expect(await f.epoch()).toBe(before);
+});
