@@ -45,6 +45,8 @@ export interface ClusterOptions {
   readonly config: Readonly<Record<string, unknown>>;
   readonly progress: Progress;
   readonly onEvent: (event: ProcessEvent) => void;
+  /** Sees each log line of our processes. */
+  readonly onLine: (name: string, line: string) => void;
 }
 
 /** Starts all of it; what has started is ended again where something does not start. */
@@ -66,7 +68,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 }
 
 async function start(
-  { config, progress, onEvent }: ClusterOptions,
+  { config, progress, onEvent, onLine }: ClusterOptions,
   began: <T extends { stop(): Promise<void> }>(part: T) => T,
   stop: () => Promise<void>,
 ): Promise<Cluster> {
@@ -104,6 +106,7 @@ async function start(
         isolated: false,
         sidecars: 0,
         onEvent,
+        onLine,
         env: {
           invalidator: { TIDEMARK_POSTGRES_URL: database.href, TIDEMARK_KAFKA_BROKERS: brokers('invalidator') },
           applier: { TIDEMARK_REDIS_URL: redisUrl('applier'), TIDEMARK_KAFKA_BROKERS: brokers('applier') },

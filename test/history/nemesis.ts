@@ -21,17 +21,19 @@ export async function unleash(steps: Iterable<Step>, options: Options): Promise<
     if (signal.aborted) return;
     say(describeStep(step));
     const heals: Heal[] = [];
-    let endedAtMs = 0;
     try {
       for (const { kind, target } of step.faults) heals.push(await kind.start(cluster, target, events));
       await wait(step.lastsMs, undefined, { signal }).catch(() => undefined);
-    } finally {
-      endedAtMs = performance.now();
-      await Promise.all(heals.map((heal) => heal()));
+    } catch (error) {
+      await Promise.allSettled(heals.map((heal) => heal()));
+      throw error;
     }
-    await recovered();
+    const endedAtMs = performance.now();
+    const works = recovered().then(() => (performance.now() - endedAtMs) / 1000);
+    works.catch(() => undefined);
+    await Promise.all(heals.map((heal) => heal()));
+    const seconds = await works;
     if (signal.aborted) return;
-    const seconds = (performance.now() - endedAtMs) / 1000;
     for (const { kind } of step.faults) healed(kind.name, seconds);
     say(`everything works again after ${seconds.toFixed(2)} s`);
   }

@@ -20,7 +20,7 @@ export async function observe(stack: Stack, epochs: Epochs, signal: AbortSignal)
     onRecords: ({ records }) => {
       for (const { value } of records) {
         const decoded = decodeBatch(value);
-        if (decoded.kind === 'batch') epochs.record(decoded.batch.epoch, decoded.batch.timeline);
+        if (decoded.kind === 'batch') epochs.record(decoded.batch);
       }
     },
   });

@@ -16,8 +16,8 @@ export interface Report {
   readonly unavailableSeconds: number;
   /** From the end of a fault, or of the last of those that came together, until everything worked again. */
   readonly recoverSeconds: Readonly<Record<string, { readonly median: number; readonly max: number }>>;
-  /** Processes that ended without being told to. */
-  readonly unexpectedExits: Readonly<Record<string, number>>;
+  /** Processes that ended without being told to, and why. */
+  readonly unexpectedExits: readonly string[];
   /** What must not be, each in some lines; empty when all is well. */
   readonly violations: readonly string[];
 }
@@ -68,7 +68,6 @@ export function reportLines(report: Report): string[] {
     const times = recovery === undefined ? '' : `${recovery.median.toFixed(2)} s, at most ${recovery.max.toFixed(2)} s`;
     return `  ${kind.padEnd(24)} ${String(count).padStart(4)}   ${times}`;
   });
-  const exits = Object.entries(unexpectedExits).map(([name, count]) => `${name} ${count}`);
   return [
     ...violations.flatMap((violation) => ['', violation]),
     '',
@@ -77,7 +76,7 @@ export function reportLines(report: Report): string[] {
     `checked values: ${checked} (${unchecked} more under an unknown epoch)`,
     `stale = ${report.stale}`,
     `unavailable: ${report.unavailableSeconds.toFixed(1)} s of all sidecars together`,
-    ...(exits.length > 0 ? [`ended without being told to: ${exits.join(', ')}`] : []),
+    ...unexpectedExits.map((exit) => `ended without being told to: ${exit}`),
     'faults, how often, and until everything worked again:',
     ...kinds,
   ];

@@ -1,10 +1,11 @@
-import type { ProcessEvent, Progress } from '../kit/index.ts';
+import type { Progress } from '../kit/index.ts';
 import { Availability } from './availability.ts';
 import { CacheClient } from './cache-client.ts';
 import { Checker, describeStaleRead } from './checker.ts';
 import { type Cluster, startCluster } from './cluster.ts';
 import { Database } from './database.ts';
 import { Epochs } from './epochs.ts';
+import { Exits } from './exits.ts';
 import type { FaultKind } from './faults/fault.ts';
 import { Journal } from './journal.ts';
 import { unleash } from './nemesis.ts';
@@ -47,29 +48,12 @@ export async function runHistory(options: HistoryOptions, asked: Promise<unknown
     config: configOf(options),
     progress: options.progress,
     onEvent: (event) => exits.event(event),
+    onLine: (name, line) => exits.line(name, line),
   });
   try {
     return await new Run(options, cluster, exits).until(asked);
   } finally {
     await cluster.stop();
-  }
-}
-
-/** Tells processes that ended by themselves from those that were ended. */
-class Exits {
-  readonly tally = new Tally();
-  readonly #expected: string[] = [];
-  isOver = false;
-
-  ending(name: string): void {
-    this.#expected.push(name);
-  }
-
-  event(event: ProcessEvent): void {
-    if (event.kind !== 'exit' || this.isOver) return;
-    const at = this.#expected.indexOf(event.name);
-    if (at >= 0) this.#expected.splice(at, 1);
-    else this.tally.add(event.name);
   }
 }
 
@@ -233,7 +217,7 @@ class Run {
       stale,
       unavailableSeconds: this.#availability.unavailableSeconds,
       recoverSeconds: this.#recoveries.summary,
-      unexpectedExits: this.#exits.tally.counts,
+      unexpectedExits: this.#exits.unexpected,
       violations: this.#violations,
     };
   }

@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { parseLsn } from '@tidemark/proto';
 import type { Availability } from './availability.ts';
 import type { Cached, CacheClient } from './cache-client.ts';
 import type { Checker, SeenRow, Written } from './checker.ts';
@@ -231,6 +232,7 @@ export class Workload {
     epochs.hold(name, {
       sentAtMs,
       receivedAtMs,
+      lsn: parseLsn(lsn),
       settle: (timeline) => {
         if (timeline !== undefined) checker.served({ sidecar: name, key, lsn, rows, timeline });
       },
