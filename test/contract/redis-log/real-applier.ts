@@ -101,7 +101,8 @@ export class RealApplier implements WorldApplier {
   }
 }
 
-function clientOn(redis: LogRedis): RedisClient {
+/** A client of the product over whatever executes scripts here. */
+export function clientOn(redis: LogRedis): RedisClient {
   return {
     isUp: true,
     command: (name, ...args) => redis.callBuffer(name, ...args),
