@@ -13,11 +13,13 @@ import type { ClientConfig } from 'pg';
 import { openRequestPool } from './adapters/postgres-pool.ts';
 import { markPosition } from './adapters/postgres-position.ts';
 import { emitPurge } from './adapters/postgres-purge.ts';
+import { slotHealth } from './adapters/postgres-slot.ts';
 import { runConfig } from './config.ts';
 import { createRoutes } from './http/routes.ts';
 import { RunMetrics } from './run/metrics.ts';
 import type { State, Status } from './run/state.ts';
 import { positionIn, type Followed } from './run/position.ts';
+import { watchSlot } from './run/slot-watch.ts';
 import { supervise } from './run/supervisor.ts';
 
 const CONNECT_MS = 5000;
@@ -75,6 +77,12 @@ export async function run(configFile: string | undefined): Promise<void> {
     stop: stop.signal,
     onReady: () => logger.info('ready'),
   });
+  const watching = watchSlot({
+    look: () => pool.use((client, version) => slotHealth(client, config.slot, version)),
+    onHealth: (health) => metrics.slot(health),
+    logger,
+    stop: stop.signal,
+  });
   await runUntilSignal({
     logger,
     deadlineMs: SHUTDOWN_MS,
@@ -83,11 +91,11 @@ export async function run(configFile: string | undefined): Promise<void> {
     steps: [
       {
         name: 'stream',
-        run: () => {
+        run: async () => {
           setState('stopping', '');
           stop.abort();
           // Its failure was told already.
-          return work.catch(() => undefined);
+          await Promise.allSettled([work, watching]);
         },
       },
       { name: 'http', run: () => closeServer(server, 1000) },

@@ -107,6 +107,39 @@ describe('the slot', () => {
     },
   );
 
+  it(
+    '[I10] that loses its WAL while Kafka is away is told of before, and made again, under a new epoch',
+    { timeout: 90_000 },
+    async () => {
+      const before = feed.epochs;
+      const { kafka } = stack.servers;
+      kafka.hold();
+      await kafka.kill();
+      await stack.sql("alter system set max_slot_wal_keep_size = '32MB'");
+      await stack.sql('select pg_reload_conf()');
+      await stack.sql(
+        "select pg_logical_emit_message(false, 'filler', repeat('x', 1000000)) from generate_series(1, 100)",
+      );
+      const metrics = async () => (await fetch(`${stack.invalidator.url}/metrics`)).text();
+      await eventually(() => expect(stack.logs('invalidator').join('\n')).toContain('is lost at the next checkpoint'), {
+        withinMs: 20_000,
+      });
+      expect(await metrics()).toContain('slot_wal_status{status="unreserved"} 1');
+      await stack.sql('checkpoint');
+      await eventually(async () => expect(await metrics()).toContain('slot_wal_status{status="lost"} 1'), {
+        withinMs: 20_000,
+      });
+      await stack.sql('alter system reset max_slot_wal_keep_size');
+      await stack.sql('select pg_reload_conf()');
+      await kafka.release();
+      await feed.catchesUp(stack, 30_000);
+      expect(feed.epochs).toHaveLength(before.length + 1);
+      await eventually(async () => expect(await metrics()).toContain('slot_wal_status{status="reserved"} 1'));
+      expect(await metrics()).toMatch(/slots_lost_total\{reason="wal_removed"\} [1-9]/);
+      expect(await metrics()).toMatch(/epochs_total\{reason="slot-lost"\} [1-9]/);
+    },
+  );
+
   it('does not hold back the WAL of an idle database, nor of one that writes elsewhere', async () => {
     const held = async (): Promise<number> => {
       const [row] = await stack.sql<{ held: number }>(

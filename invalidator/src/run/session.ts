@@ -11,7 +11,7 @@ import {
   walSenderOf,
   type ServerFacts,
 } from '../adapters/postgres-session.ts';
-import { identifyServer, slotHealth } from '../adapters/postgres-slot.ts';
+import { identifyServer } from '../adapters/postgres-slot.ts';
 import { openChangeStream } from '../adapters/postgres-stream.ts';
 import { DEFAULT_BOUNDS } from '../core/bounds.ts';
 import { StandbyError } from '../core/errors.ts';
@@ -26,7 +26,6 @@ import { catalogOf, CoverageWatch } from './coverage-watch.ts';
 import { LastingProbe } from './probe.ts';
 import { Publisher } from './publisher.ts';
 import { StreamReader } from './reader.ts';
-import { SlotWatch } from './slot-watch.ts';
 import { StreamError } from './stream-error.ts';
 import { waitForTurn } from './turn.ts';
 import { VisibilityWatch } from './visibility-watch.ts';
@@ -226,16 +225,10 @@ export class Session {
     const { client, server, coverage, stream, reader, clock } = parts;
     const { context, stop } = this.#options;
     const { metrics } = context;
-    const slot = new SlotWatch({
-      look: () => slotHealth(client, context.config.slot, server.version),
-      onHealth: (health) => metrics.slot(health),
-      logger: context.logger,
-    });
     while (!stop.aborted) {
       const purged = await coverage.check();
       if (purged > 0) metrics.ddlPurge(purged);
       metrics.measure({ invisible: clock.count, uncovered: coverage.uncovered });
-      await slot.check(performance.now());
       await emitHeartbeat(client, server.version);
       stream.ping();
       await this.#checkAlive({ client, stream, reader });

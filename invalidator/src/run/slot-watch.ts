@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '@tidemark/runtime';
 import { slotComplaint, type SlotHealth } from '../core/slot-health.ts';
 
@@ -5,31 +6,35 @@ import { slotComplaint, type SlotHealth } from '../core/slot-health.ts';
 const REPEAT_MS = 60_000;
 const LOOK_MS = 1000;
 
-/** Looks at the slot once a second while it is streamed from, and says when it is in danger. */
+export interface SlotWatchOptions {
+  /** Answers undefined where there is no slot; the stream's own failure tells of that. */
+  readonly look: () => Promise<SlotHealth | undefined>;
+  readonly onHealth: (health: SlotHealth) => void;
+  readonly logger: Logger;
+}
+
+/** Watches the slot once a second until it is stopped, also while Kafka is away: then the slot is in danger. */
+export async function watchSlot(options: SlotWatchOptions & { readonly stop: AbortSignal }): Promise<void> {
+  const watch = new SlotWatch(options);
+  while (!options.stop.aborted) {
+    await watch.check(performance.now()).catch(() => undefined); // that Postgres is away is told elsewhere
+    await sleep(LOOK_MS, undefined, { signal: options.stop }).catch(() => undefined);
+  }
+}
+
+/** Says when the slot is in danger, once. */
 export class SlotWatch {
-  readonly #options: {
-    readonly look: () => Promise<SlotHealth | undefined>;
-    readonly onHealth: (health: SlotHealth) => void;
-    readonly logger: Logger;
-  };
-  #lookedAtMs = Number.NEGATIVE_INFINITY;
+  readonly #options: SlotWatchOptions;
   #heldSinceMs: number | undefined;
   #told: string | undefined;
   #toldAtMs = Number.NEGATIVE_INFINITY;
 
-  /** @param options.look answers undefined where there is no slot; the stream's own failure tells of that */
-  constructor(options: {
-    look: () => Promise<SlotHealth | undefined>;
-    onHealth: (health: SlotHealth) => void;
-    logger: Logger;
-  }) {
+  constructor(options: SlotWatchOptions) {
     this.#options = options;
   }
 
-  /** Looks, unless the last look was less than a second ago. Rejects when Postgres does. */
+  /** Looks. Rejects when Postgres does. */
   async check(nowMs: number): Promise<void> {
-    if (nowMs - this.#lookedAtMs < LOOK_MS) return;
-    this.#lookedAtMs = nowMs;
     const health = await this.#options.look();
     if (health === undefined) return;
     this.#options.onHealth(health);
