@@ -65,7 +65,7 @@ interface Work {
 export class Applier {
   readonly #options: ApplierOptions;
   #views: LogView[] = [];
-  #read: ReadState = { previousOffset: undefined, isAfterReset: false };
+  #read: ReadState = { previousOffset: undefined, isAfterReset: false, older: 0 };
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -78,13 +78,13 @@ export class Applier {
       Array.from({ length: logs.buckets }, (_, bucket) => persist(() => logs.read(bucket))),
     );
     this.#views = replies.map(viewOf);
-    this.#read = { previousOffset: undefined, isAfterReset: false };
+    this.#read = { previousOffset: undefined, isAfterReset: false, older: 0 };
     return startOffset(this.#views);
   }
 
   /** Kafka did not have the place where reading was to go on; it goes on elsewhere. */
   afterReset(): void {
-    this.#read = { previousOffset: undefined, isAfterReset: true };
+    this.#read = { ...this.#read, previousOffset: undefined, isAfterReset: true };
   }
 
   /**
@@ -95,15 +95,18 @@ export class Applier {
     for (const group of groups) {
       if (group.kind === 'unreadable') {
         this.#views = this.#views.map((view) => afterUnreadable(view, group.offset));
-        this.#read = { previousOffset: group.offset, isAfterReset: false };
+        this.#read = { previousOffset: group.offset, isAfterReset: false, older: 0 };
         continue;
       }
+      const isOlder = this.#views.some(({ header }) => header !== undefined && header.epoch > group.epoch);
+      const older = isOlder ? this.#read.older + group.records : 0;
+      this.#read = { ...this.#read, older };
       const seek = await this.#applyEverywhere(group);
       if (seek !== undefined) {
-        this.#read = { previousOffset: undefined, isAfterReset: false };
+        this.#read = { previousOffset: undefined, isAfterReset: false, older };
         return seek;
       }
-      this.#read = { previousOffset: group.nextOffset - 1, isAfterReset: false };
+      this.#read = { previousOffset: group.nextOffset - 1, isAfterReset: false, older };
     }
     return undefined;
   }

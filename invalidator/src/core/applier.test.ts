@@ -1,6 +1,6 @@
 import type { LogHeader } from '@tidemark/proto/redis';
 import { describe, expect, it } from 'vitest';
-import { afterUnreadable, decide, startOffset, viewOf, type LogView, type ReadState } from './applier.ts';
+import { afterUnreadable, decide, MAX_OLDER, startOffset, viewOf, type LogView, type ReadState } from './applier.ts';
 import { FenceSet } from './applier-fences.ts';
 import type { Group } from './applier-groups.ts';
 
@@ -9,7 +9,7 @@ const header: LogHeader = {
   ...{ offset: '20', digest: 'd', parts: '-' },
 };
 const known: LogView = { text: 'x', header, broken: undefined };
-const reading: ReadState = { previousOffset: 19, isAfterReset: false };
+const reading: ReadState = { previousOffset: 19, isAfterReset: false, older: 0 };
 
 function group(more: Partial<Group>): Group {
   return {
@@ -42,6 +42,12 @@ describe('decide', () => {
     expect(decide(known, group({ epoch: 2, from: 500, to: 600 }), reading)).toEqual({ kind: 'skip' });
   });
 
+  it('goes on with an older epoch when nothing else is written any more', () => {
+    const older = group({ epoch: 2, from: 500, to: 600 });
+    expect(decide(known, older, { ...reading, older: MAX_OLDER - 1 })).toEqual({ kind: 'skip' });
+    expect(decide(known, older, { ...reading, older: MAX_OLDER })).toEqual({ kind: 'begin', reason: 'epoch' });
+  });
+
   it.each([
     ['missing', { ...known, header: undefined }, {}, reading],
     ['damaged', { ...known, broken: 'damaged' as const }, {}, reading],
@@ -49,19 +55,19 @@ describe('decide', () => {
     ['unreadable', known, { isTooNew: true }, reading],
     ['epoch', known, { epoch: 4, from: 5, to: 6 }, reading],
     ['gap', known, { from: 101 }, reading],
-    ['gap', known, { from: 101 }, { previousOffset: undefined, isAfterReset: false }],
-    ['lost', known, { from: 101 }, { previousOffset: undefined, isAfterReset: true }],
+    ['gap', known, { from: 101 }, { ...reading, previousOffset: undefined }],
+    ['lost', known, { from: 101 }, { ...reading, previousOffset: undefined, isAfterReset: true }],
   ])('begins a generation: %s', (reason, view, more, read) => {
     expect(decide(view, group(more), read)).toEqual({ kind: 'begin', reason });
   });
 
   it('reads Kafka again when it has read records that the log does not have', () => {
-    const read = { previousOffset: 20, isAfterReset: false };
+    const read = { ...reading, previousOffset: 20 };
     expect(decide(known, group({ from: 101, nextOffset: 22 }), read)).toEqual({ kind: 'seek', offset: 20 });
   });
 
   it('does not read again what it has just read again: a log that is still behind then lacks what Kafka never had', () => {
-    const read = { previousOffset: undefined, isAfterReset: false };
+    const read = { ...reading, previousOffset: undefined };
     expect(decide(known, group({ from: 101, nextOffset: 30 }), read).kind).toBe('begin');
   });
 });

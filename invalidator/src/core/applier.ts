@@ -32,7 +32,15 @@ export interface ReadState {
   readonly previousOffset: number | undefined;
   /** Whether reading began here because Kafka no longer had the place where it was to begin. */
   readonly isAfterReset: boolean;
+  /** How many records of an epoch older than a log's were read, with none of its own or a later one between them. */
+  readonly older: number;
 }
+
+/**
+ * A publisher that was replaced writes a record or two before it notices. So many mean that the newer epoch is gone from
+ * Kafka (which lost what it had acknowledged, or a topic that was made anew), and the older one is what there is.
+ */
+export const MAX_OLDER = 10;
 
 /** What is to be done with a log for a group of records. */
 export type Action =
@@ -53,7 +61,7 @@ export function decide(view: LogView, group: Group, read: ReadState): Action {
   if (broken !== undefined) return { kind: 'begin', reason: broken };
   switch (classify({ epoch: header.epoch, applied: header.to }, group)) {
     case 'stale-epoch':
-      return { kind: 'skip' };
+      return read.older < MAX_OLDER ? { kind: 'skip' } : { kind: 'begin', reason: 'epoch' };
     case 'new-epoch':
       return { kind: 'begin', reason: 'epoch' };
     case 'duplicate':

@@ -31,6 +31,9 @@ type WatchContext = Pick<RunContext, 'rules' | 'logger'> & {
   readonly config: Pick<RunContext['config'], 'publication'>;
 };
 
+/** About a minute. */
+const LOOKS_TO_TRY_AGAIN = 60;
+
 /**
  * Watches the catalog: which namespaces the publication and the replica identities serve, and which tables DDL has
  * changed (DDL is not in the stream). Mends the publication where the role may, and says once what it may not.
@@ -46,6 +49,7 @@ export class CoverageWatch {
   readonly #named = new Map<number, readonly string[]>();
   #told = '';
   #tried = '';
+  #looksSinceTry = 0;
 
   private constructor(options: { context: WatchContext; catalog: Catalog; look: CatalogLook }) {
     this.#context = options.context;
@@ -158,10 +162,15 @@ export class CoverageWatch {
     });
   }
 
-  /** The same repair is tried once; it is worth another try when the catalog has changed. */
+  /**
+   * A repair is worth another try when the catalog has changed. A table can leave the publication twice between two looks
+   * that find the same, so that the repair in between does not show: the same is tried again now and then.
+   */
   #worthTrying(): boolean {
     const state = JSON.stringify([this.#coverage.repair, [...this.#marks], this.#coverage.refusals]);
-    if (state === this.#tried) return false;
+    this.#looksSinceTry += 1;
+    if (state === this.#tried && this.#looksSinceTry < LOOKS_TO_TRY_AGAIN) return false;
+    this.#looksSinceTry = 0;
     this.#tried = state;
     return true;
   }

@@ -129,6 +129,11 @@ export class Coalescer {
     }
   }
 
+  /** The stream begins anew, perhaps in an epoch that was there before: no lease of before may be used. */
+  forgetLeases(): void {
+    this.#leases.clear();
+  }
+
   /** Gives the flight to the first who waits and would load; ends it where there is none. */
   handOver(namespace: Namespace, flight: Flight): void {
     namespace.flights.close(flight);

@@ -53,7 +53,7 @@ export class Follower implements FeedListener {
   }
 
   record(bytes: Uint8Array): void {
-    const observed = this.#replica.observe(bytes);
+    const observed = this.#observe(bytes);
     this.#note(observed, {});
     this.#measure(observed);
     this.#settle();
@@ -78,6 +78,18 @@ export class Follower implements FeedListener {
     const before = this.#state;
     this.#state = state;
     this.#events.state(state, before);
+  }
+
+  /**
+   * A publisher of an older epoch is ignored, but not for ever: where nobody else is heard, the newer epoch is gone from
+   * Kafka (which lost what it had acknowledged, or a topic that was made anew), and the older one is what there is.
+   */
+  #observe(bytes: Uint8Array): Observed {
+    const observed = this.#replica.observe(bytes);
+    if (observed !== 'stale-epoch' || this.#replica.state(this.#clock.monotonicMs()) === 'live') return observed;
+    this.#replica.startOver();
+    this.#coalescer.forgetLeases();
+    return this.#replica.observe(bytes);
   }
 
   #measure(observed: Observed): void {

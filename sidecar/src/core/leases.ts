@@ -50,6 +50,11 @@ export class Leases {
     return nowMs <= lease.expiresAtMs ? lease : undefined;
   }
 
+  /** Those that are out are answered as expired. */
+  clear(): void {
+    this.#byToken.clear();
+  }
+
   #expire(nowMs: number): void {
     for (const [token, lease] of this.#byToken) {
       if (nowMs <= lease.expiresAtMs) return;

@@ -60,6 +60,8 @@ export class SourceReplica {
   #covers: readonly bigint[] = [];
   readonly #covered: boolean[];
   #heardAtMs = Number.NEGATIVE_INFINITY;
+  /** The newest record that was seen is of an older epoch: whoever is heard is not the publisher that is followed. */
+  #hearsOlder = false;
   #times = NO_TIMES;
   #unreadableBlocks = 0;
 
@@ -125,10 +127,11 @@ export class SourceReplica {
 
   /**
    * The feed was read to its end, and a record was among what it brought, by a request that was sent at this time. The
-   * time of sending, not of receiving: a process that slept finds an old answer in its socket's buffer.
+   * time of sending, not of receiving: a process that slept finds an old answer in its socket's buffer. Records of an older
+   * epoch do not count: they say nothing of what our publisher may have written.
    */
   heard(requestedAtMs: number): void {
-    if (requestedAtMs > this.#heardAtMs) this.#heardAtMs = requestedAtMs;
+    if (requestedAtMs > this.#heardAtMs && !this.#hearsOlder) this.#heardAtMs = requestedAtMs;
   }
 
   /** Whether the publisher sends this namespace's invalidations; where it does not, nothing may be cached. */
@@ -158,6 +161,7 @@ export class SourceReplica {
     if (decoded.kind === 'too-new') return this.#observeTooNew(decoded.span, decoded.visible);
     const { batch } = decoded;
     const step = this.#classify(batch);
+    this.#hearsOlder = step === 'stale-epoch';
     if (step !== 'duplicate' && step !== 'stale-epoch')
       this.#times = { committedAtUs: batch.committedAtUs, publishedAtUs: batch.publishedAtUs };
     if (step === 'next') this.#apply(batch);
@@ -175,8 +179,20 @@ export class SourceReplica {
     this.#flush();
   }
 
+  /**
+   * As in a process that has only just started: the next record begins, whatever its epoch. Leases that are out must be
+   * forgotten with it, because the epoch of before may come back.
+   */
+  startOver(): void {
+    this.lost();
+    this.#epoch = 0;
+    this.#newest = 0;
+    this.#heardAtMs = Number.NEGATIVE_INFINITY;
+  }
+
   #observeTooNew(span: Span, visible: Lsn): Observed {
     const step = this.#classify(span);
+    this.#hearsOlder = step === 'stale-epoch';
     if (step === 'duplicate' || step === 'stale-epoch') return step;
     this.#begin(span, visible);
     return 'too-new';
