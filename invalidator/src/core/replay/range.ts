@@ -44,7 +44,7 @@ export function formatPosition({ epoch, lsn }: StreamPosition): string {
 export class RangeFilter {
   readonly #range: Range;
   #isStarted: boolean;
-  /** The furthest position that was chosen. */
+  /** The furthest position so far. */
   #reached: StreamPosition | undefined;
 
   /** @param reached where an earlier run had come to: its range has begun */
@@ -56,26 +56,30 @@ export class RangeFilter {
 
   /** Whether the next record belongs to the range; `after` means that none of the rest does. */
   place(record: RecordPlace): 'before' | 'inside' | 'after' {
-    if (!this.#isStarted) {
-      if (!begins(this.#range.from, record)) return 'before';
-      this.#isStarted = true;
+    if (!this.#isStarted && !begins(this.#range.from, record)) {
+      this.#reach(record);
+      return 'before';
     }
+    this.#isStarted = true;
     if (this.#isPast(record)) return 'after';
-    const { span } = record;
-    if (span !== undefined) {
-      const end = { epoch: span.epoch, lsn: span.to };
-      if (this.#reached === undefined || comparePositions(end, this.#reached) > 0) this.#reached = end;
-    }
+    this.#reach(record);
     return 'inside';
+  }
+
+  #reach({ span }: RecordPlace): void {
+    if (span === undefined) return;
+    const end = { epoch: span.epoch, lsn: span.to };
+    if (this.#reached === undefined || comparePositions(end, this.#reached) > 0) this.#reached = end;
   }
 
   #isPast({ timestampMs, span }: RecordPlace): boolean {
     const { to } = this.#range;
     if (to.kind === 'open') return false;
     if (to.kind === 'time') return timestampMs > to.timeMs;
-    // Also a record that repeats some of the range comes from behind it once everything of it was there.
-    if (this.#reached !== undefined && comparePositions(this.#reached, to) >= 0) return true;
-    return span !== undefined && comparePositions({ epoch: span.epoch, lsn: span.from }, to) >= 0;
+    if (this.#reached === undefined)
+      return span !== undefined && comparePositions({ epoch: span.epoch, lsn: span.from }, to) >= 0;
+    // A record that begins behind the end although nothing has reached it tells of a gap that belongs to the range.
+    return comparePositions(this.#reached, to) >= 0 || (span !== undefined && span.epoch > to.epoch);
   }
 }
 

@@ -19,8 +19,9 @@ const MAX_PASSED = 256;
  * none of them. O(log n) probes.
  *
  * Positions grow with the offsets, but for what a replaced publisher or a repeated send has written in between. A record
- * whose `from` lies below the position is a sound place for all that: what follows it in the chain is everything above
- * (SPEC I1). So from where the search ends it goes back to such a record, or to the beginning.
+ * that reaches over the position is a sound place for all that: what follows it in the chain is everything above (SPEC I1).
+ * So from where the search ends it goes back to such a record, but not for ever: there is none where the position lies in a
+ * gap or before its epoch.
  */
 export async function searchPosition(
   wanted: StreamPosition,
@@ -55,8 +56,9 @@ async function backToChain(
   const { wanted, earliest, probe } = options;
   for (let offset = found, passed = 0; offset > earliest; offset--, passed++) {
     const span = (await probe(offset))?.span;
-    if (span !== undefined && span.epoch === wanted.epoch && span.from < wanted.lsn) return offset;
-    // The first record of an epoch, or of what is left: nothing before it reaches up to here.
+    if (span !== undefined && span.epoch === wanted.epoch && span.from < wanted.lsn && wanted.lsn <= span.to)
+      return offset;
+    // The position lies in a gap, or before its epoch: there is no such record.
     if (passed >= MAX_PASSED) return offset;
   }
   return earliest;
