@@ -1,6 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { RedisStore } from './adapters/redis-store.ts';
 import type { KafkaFeed } from './adapters/kafka-feed.ts';
+import type { BatchReader } from './core/batch-reader.ts';
 import type { Coalescer } from './core/coalescer.ts';
 import type { Follower } from './core/follower.ts';
 import type { Leases } from './core/leases.ts';
@@ -21,6 +22,7 @@ export interface Observed {
   readonly reader: Reader;
   readonly sessions: Sessions;
   readonly positions: Positions;
+  readonly batches: BatchReader;
   readonly redis: RedisStore | undefined;
 }
 
@@ -81,6 +83,7 @@ export class Metrics {
     this.#watchFeed(parts);
     this.#watchL2(parts);
     this.#watchPositions(parts);
+    this.#watchBatches(parts);
     this.#gauge('tidemark_leases', 'Leases that are out.', (set) => set({}, parts.leases.size));
     this.#gauge('tidemark_waiters', "Callers that wait for another caller's fill or for Redis.", (set) =>
       set({}, parts.coalescer.waiting),
@@ -163,6 +166,17 @@ export class Metrics {
     );
     this.#gauge('tidemark_lag_seconds', 'From commit to application, of the newest record.', (set) =>
       set({}, follower.lagMs / 1000),
+    );
+  }
+
+  #watchBatches({ batches: { counters } }: Observed): void {
+    this.#counter('tidemark_batches_total', 'Batches that were read.', [], (set) => set({}, counters.batches));
+    this.#counter('tidemark_snapshots_total', 'Snapshots by how they ended.', ['result'], (set) => {
+      set({ result: 'taken' }, counters.snapshots);
+      for (const result of ['missing', 'changing', 'behind', 'no-position'] as const) set({ result }, counters[result]);
+    });
+    this.#counter('tidemark_snapshot_rounds_total', 'How often keys of snapshots were read.', [], (set) =>
+      set({}, counters.rounds),
     );
   }
 

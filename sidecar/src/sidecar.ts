@@ -18,6 +18,7 @@ import { LruStore } from './adapters/lru-store.ts';
 import { RedisStore } from './adapters/redis-store.ts';
 import { systemClock as clock, systemRandom } from './adapters/system.ts';
 import { HELP, readConfig, type Config } from './config.ts';
+import { BatchReader } from './core/batch-reader.ts';
 import { Coalescer } from './core/coalescer.ts';
 import { Evictor } from './core/evictor.ts';
 import { Filler } from './core/filler.ts';
@@ -33,6 +34,7 @@ import { Sessions } from './core/sessions.ts';
 import { statusOf, type L2State } from './core/status.ts';
 import { Watermark } from './core/watermark.ts';
 import { createApp } from './http/app.ts';
+import { batchRoute } from './http/batch-route.ts';
 import { cacheRoutes } from './http/cache-routes.ts';
 import { hitPath } from './http/hit-path.ts';
 import { openapi } from './http/openapi.ts';
@@ -93,9 +95,23 @@ function createCore(config: Config, metrics: Metrics, logger: Logger) {
   const purger = new Purger({ client, watermark, waitMs: PURGE_WAIT_MS });
   const positions = new Positions({ client, most: LIMITS.positionQuestions });
   const sessions = new Sessions({ source, replica, watermark, positions, clock, timeoutMs });
+  const batches = new BatchReader({ reader, replica, watermark, positions, clock, timeoutMs });
   const events = followerEvents(replica, metrics, logger);
   const follower = new Follower({ replica, coalescer, watermark, clock, events });
-  return { namespaces, replica, leases, coalescer, redis, reader, filler, purger, follower, positions, sessions };
+  return {
+    namespaces,
+    replica,
+    leases,
+    coalescer,
+    redis,
+    reader,
+    filler,
+    purger,
+    follower,
+    positions,
+    sessions,
+    batches,
+  };
 }
 
 function createStore(
@@ -148,7 +164,7 @@ function createListeners(options: {
   isDraining: () => boolean;
 }) {
   const { config, core, lag, metrics, logger, isDraining } = options;
-  const { namespaces, replica, reader, filler, purger, coalescer, follower, redis, sessions } = core;
+  const { namespaces, replica, reader, filler, purger, coalescer, follower, redis, sessions, batches } = core;
   const l2 = (): L2State => {
     if (redis === undefined) return { state: 'off', lagMs: null };
     return redis.store.available ? { state: 'up', lagMs: lag.lagMs } : { state: 'down', lagMs: null };
@@ -161,7 +177,8 @@ function createListeners(options: {
   };
   const cache = cacheRoutes({ namespaces, replica, reader, filler, purger, clock, sessions, coalescer });
   const purge = purgeRoute({ namespaces, purger, sessions });
-  const fallback = createApp({ ...pages, cache, purge });
+  const batch = batchRoute({ namespaces, replica, batches, filler, coalescer, sessions, clock });
+  const fallback = createApp({ ...pages, cache, purge, batch });
   const listener = hitPath({ namespaces, replica, coalescer, clock, fallback });
   return {
     tcp: createHttpServer(listener, { maxConnections: LIMITS.connections }),

@@ -6,7 +6,7 @@ import type { Position } from './position.ts';
 export class Positions {
   readonly #client: PositionClient | undefined;
   readonly #most: number;
-  readonly #learning = new Set<Entry>();
+  readonly #learning = new Map<Entry, (() => void)[]>();
   #asking = 0;
   /** Questions, and those without an answer; several questions may have shared a request. */
   asked = 0;
@@ -41,16 +41,30 @@ export class Positions {
    * has come to an end, whatever it is.
    */
   learn(entry: Entry, settle: () => void = () => undefined): void {
-    if (entry.loadedAt !== undefined || this.#learning.has(entry)) {
+    if (entry.loadedAt !== undefined) {
       settle();
       return;
     }
-    this.#learning.add(entry);
+    const waiting = this.#learning.get(entry);
+    if (waiting !== undefined) {
+      waiting.push(settle);
+      return;
+    }
+    const settles = [settle];
+    this.#learning.set(entry, settles);
     this.ask((position) => {
       this.#learning.delete(entry);
-      // The entry is of an epoch that is over, or that the invalidator does not know yet.
-      if (position?.epoch === entry.epoch) entry.loadedAt = Math.max(position.lsn, entry.asOf);
-      settle();
+      if (position !== undefined) this.cap(entry, position);
+      for (const each of settles) each();
     });
+  }
+
+  /**
+   * Lowers what an entry may show to a position that was asked for when the entry was there already. Nothing is learned where
+   * the entry is of an epoch that is over, or that the invalidator does not know yet.
+   */
+  cap(entry: Entry, { epoch, lsn }: Position): void {
+    if (epoch === entry.epoch)
+      entry.loadedAt = Math.max(entry.asOf, Math.min(lsn, entry.loadedAt ?? Number.POSITIVE_INFINITY));
   }
 }

@@ -37,6 +37,12 @@ export function splitPath(url: string, parts: PathParts): boolean {
   return slash > CACHE_PREFIX.length && slash < url.length - 1;
 }
 
+/** What is wrong with a key of so many bytes. */
+export function keyIssue(bytes: number): string | undefined {
+  if (bytes <= MAX_KEY_BYTES) return undefined;
+  return `the key has ${bytes} bytes when decoded, at most ${MAX_KEY_BYTES} are allowed`;
+}
+
 export type AddressResult =
   | { readonly ok: true; readonly namespace: string; readonly key: string }
   | { readonly ok: false; readonly detail: string };
@@ -52,11 +58,8 @@ export function parseAddress(url: string): AddressResult {
     return { ok: false, detail: 'the key is not percent-encoded UTF-8' };
   }
   const bytes = Buffer.from(key);
-  if (bytes.length > MAX_KEY_BYTES)
-    return {
-      ok: false,
-      detail: `the key has ${bytes.length} bytes when decoded, at most ${MAX_KEY_BYTES} are allowed`,
-    };
+  const issue = keyIssue(bytes.length);
+  if (issue !== undefined) return { ok: false, detail: issue };
   // Read back from the bytes, because a slice of the URL would keep the whole URL in memory for as long as the key.
   return { ok: true, namespace: url.slice(CACHE_PREFIX.length, parts.slash), key: bytes.toString() };
 }

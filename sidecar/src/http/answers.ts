@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { formatLsn, type Entry, type Lsn } from '@tidemark/proto';
-import { problem } from '@tidemark/runtime';
+import { problem, type ProblemCode } from '@tidemark/runtime';
+import type { FillRefusal } from '../core/filler.ts';
 import type { BypassReason } from '../core/flights.ts';
 import type { PurgeOutcome } from '../core/purger.ts';
 import type { Visit } from '../core/sessions.ts';
@@ -121,3 +122,11 @@ export function answerPurge(response: ServerResponse, outcome: PurgeOutcome, vis
     headers: { 'retry-after': '1', ...sessionHeader(visit) },
   });
 }
+
+/** How fills that were refused are answered inside a batch; outside the problem says more. */
+export const FILL_STATUS: Readonly<Record<FillRefusal, { readonly status: number; readonly problem: ProblemCode }>> = {
+  'no-lease': { status: 428, problem: 'lease-required' },
+  expired: { status: 410, problem: 'lease-expired' },
+  mismatch: { status: 400, problem: 'bad-request' },
+  fenced: { status: 409, problem: 'fenced' },
+};

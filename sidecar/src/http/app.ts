@@ -12,6 +12,7 @@ export interface AppOptions {
   /** Absent on the admin listener. */
   readonly cache?: Handler;
   readonly purge?: Handler;
+  readonly batch?: Handler;
   readonly logger: Logger;
 }
 
@@ -19,11 +20,12 @@ const CACHE_PATH = /^\/v1\/cache(?:\/|$)/;
 
 /** Everything that the hit path leaves over. */
 export function createApp(options: AppOptions): RequestListener {
-  const { cache, purge, health, logger } = options;
+  const { cache, purge, batch, health, logger } = options;
   const app = express();
   app.disable('x-powered-by').disable('etag').set('query parser', false);
   if (cache !== undefined) app.all(CACHE_PATH, cache);
   if (purge !== undefined) app.route('/v1/purge').post(purge).all(methodNotAllowed('POST'));
+  if (batch !== undefined) app.route('/v1/batch').post(batch).all(methodNotAllowed('POST'));
   app
     .route('/v1/status')
     .get((_request, response) => answerJson(response, options.status()))

@@ -1,19 +1,20 @@
 import { PROBLEMS, type ProblemCode } from '@tidemark/runtime';
 import { MAX_KEY_BYTES } from './address.ts';
+import { MAX_BATCH_ITEMS } from './batch-body.ts';
+import { MAX_BATCH_BYTES } from './batch-route.ts';
 import { MAX_TAG_BYTES, MAX_TAGS } from './fields.ts';
+import { schemas, text } from './openapi-schemas.ts';
 
 /*
  * The interface as an OpenAPI 3.1 document, written by hand: what matters here are headers and their meaning, which no
  * generator could know. openapi.test.ts checks it against what the server really answers.
  */
 
-const text = { type: 'string' } as const;
-
 function header(description: string, example: string): object {
   return { description, schema: text, example };
 }
 
-function field(name: string, description: string, more: object = {}): object {
+function field(name: string, description: string, more: object = {}) {
   return { name, in: 'header', description, schema: text, ...more };
 }
 
@@ -184,6 +185,28 @@ const cachePath = {
   },
 };
 
+const batchPath = {
+  post: {
+    summary: 'Store and read many values at once, if wanted as of one position',
+    description:
+      `Stores first, then reads. At most ${MAX_BATCH_ITEMS} keys, ${MAX_BATCH_BYTES} bytes in the request and as many of values in the answer. ` +
+      'Headers of a read hold for all keys; those of a store stand in the document. `consistency: "snapshot"` waits a bounded time until all values held at one position.',
+    parameters: [...readFields.filter(({ name }) => name !== 'If-None-Match')],
+    requestBody: {
+      required: true,
+      content: { 'application/json': { schema: { $ref: '#/components/schemas/Batch' } } },
+    },
+    responses: {
+      200: {
+        description: 'What came of each, also where nothing was found or stored.',
+        headers: sessionHeaders,
+        content: { 'application/json': { schema: { $ref: '#/components/schemas/BatchAnswer' } } },
+      },
+      ...problems('bad-request', 'unknown-namespace', 'too-large'),
+    },
+  },
+};
+
 const purgePath = {
   post: {
     summary: 'Purge keys, tags and namespaces everywhere',
@@ -201,47 +224,6 @@ function page(summary: string, type: string, schema: object = text): object {
   return { get: { summary, responses: { 200: answer } } };
 }
 
-const names = { type: 'array', items: text };
-const count = { type: 'integer' } as const;
-const object = (properties: Record<string, object>): object => ({
-  type: 'object',
-  properties,
-  required: Object.keys(properties),
-});
-const mapOf = (of: object): object => ({ type: 'object', additionalProperties: of });
-const maybeMs = { type: ['number', 'null'], description: 'Milliseconds; null where it is not known.' };
-
-const schemas = {
-  Problem: object({ type: { ...text, description: 'urn:tidemark:problem:CODE, stable.' }, title: text, status: count }),
-  Purge: object({
-    purge: {
-      type: 'array',
-      items: {
-        type: 'object',
-        required: ['namespace'],
-        properties: { namespace: text, keys: names, tags: names, all: { type: 'boolean' } },
-      },
-    },
-  }),
-  Status: object({
-    version: text,
-    rules: mapOf(object({ hash: text })),
-    sources: mapOf(
-      object({
-        epoch: count,
-        applied: text,
-        visible: text,
-        horizon: text,
-        lagMs: { type: 'number' },
-        state: { enum: ['live', 'starting', 'stalled'] },
-      }),
-    ),
-    l1: object({ entries: count, bytes: count, maxBytes: count }),
-    l2: object({ state: { enum: ['up', 'down', 'off'] }, lagMs: maybeMs }),
-    namespaces: mapOf(object({ hits: object({ l1: count, l2: count }), misses: count, fills: count, refused: count })),
-  }),
-};
-
 const ready = page('Whether requests should be sent here', 'text/plain');
 
 /** Body of `GET /openapi.json`. */
@@ -254,6 +236,7 @@ export const openapi = {
   },
   paths: {
     '/v1/cache/{namespace}/{key}': cachePath,
+    '/v1/batch': batchPath,
     '/v1/purge': purgePath,
     '/v1/status': page('Positions, layers and namespaces, for people and scripts', 'application/json', {
       $ref: '#/components/schemas/Status',

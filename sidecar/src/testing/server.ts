@@ -3,10 +3,12 @@ import { request, type IncomingHttpHeaders, type RequestOptions, type Server } f
 import { connect, type AddressInfo } from 'node:net';
 import { createLogger } from '@tidemark/runtime';
 import type { L2Store, PositionClient, PurgeClient } from '../core/ports.ts';
+import { BatchReader } from '../core/batch-reader.ts';
 import { Positions } from '../core/positions.ts';
 import { Purger } from '../core/purger.ts';
 import { Sessions } from '../core/sessions.ts';
 import { createApp } from '../http/app.ts';
+import { batchRoute } from '../http/batch-route.ts';
 import { cacheRoutes } from '../http/cache-routes.ts';
 import { hitPath } from '../http/hit-path.ts';
 import { openapi } from '../http/openapi.ts';
@@ -35,6 +37,7 @@ export interface Asked {
 export interface TestServer extends TestCore {
   readonly sessions: Sessions;
   readonly positions: Positions;
+  readonly batches: BatchReader;
   readonly server: Server;
   readonly port: number;
   /** How often a request came through to Express. */
@@ -52,6 +55,7 @@ export async function testServer(
     purge?: PurgeClient;
     position?: PositionClient['position'];
     maxItemBytes?: string;
+    l1Bytes?: string;
     waiters?: number;
   } = {},
 ): Promise<TestServer> {
@@ -74,6 +78,7 @@ export async function testServer(
     clock,
     timeoutMs: SESSION_TIMEOUT_MS,
   });
+  const batches = new BatchReader({ reader, replica, watermark, positions, clock, timeoutMs: SESSION_TIMEOUT_MS });
   const purger = new Purger({ client, watermark, waitMs: 1_000 });
   const logger = createLogger({ service: 'sidecar', instance: 'test', level: 'silent' });
   const app = createApp({
@@ -83,6 +88,7 @@ export async function testServer(
     logger,
     cache: cacheRoutes({ namespaces, replica, reader, filler, purger, clock, sessions, coalescer }),
     purge: purgeRoute({ namespaces, purger, sessions }),
+    batch: batchRoute({ namespaces, replica, batches, filler, coalescer, sessions, clock }),
   });
   let slow = 0;
   const fallback: typeof app = (incoming, response) => {
@@ -100,6 +106,7 @@ export async function testServer(
     ...core,
     sessions,
     positions,
+    batches,
     server,
     port,
     slow: () => slow,

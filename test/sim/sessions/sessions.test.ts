@@ -30,7 +30,7 @@ const keys: readonly KeySpec[] = [
 ];
 const STEPS = 1_000;
 /** TIDEMARK_TEST_HISTORIES makes it a soak. */
-const HISTORIES = Number(process.env['TIDEMARK_TEST_HISTORIES'] ?? '200');
+const HISTORIES = Number(process.env['TIDEMARK_TEST_HISTORIES'] ?? '120');
 
 type VisitClass = typeof Visit;
 const counters = { visits: 0, waits: 0, behind: 0, 'no-position': 0, crowded: 0 };
