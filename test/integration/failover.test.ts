@@ -1,4 +1,6 @@
-import { expect, it } from 'vitest';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo } from 'node:net';
+import { expect, it, onTestFinished } from 'vitest';
 import { eventually } from './support/eventually.ts';
 import { NEVER_READ, ROWS, useFailover } from './support/failover.ts';
 import { anotherInvalidator } from './support/invalidator.ts';
@@ -138,3 +140,35 @@ it('a slot that was made without failover is offered to standbys', { timeout: 90
   await f.recovered();
   expect(await f.epoch()).toBe(before);
 });
+
+it(
+  '[I2] what one server says is not believed of another to which the address led a moment later',
+  { timeout: 90_000 },
+  async () => {
+    await f.recovered();
+    const [before, old] = [await f.epoch(), await f.versionOf(12)];
+    await f.endInvalidator();
+    const former = f.pair.primary;
+    await f.pair.promote({ oldPrimary: 'leave' });
+    // The session's first connection leads to the old primary, all others to the new one.
+    const targets = [former.port];
+    const address = createServer((near) => {
+      const far = connect(targets.shift() ?? f.pair.primary.port, '127.0.0.1');
+      for (const socket of [near, far]) socket.on('error', () => near.destroy());
+      near.pipe(far).pipe(near);
+    });
+    await once(address.listen(0, '127.0.0.1'), 'listening');
+    onTestFinished(() => void address.close());
+    const url = new URL(f.stack.postgres);
+    url.port = `${(address.address() as AddressInfo).port}`;
+    const misled = await anotherInvalidator(f.stack, { name: 'misled', env: { TIDEMARK_POSTGRES_URL: url.href } });
+    await misled.start();
+    expect(misled.logs().join('\n')).toContain('the address led to different servers');
+    await f.change(12);
+    await f.evicted(12, old);
+    await f.recovered();
+    expect(await f.epoch()).toBe(before);
+    await misled.stop();
+    await former.kill();
+  },
+);
