@@ -73,6 +73,25 @@ await client.end();
         '',
       ]);
     });
+
+    it('replays what that was, and tries rules on a capture of it', async () => {
+      writeFileSync(
+        join(bin.path, 'npx'),
+        `#!/bin/sh\ncommand="$1"; shift\nexec '${join(root, 'node_modules/.bin')}'/"$command" "$@"\n`,
+      );
+      chmodSync(join(bin.path, 'npx'), 0o755);
+      const [replay] = blocks('sh replay');
+      const output = await bash(`cd '${bin.path}'\n${replay ?? ''}`, {
+        TIDEMARK_CONFIG: used.stack.configFile,
+        TIDEMARK_KAFKA_BROKERS: used.stack.brokers.join(','),
+        PATH: `${bin.path}:${process.env['PATH']}`,
+      });
+      const line = { namespace: 'product', kind: 'key', name: '42', table: 'public.products', op: 'update' };
+      const lines = output.split('\n').filter((text) => text.startsWith('{'));
+      expect(lines.map((text) => JSON.parse(text) as unknown)).toContainEqual(expect.objectContaining(line));
+      expect(output.match(/^product +[0-9a-f]{16} +1 +1 /gm)).toHaveLength(2);
+      expect(output).toContain('Both sets of rules invalidate the same.');
+    });
   });
 });
 

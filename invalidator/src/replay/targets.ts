@@ -52,7 +52,7 @@ export function redisTarget(options: {
   if (config.redisUrl === undefined)
     throw new OperatorError('TIDEMARK_REDIS_URL: found nothing, expected the URL of Redis for --into redis');
   const logger = createLogger({ service: 'replay', instance: config.instance, level: config.logLevel, to: 'stderr' });
-  const redis = createRedis(config.redisUrl, { deadlineMs: config.redisDeadlineMs, logger });
+  const redis = createRedis(config.redisUrl, { deadlineMs: config.redisDeadlineMs, tls: config.redisTls, logger });
   const { buckets, maxFences } = config.sourceConfig.l2;
   const persist = async (call: () => Promise<LogReply>): Promise<LogReply> => {
     const backoff = new Backoff({ firstMs: 20, maxMs: 1_000 });
