@@ -32,6 +32,18 @@ describe('the visible clock', () => {
     expect(clock.visible(99)).toBe(27);
   });
 
+  it('[I2] [I3] claims and confirms nothing new before a continued stream has repeated what may be unseen', () => {
+    const clock = new VisibleClock(17, 38);
+    expect([clock.visible(38), clock.confirmable(38)]).toEqual([17, 0]);
+    clock.announce(transaction(1));
+    clock.reach(18);
+    expect([clock.visible(38), clock.confirmable(38)]).toEqual([17, 0]);
+    clock.saw(clock.unseen(38), new Set());
+    clock.announce(transaction(3));
+    clock.reach(38);
+    expect([clock.visible(38), clock.confirmable(38)]).toEqual([37, 30]);
+  });
+
   it('does not ask again for what an earlier record showed as visible', () => {
     const clock = new VisibleClock(18);
     clock.announce(transaction(1));

@@ -17,10 +17,23 @@ export interface Unseen {
 export class VisibleClock {
   #unseen: Unseen[] = [];
   #floor: Lsn;
+  readonly #repeats: Lsn;
+  #isComplete: boolean;
 
-  /** @param floor everything committed at or before it is visible. */
-  constructor(floor: Lsn) {
+  /**
+   * @param floor everything committed at or before it is visible
+   * @param repeats a stream that is continued delivers what was committed up to here once more; before it has come back to
+   * this position some unseen transactions are not known
+   */
+  constructor(floor: Lsn, repeats: Lsn = 0) {
     this.#floor = floor;
+    this.#repeats = repeats;
+    this.#isComplete = repeats === 0;
+  }
+
+  /** Every transaction that was committed at or before this position has been announced. */
+  reach(lsn: Lsn): void {
+    if (lsn >= this.#repeats) this.#isComplete = true;
   }
 
   /** In stream order. O(1). */
@@ -47,13 +60,17 @@ export class VisibleClock {
     if (seen.size > 0) this.#unseen = this.#unseen.filter(({ commit }) => !seen.has(commit));
   }
 
-  /** The largest position at or before `to` whose confirmation still lets the slot deliver every unseen transaction again. */
+  /**
+   * The largest position at or before `to` whose confirmation still lets the slot deliver every unseen transaction again; 0
+   * while not all of them are known.
+   */
   confirmable(to: Lsn): Lsn {
-    return Math.min(to, this.#unseen[0]?.start ?? to);
+    return this.#isComplete ? Math.min(to, this.#unseen[0]?.start ?? to) : 0;
   }
 
   /** The largest position at or before `to` with no unseen commit at or before it; never falls while `to` grows. */
   visible(to: Lsn): Lsn {
+    if (!this.#isComplete) return Math.min(this.#floor, to);
     const first = this.#unseen[0];
     const visible = first === undefined || first.commit > to ? to : first.commit - 1;
     if (visible > this.#floor) this.#floor = visible;

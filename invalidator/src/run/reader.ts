@@ -70,6 +70,7 @@ export class StreamReader {
   /** For the stream's `onKeepalive`: everything before `end` was sent, and all of it was taken in unless some waits. */
   keepalive(end: number): void {
     if (this.#stopped || this.#waiting.length > 0 || this.#lookingUp || this.#assembler.inTransaction) return;
+    this.#options.clock.reach(end);
     this.#options.outbox.advance(end);
     this.#options.onNews(false);
   }
@@ -96,10 +97,12 @@ export class StreamReader {
     if (made.kind === 'relation') {
       this.#lookUp(made.relation);
     } else if (made.kind === 'passed') {
+      clock.reach(made.lsn);
       outbox.advance(made.lsn);
       onNews(made.heartbeat);
     } else if (made.kind === 'committed') {
       if (made.transaction !== undefined) clock.announce({ ...made.transaction, commit: made.committed.commit });
+      clock.reach(made.committed.commit);
       if (outbox.add(made.committed)) onNews(false);
     }
   }

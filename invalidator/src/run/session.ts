@@ -125,7 +125,7 @@ export class Session {
     const { context, stop, onProgress } = this.#options;
     const { config, rules, connection, metrics } = context;
     const outbox = new Outbox({ bounds: DEFAULT_BOUNDS, maxPending: MAX_PENDING, from: beginning.from });
-    const clock = new VisibleClock(beginning.visible);
+    const clock = new VisibleClock(beginning.visible, beginning.from);
     const fail = this.#failure.reject;
     const watch = new VisibilityWatch({
       visible: clock,
