@@ -19,6 +19,8 @@ export function openRequestPool(connection: ClientConfig): RequestPool {
     idleTimeoutMillis: 30_000,
   });
   pool.on('error', () => undefined); // an idle connection ended; the next request makes a new one
+  // The pool listens to idle ones only. The request of one that is in use fails by itself.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   let version = 0;
   return {
     async use(work) {
