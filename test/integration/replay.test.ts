@@ -104,6 +104,33 @@ it('replays a capture, without Kafka, to the very lines that the stream gives', 
   expect((await capture('--out', file)).stderr).toContain('expected a file that is not there yet');
 });
 
+it('begins and ends at times', async () => {
+  await stream.say({ users: ['before'] });
+  const startMs = await later();
+  await stream.say({ users: ['within'] });
+  const endMs = await later();
+  await stream.say({ users: ['after'] });
+  const [from, to] = [startMs, endMs].map((ms) => new Date(ms).toISOString()) as [string, string];
+  const namesIn = async (...args: string[]): Promise<unknown[]> =>
+    linesOf(await replay('--namespace', 'user', ...args)).map((line) => (line as { name: unknown }).name);
+  expect(await namesIn('--from', from, '--to', to)).toEqual(['within']);
+  expect(await namesIn('--from', from)).toEqual(['within', 'after']);
+  expect((await namesIn('--to', from)).at(-1)).toBe('before');
+  expect((await namesIn('--from', '1h')).slice(-3)).toEqual(['before', 'within', 'after']);
+});
+
+/** A moment, ms since 1970, after everything so far and before everything to come. */
+async function later(): Promise<number> {
+  const now = Date.now();
+  await eventually(() => expect(Date.now()).toBeGreaterThan(now + 1));
+  return now + 1;
+}
+
+it('says what to mend when there is no Kafka', async () => {
+  const ended = await tidemark(['replay'], { ...env(), TIDEMARK_KAFKA_BROKERS: '127.0.0.1:1' });
+  expect(ended).toMatchObject({ code: 1, stderr: expect.stringContaining('Kafka cannot be read at 127.0.0.1:1:') });
+});
+
 it('prints what each namespace would have lost and why, and what other rules would have changed', async () => {
   const file = join(scratch.path, 'table.bin');
   await stream.say({ users: ['9'] });
@@ -120,7 +147,7 @@ it('prints what each namespace would have lost and why, and what other rules wou
   expect(json).toMatchObject({ gaps: 1, epochs: 1, end: { epoch: 2 } });
 });
 
-it('goes on with a capture that was cut off, at any byte', async () => {
+it('goes on with a capture that was cut off, at any byte', { timeout: 120_000 }, async () => {
   const whole = join(scratch.path, 'whole.bin');
   await capture('--out', whole);
   const bytes = readFileSync(whole);
@@ -138,8 +165,8 @@ it('goes on with a capture that was cut off, at any byte', async () => {
   expect(await offline('--file', cut)).toMatchObject({ code: 1, stderr: expect.stringContaining('damaged at byte') });
 });
 
-it('goes on where an earlier run was interrupted, and both together are one run', async () => {
-  for (let i = 0; i < 10; i++)
+it('goes on where an earlier run was interrupted, and both together are one run', { timeout: 120_000 }, async () => {
+  for (let i = 0; i < 6; i++)
     await stream.say({ users: Array.from({ length: 20_000 }, (_, user) => `checkpoint-${i}-${user}`) });
   const whole = await replay('--namespace', 'user');
   const file = join(scratch.path, 'checkpoint.json');

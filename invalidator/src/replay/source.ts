@@ -45,11 +45,12 @@ export async function planTopic(
     const plan = await planOf(lookup, { topic, ...bounds, resumeAt });
     return { plan, read: (start, end) => kafkaStream({ kafka, topic, from: start, end, logger }) };
   } catch (error) {
-    throw isMissingTopic(error)
-      ? new OperatorError(
-          `topic ${topic}: there is none, expected the one that the invalidator writes (sources in the configuration name it)`,
-        )
-      : error;
+    if (error instanceof OperatorError) throw error;
+    throw new OperatorError(
+      isMissingTopic(error)
+        ? `topic ${topic}: there is none, expected the one that the invalidator writes (sources in the configuration name it)`
+        : `Kafka cannot be read at ${config.kafka.brokers.join(', ')}: ${(error as Error).message} (TIDEMARK_KAFKA_BROKERS says where it is)`,
+    );
   } finally {
     lookup.close();
   }

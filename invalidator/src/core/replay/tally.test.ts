@@ -1,4 +1,4 @@
-import { compileRules, encodeBatch, Op, TableChangesBuilder, type RulesInput } from '@tidemark/proto';
+import { Cell, compileRules, encodeBatch, Op, TableChangesBuilder, type RulesInput } from '@tidemark/proto';
 import { expect, it } from 'vitest';
 import { compareTallies } from './compare.ts';
 import { Replay } from './engine.ts';
@@ -58,4 +58,45 @@ it('finds what only one of two sets of rules invalidates', () => {
   });
   expect(compareTallies(tallyOf(input(['{id}'])), tallyOf(input(['{id}'])))).toEqual([]);
   expect(compareTallies(tallyOf(input(['{id}']), 2), tallyOf(input(['x{id}']), 2))[0]?.onlyAfter.keys).toBeUndefined();
+});
+
+it('tells each reason for which a namespace falls', () => {
+  const rules = compileRules(input(['{id}']));
+  const told: string[] = [];
+  const replay = new Replay({
+    rules,
+    range: { from: { kind: 'any' }, to: { kind: 'open' } },
+    output: {
+      key: (_namespace, key) => told.push(key),
+      tag: () => undefined,
+      namespace: (_namespace, lsn, falls, { table, op }) =>
+        told.push(
+          `${lsn} ${table} ${op} ${falls.map(({ cause, columns }) => `${cause} ${columns.join()}`).join('; ')}`,
+        ),
+    },
+  });
+  const rows = new TableChangesBuilder(['id']);
+  rows.add({ op: Op.update, commit: 0, before: [Cell.absent], after: ['1'] });
+  rows.add({ op: Op.wholeTable, commit: 1 });
+  const block = (changes: Uint8Array) => ({ schema: 'public', table: 'users', changes });
+  const base = { source: 'main', epoch: 1, visible: 0, heartbeat: false, covers: [] };
+  const times = { committedAtUs: 0, publishedAtUs: 0, systemId: 1n, timeline: 1 };
+  const all = { namespace: '', keys: [], tags: [], all: true };
+  const take = (offset: number, value: Uint8Array): boolean => replay.take({ offset, timestampMs: 0, value });
+  const first = { ...base, ...times, from: 0, to: 10, commits: [3, 4], purges: [{ ...all, commit: 1 }] };
+  take(0, encodeBatch({ ...first, tables: [block(rows.encode()), block(new Uint8Array([255]))] }));
+  take(1, new Uint8Array([1, 2, 3]));
+  const nothing = { ...base, ...times, commits: [], purges: [], tables: [] };
+  take(2, encodeBatch({ ...nothing, from: 10, to: 20 }));
+  take(3, encodeBatch({ ...nothing, from: 25, to: 30 }));
+  take(4, encodeBatch({ ...nothing, epoch: 2, from: 5, to: 6 }));
+  expect(told).toEqual([
+    '4 public.users undefined missing-value id; whole-table ',
+    '10 public.users undefined unreadable ',
+    '4  undefined purge ',
+    '20  undefined unreadable ',
+    '30  undefined gap ',
+    '6  undefined new-epoch ',
+  ]);
+  expect(replay.counts).toMatchObject({ records: 5, changes: 2, unreadable: 1, gaps: 1, epochs: 1 });
 });
