@@ -69,9 +69,9 @@ it('tells each reason for which a namespace falls', () => {
     output: {
       key: (_namespace, key) => told.push(key),
       tag: () => undefined,
-      namespace: (_namespace, lsn, falls, { table, op }) =>
+      namespace: (_namespace, lsn, falls, origin) =>
         told.push(
-          `${lsn} ${table} ${op} ${falls.map(({ cause, columns }) => `${cause} ${columns.join()}`).join('; ')}`,
+          `${lsn} ${origin.table} ${origin.op} ${falls.map(({ cause, columns }) => `${cause} ${columns.join()}`).join('; ')}`,
         ),
     },
   });
