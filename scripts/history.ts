@@ -1,4 +1,5 @@
 // npm run history: breaks everything, in an order that a seed decides, and checks every value that a cache serves meanwhile.
+import { createWriteStream } from 'node:fs';
 import { KitError, onParentGone, toStderr } from '../test/kit/index.ts';
 import { help, parseOptions } from '../test/history/options.ts';
 import { reportLines } from '../test/history/report.ts';
@@ -13,14 +14,22 @@ async function main(): Promise<void> {
   const asked = Promise.withResolvers<undefined>();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => asked.resolve(undefined));
   onParentGone(() => asked.resolve(undefined));
-  const { json } = options;
+  const { json, log } = options;
+  const file = log === undefined ? undefined : createWriteStream(log);
   toStderr('starting Postgres with a standby, Kafka, Redis with a replica, and Tidemark with three sidecars');
   const stream = json ? process.stderr : process.stdout;
-  const running = runHistory(
-    { ...options, progress: toStderr, say: (text) => stream.write(`${text}\n`) },
+  const report = await runHistory(
+    {
+      ...options,
+      progress: toStderr,
+      say: (text) => {
+        stream.write(`${text}\n`);
+        file?.write(`${new Date().toISOString()} ${text}\n`);
+      },
+      onLine: (name, line) => file?.write(`${name} ${line}\n`),
+    },
     asked.promise,
   );
-  const report = await running;
   process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${reportLines(report).join('\n')}\n`);
   process.exit(report.violations.length === 0 && report.operations.checked > 0 ? 0 : 1);
 }

@@ -3,16 +3,25 @@ import { Agent, type IncomingHttpHeaders, request } from 'node:http';
 /** What a sidecar answered to a read. */
 export type Cached =
   /** `value` is undefined where the cache knows that there is none. `lsn`: whoever committed at or before it is in the value. */
-  | { readonly kind: 'hit'; readonly value: unknown; readonly layer: 'l1' | 'l2'; readonly lsn: string }
+  | {
+      readonly kind: 'hit';
+      readonly value: unknown;
+      readonly layer: 'l1' | 'l2';
+      readonly lsn: string;
+      /** What the next request of the same session sends, where this one sent one. */
+      readonly session: string | undefined;
+    }
   /** Load it. With a lease you may store it; without one the cache would not take it now, or another caller is at it. */
-  | { readonly kind: 'miss'; readonly lease: string | undefined; readonly bypass: boolean }
+  | { readonly kind: 'miss'; readonly lease: string | undefined; readonly session: string | undefined }
   /** The sidecar did not answer: load it. */
   | { readonly kind: 'unreachable' };
+
+type Headers = Readonly<Record<string, string>>;
 
 interface Call {
   readonly method: 'GET' | 'PUT' | 'DELETE' | 'POST';
   readonly path: string;
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Headers;
   readonly body?: string;
   readonly timeoutMs?: number;
 }
@@ -42,35 +51,40 @@ export class CacheClient {
     this.#port = port;
   }
 
-  async get(namespace: string, key: string): Promise<Cached> {
-    const answer = await this.#send({ method: 'GET', path: pathOf(namespace, key) });
+  async get(namespace: string, key: string, headers: Headers = {}): Promise<Cached> {
+    const answer = await this.#send({ method: 'GET', path: pathOf(namespace, key), headers });
     if (answer === undefined) return { kind: 'unreachable' };
     const status = answer.headers['cache-status']?.toString() ?? '';
     const lsn = answer.headers['tidemark-lsn']?.toString() ?? '';
+    const session = answer.headers['tidemark-session']?.toString();
     const layer = status.includes('detail=l2') ? 'l2' : 'l1';
-    if (answer.status === 200) return { kind: 'hit', value: JSON.parse(answer.body), layer, lsn };
+    if (answer.status === 200) return { kind: 'hit', value: JSON.parse(answer.body), layer, lsn, session };
     if (answer.status === 404 && status.includes('detail=negative'))
-      return { kind: 'hit', value: undefined, layer, lsn };
-    const bypass = status.includes('fwd=bypass');
-    return { kind: 'miss', lease: answer.headers['tidemark-lease']?.toString(), bypass };
+      return { kind: 'hit', value: undefined, layer, lsn, session };
+    return { kind: 'miss', lease: answer.headers['tidemark-lease']?.toString(), session };
   }
 
   /**
    * Stores what was read from the database after the lease was handed out; undefined stores that there is nothing.
-   * The sidecar refuses it where the value changed meanwhile: the caller may still use it.
+   * The sidecar refuses it where the value changed meanwhile: the caller may still use it. Answers what the next request of
+   * the session sends, where there is one.
    */
   async put(
     namespace: string,
     key: string,
     fill: { value: unknown; lease: string; tags: readonly string[] },
-  ): Promise<void> {
+    more: Headers = {},
+  ): Promise<string | undefined> {
     const headers = {
+      ...more,
       'content-type': 'application/json',
       'tidemark-lease': fill.lease,
       ...(fill.tags.length > 0 && { 'surrogate-key': fill.tags.join(' ') }),
       ...(fill.value === undefined && { 'tidemark-absent': '?1' }),
     };
-    await this.#send({ method: 'PUT', path: pathOf(namespace, key), headers, body: JSON.stringify(fill.value) ?? '' });
+    const body = JSON.stringify(fill.value) ?? '';
+    const answer = await this.#send({ method: 'PUT', path: pathOf(namespace, key), headers, body });
+    return answer?.headers['tidemark-session']?.toString();
   }
 
   /** The position of the purge, once this sidecar has applied it; undefined where it is not known whether it will come. */

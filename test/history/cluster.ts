@@ -123,7 +123,9 @@ async function start(
       TIDEMARK_REDIS_URL: redisUrl(name),
       TIDEMARK_INVALIDATOR_URL: `http://127.0.0.1:${way(`${name}-invalidator`).port}`,
       TIDEMARK_MAX_STALENESS: '2s',
+      // Applications wait a second for an answer.
       TIDEMARK_COALESCE_TIMEOUT: '300ms',
+      TIDEMARK_SESSION_TIMEOUT: '500ms',
     });
   }
   const handle = (name: ProcessName): ProcessHandle => {

@@ -58,6 +58,11 @@ export class Database {
     return new Map(rows.map((row) => [row.row, row]));
   }
 
+  /** At or after everything that was visible to anybody when this was asked. */
+  async position(): Promise<string | undefined> {
+    return (await this.#loads.query<{ lsn: string }>('select pg_current_wal_insert_lsn() as lsn')).rows[0]?.lsn;
+  }
+
   async timeline(): Promise<number> {
     return (await this.#loads.query<{ timeline: number }>('select timeline()')).rows[0]?.timeline ?? 0;
   }

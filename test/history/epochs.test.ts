@@ -13,11 +13,14 @@ function hold(sentAtMs: number, receivedAtMs: number, lsn = 100): (number | unde
   return settled;
 }
 
+const record = (epoch: number, timeline: number, to: number, purges = false): void =>
+  epochs.record({ epoch, timeline, to, purges });
+
 const said = (epoch: number, askedAtMs: number): void =>
   epochs.said('a', { epoch, askedAtMs, answeredAtMs: askedAtMs + 1 });
 
 test('an answer between two looks at the same epoch was served under it', () => {
-  epochs.record({ epoch: 7, timeline: 3, to: 100 });
+  record(7, 3, 100);
   said(7, 10);
   const settled = hold(12, 13);
   expect(settled).toEqual([]);
@@ -26,8 +29,8 @@ test('an answer between two looks at the same epoch was served under it', () => 
 });
 
 test('an answer around which the epoch changed belongs to nobody knows which', () => {
-  epochs.record({ epoch: 7, timeline: 1, to: 100 });
-  epochs.record({ epoch: 8, timeline: 2, to: 100 });
+  record(7, 1, 100);
+  record(8, 2, 100);
   said(7, 10);
   const settled = hold(12, 13);
   said(8, 20);
@@ -35,7 +38,7 @@ test('an answer around which the epoch changed belongs to nobody knows which', (
 });
 
 test('a slow answer counts from when it was asked for until it came', () => {
-  epochs.record({ epoch: 7, timeline: 1, to: 100 });
+  record(7, 1, 100);
   const early = hold(9, 13);
   said(7, 10);
   const late = hold(15, 25);
@@ -45,12 +48,14 @@ test('a slow answer counts from when it was asked for until it came', () => {
   expect(late).toEqual([1]);
 });
 
-test('an epoch that goes on over a promotion has two timelines', () => {
-  epochs.record({ epoch: 7, timeline: 1, to: 100 });
-  epochs.record({ epoch: 7, timeline: 1, to: 200 });
-  epochs.record({ epoch: 7, timeline: 2, to: 300 });
+test('an epoch that goes on over a promotion has two timelines, and the second begins when everything is given up', () => {
+  record(7, 1, 100);
+  record(7, 2, 100);
+  record(7, 2, 200);
+  record(7, 2, 300, true);
+  record(7, 2, 400);
   said(7, 10);
-  const settled = [hold(12, 13, 100), hold(12, 13, 200), hold(12, 13, 300), hold(12, 13, 300)];
+  const settled = [hold(12, 13, 100), hold(12, 13, 200), hold(12, 13, 300), hold(12, 13, 400)];
   said(7, 20);
   expect(settled).toEqual([[1], [1], [2], [2]]);
 });
@@ -60,9 +65,9 @@ test('a watermark whose record nobody has read yet is waited for', () => {
   const settled = [hold(12, 13, 100), hold(12, 13, 200)];
   said(7, 20);
   expect(settled).toEqual([[], []]);
-  epochs.record({ epoch: 7, timeline: 1, to: 100 });
+  record(7, 1, 100);
   expect(settled).toEqual([[1], []]);
-  epochs.record({ epoch: 7, timeline: 2, to: 200 });
+  record(7, 2, 200, true);
   expect(settled).toEqual([[1], [2]]);
 });
 
@@ -70,7 +75,7 @@ test('a watermark whose record was never read is not waited for once there is a 
   said(7, 10);
   const settled = hold(12, 13, 100);
   said(7, 20);
-  epochs.record({ epoch: 8, timeline: 1, to: 50 });
+  record(8, 1, 50);
   expect(settled).toEqual([undefined]);
 });
 

@@ -16,7 +16,7 @@ interface Answer {
 }
 
 interface Epoch {
-  /** Its timelines, and the end of the first record of each. */
+  /** Its timelines, and the end of the record with which each begins. */
   readonly timelines: { readonly timeline: number; readonly from: number }[];
   /** The end of its newest record. */
   newest: number;
@@ -38,12 +38,17 @@ export class Epochs {
   /** Their epoch is known, but the record of their watermark was not read yet. */
   #ahead: { readonly epoch: number; readonly answer: Answer }[] = [];
 
-  /** Takes what a record of the stream says; in its order. */
-  record(record: { readonly epoch: number; readonly timeline: number; readonly to: number }): void {
-    const { epoch, timeline, to } = record;
+  /**
+   * Takes what a record of the stream says; in its order.
+   * @param record.purges whether it purges everything: where an epoch goes on over a promotion, what was cached of undone
+   * commits is given up with the first such record of the new timeline (SPEC I10), and not before
+   */
+  record(record: Readonly<{ epoch: number; timeline: number; to: number; purges: boolean }>): void {
+    const { epoch, timeline, to, purges } = record;
     const known: Epoch = this.#epochs.get(epoch) ?? { timelines: [], newest: to };
     this.#epochs.set(epoch, known);
-    if ((known.timelines.at(-1)?.timeline ?? 0) < timeline) known.timelines.push({ timeline, from: to });
+    const newest = known.timelines.at(-1)?.timeline;
+    if (newest === undefined || (newest < timeline && purges)) known.timelines.push({ timeline, from: to });
     known.newest = Math.max(known.newest, to);
     this.#latest = Math.max(this.#latest, epoch);
     for (const ahead of this.#ahead.splice(0)) this.#settle(ahead.epoch, ahead.answer);

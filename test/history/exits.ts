@@ -1,12 +1,13 @@
 import { describeExit, type ProcessEvent } from '../kit/index.ts';
 
-const keptLines = 8;
+const keptLines = 24;
 const keptChars = 600;
+const servers: ReadonlySet<string> = new Set(['postgres', 'kafka', 'redis']);
 
-/** Tells processes that ended by themselves from those that were ended. */
+/** Tells processes of ours that ended by themselves from those that were ended: whatever fails, they must live on. */
 export class Exits {
-  /** What ended by itself: its name, how, and the last that it said. */
-  readonly unexpected: string[] = [];
+  /** Which of ours ended by itself, how, and the last that it said. */
+  readonly ours: string[] = [];
   /** From now on everything is ended. */
   isOver = false;
   readonly #expected: string[] = [];
@@ -22,11 +23,13 @@ export class Exits {
     this.#lines.set(name, lines.slice(-keptLines));
   }
 
-  event(event: ProcessEvent): void {
-    if (event.kind !== 'exit' || this.isOver) return;
-    const { name, exit } = event;
+  event({ kind, name, ...event }: ProcessEvent): void {
+    if (kind !== 'exit' || !('exit' in event) || this.isOver || servers.has(name)) return;
     const at = this.#expected.indexOf(name);
     if (at >= 0) this.#expected.splice(at, 1);
-    else this.unexpected.push([`${name}, ${describeExit(exit)}`, ...(this.#lines.get(name) ?? [])].join('\n    '));
+    else {
+      const said = (this.#lines.get(name) ?? []).map((line) => `  ${line}`);
+      this.ours.push([`${name} ended by itself with ${describeExit(event.exit)}`, ...said].join('\n'));
+    }
   }
 }

@@ -20,7 +20,9 @@ export async function observe(stack: Stack, epochs: Epochs, signal: AbortSignal)
     onRecords: ({ records }) => {
       for (const { value } of records) {
         const decoded = decodeBatch(value);
-        if (decoded.kind === 'batch') epochs.record(decoded.batch);
+        if (decoded.kind !== 'batch') continue;
+        const { epoch, timeline, to, purges } = decoded.batch;
+        epochs.record({ epoch, timeline, to, purges: purges.some(({ all }) => all) });
       }
     },
   });

@@ -16,6 +16,7 @@ All of it is started and ended by this command; servers that TIDEMARK_TEST_* nam
   --writes N       writes a second (default 20)
   --hurry          faults last less than half as long, and two come together where they can
   --wrong-rule     name the wrong table in a rule, to see that the checker finds what that does
+  --log FILE       write there what the invalidator, the applier and the sidecars log
   --json           print the report as one line of JSON on stdout, and nothing else there
   --help           this text
 
@@ -28,6 +29,7 @@ export interface Options extends Pick<
   'seed' | 'minutes' | 'kinds' | 'hurry' | 'wrongRule' | 'readsPerSecond' | 'writesPerSecond'
 > {
   readonly json: boolean;
+  readonly log: string | undefined;
 }
 
 /** Reads the command line. Throws a KitError with a sentence for the person who wrote it. */
@@ -43,6 +45,7 @@ export function parseOptions(args: readonly string[]): Options | 'help' {
     hurry: values.hurry,
     wrongRule: values['wrong-rule'],
     json: values.json,
+    log: values.log,
   };
 }
 
@@ -59,6 +62,7 @@ function readFlags(args: readonly string[]) {
   const options = {
     minutes: { type: 'string' },
     faults: { type: 'string' },
+    log: { type: 'string' },
     seed: number('1'),
     reads: number('300'),
     writes: number('20'),

@@ -1,7 +1,6 @@
 import { Redis } from 'ioredis';
 import { type Link, type Links, type RedisServer, type RedisSnapshot, startRedis } from '../kit/index.ts';
-
-const checkMs = 20;
+import { until } from './until.ts';
 
 /** Runs commands on a Redis. */
 export async function onRedis<T>(port: number, work: (redis: Redis) => Promise<T>): Promise<T> {
@@ -54,12 +53,12 @@ export class RedisPair {
 
   /** Nothing more reaches the replica; settles once it lacks so many bytes of what the primary has done. */
   async fallBehind(bytes: number): Promise<void> {
+    await this.#inSync(); // else it could not be told how far behind it is
     await this.#link.trouble({ kind: 'silent', toward: 'both' });
-    for (;;) {
-      const had = Number(await replication(this.#replica.port, 'slave_repl_offset'));
-      if (Number(await replication(this.#primary.port, 'master_repl_offset')) >= had + bytes) return;
-      await new Promise((resolve) => setTimeout(resolve, checkMs));
-    }
+    const had = Number(await replication(this.#replica.port, 'slave_repl_offset'));
+    await until('the replica lacks something', async () => {
+      return Number(await replication(this.#primary.port, 'master_repl_offset')) >= had + bytes;
+    });
   }
 
   /** The replica becomes the primary, and the one before, which must be dead, comes back as its replica. */
@@ -85,7 +84,18 @@ export class RedisPair {
 
   async #follow(): Promise<void> {
     await onRedis(this.#replica.port, (redis) => redis.replicaof('127.0.0.1', this.#link.port));
-    while ((await replication(this.#replica.port, 'master_link_status')) !== 'up')
-      await new Promise((resolve) => setTimeout(resolve, checkMs));
+    await this.#inSync();
+  }
+
+  /** Waits until the replica follows this primary in its present life. */
+  async #inSync(): Promise<void> {
+    await until('the replica follows the primary', async () => {
+      const [link, theirs, ours] = await Promise.all([
+        replication(this.#replica.port, 'master_link_status'),
+        replication(this.#replica.port, 'master_replid'),
+        replication(this.#primary.port, 'master_replid'),
+      ]);
+      return link === 'up' && theirs === ours;
+    });
   }
 }

@@ -9,6 +9,9 @@ export interface Report {
     readonly checked: number;
     /** Values served by a cache of which nobody knows under which timeline. */
     readonly unchecked: number;
+    /** Reads with the token of a session, and reads that demanded the position of a write. */
+    readonly sessionReads: number;
+    readonly positionReads: number;
   };
   /** How often each kind of fault was caused. */
   readonly faults: Readonly<Record<string, number>>;
@@ -16,8 +19,6 @@ export interface Report {
   readonly unavailableSeconds: number;
   /** From the end of a fault, or of the last of those that came together, until everything worked again. */
   readonly recoverSeconds: Readonly<Record<string, { readonly median: number; readonly max: number }>>;
-  /** Processes that ended without being told to, and why. */
-  readonly unexpectedExits: readonly string[];
   /** What must not be, each in some lines; empty when all is well. */
   readonly violations: readonly string[];
 }
@@ -60,8 +61,9 @@ function rounded(seconds = 0): number {
 
 /** The report as lines for a person. */
 export function reportLines(report: Report): string[] {
-  const { operations, faults, recoverSeconds, unexpectedExits, violations } = report;
+  const { operations, faults, recoverSeconds, violations } = report;
   const { l1, l2, misses, refused, unreachable, failedLoads, writes, purges, unknown, checked, unchecked } = operations;
+  const { sessionReads, positionReads } = operations;
   const all = l1 + l2 + misses + refused + unreachable;
   const kinds = Object.entries(faults).map(([kind, count]) => {
     const recovery = recoverSeconds[kind];
@@ -74,9 +76,9 @@ export function reportLines(report: Report): string[] {
     `seed ${report.seed}, ${report.seconds.toFixed(0)} s`,
     `operations: ${all + writes + purges + unknown} (${all} reads: ${l1} from memory, ${l2} from Redis, ${misses} misses, ${refused} without a lease, ${unreachable} unreachable, ${failedLoads} loads failed; ${writes} writes, ${purges} purges, ${unknown} of unknown outcome)`,
     `checked values: ${checked} (${unchecked} more under an unknown epoch)`,
+    `reads of sessions: ${sessionReads}, and ${positionReads} that demanded a position`,
     `stale = ${report.stale}`,
     `unavailable: ${report.unavailableSeconds.toFixed(1)} s of all sidecars together`,
-    ...unexpectedExits.map((exit) => `ended without being told to: ${exit}`),
     'faults, how often, and until everything worked again:',
     ...kinds,
   ];

@@ -16,6 +16,7 @@ import { seededRandom } from './random.ts';
 import { recovered, refreshed } from './recovery.ts';
 import { type Report, Samples, Tally } from './report.ts';
 import { round, schedule, type Step } from './schedule.ts';
+import { Users } from './users.ts';
 import { type Pod, Workload } from './workload.ts';
 import { configOf } from './world.ts';
 
@@ -32,10 +33,15 @@ export interface HistoryOptions {
   readonly progress: Progress;
   /** Gets what is going on, with the seconds since the start. */
   readonly say: (text: string) => void;
+  /** Gets each log line of our processes. */
+  readonly onLine: (name: string, line: string) => void;
 }
 
 const readersPerPod = 10;
 const writers = 6;
+const users = 9;
+/** What a user does a second. */
+const actsOfUser = 5;
 const lookMs = 250;
 const sayMs = 5_000;
 const recoverWithinMs = 60_000;
@@ -48,7 +54,10 @@ export async function runHistory(options: HistoryOptions, asked: Promise<unknown
     config: configOf(options),
     progress: options.progress,
     onEvent: (event) => exits.event(event),
-    onLine: (name, line) => exits.line(name, line),
+    onLine: (name, line) => {
+      exits.line(name, line);
+      options.onLine(name, line);
+    },
   });
   try {
     return await new Run(options, cluster, exits).until(asked);
@@ -72,17 +81,19 @@ class Run {
   readonly #violations: string[] = [];
   readonly #database: Database;
   readonly #pods: readonly [Pod, ...Pod[]];
+  readonly #podsOfUsers: readonly [Pod, ...Pod[]];
   readonly #workload: Workload;
+  readonly #users: Users;
 
   constructor(options: HistoryOptions, cluster: Cluster, exits: Exits) {
     this.#options = options;
     this.#cluster = cluster;
     this.#exits = exits;
     this.#database = new Database(cluster.stack.postgres);
-    this.#pods = cluster.stack.sidecars.map(({ name, url }) => ({ name, cache: new CacheClient(url) })) as [
-      Pod,
-      ...Pod[],
-    ];
+    const pods = (): [Pod, ...Pod[]] =>
+      cluster.stack.sidecars.map(({ name, url }) => ({ name, cache: new CacheClient(url) })) as [Pod, ...Pod[]];
+    this.#pods = pods();
+    this.#podsOfUsers = pods(); // a read that waits for its position leaves nobody else out
     this.#workload = new Workload({
       pods: this.#pods,
       database: this.#database,
@@ -91,6 +102,14 @@ class Run {
       availability: this.#availability,
       journal: this.#journal,
       random: seededRandom(options.seed),
+    });
+    this.#users = new Users({
+      count: users,
+      pods: this.#podsOfUsers,
+      database: this.#database,
+      workload: this.#workload,
+      random: seededRandom(options.seed),
+      violated: (row, text) => this.#violated(row, text),
     });
   }
 
@@ -117,7 +136,7 @@ class Run {
       this.#end.abort();
       this.#exits.isOver = true;
       for (const timer of timers) clearInterval(timer);
-      for (const { cache } of this.#pods) cache.close();
+      for (const { cache } of [...this.#pods, ...this.#podsOfUsers]) cache.close();
       await this.#database.close();
     }
   }
@@ -136,12 +155,16 @@ class Run {
         many(readersPerPod, readsPerSecond / this.#pods.length, () => this.#workload.read(pod)),
       ),
       ...many(writers, writesPerSecond, () => this.#workload.write()),
+      ...this.#users.works.map((work) => pace(actsOfUser, signal, work)),
     ];
   }
 
   async #nemesis(): Promise<void> {
     const { signal } = this.#end;
-    const works = (): Promise<void> => recovered(this.#parts, recoverWithinMs);
+    const works = async (): Promise<void> => {
+      await recovered(this.#parts, recoverWithinMs);
+      this.#users.resume();
+    };
     await works();
     await unleash(this.#steps(), {
       cluster: this.#cluster,
@@ -153,8 +176,15 @@ class Run {
         ending: (name) => this.#exits.ending(name),
         promotion: async (promote) => {
           this.#exits.ending('postgres');
-          await promote();
-          this.#checker.promoted(await promoted(this.#cluster.postgres.url, this.#database));
+          this.#users.pause();
+          // What is served from now on may show the new primary already, so it is judged when it is known what came over.
+          const ticket = this.#checker.beginWrite();
+          try {
+            await promote();
+            this.#checker.promoted(await promoted(this.#cluster.postgres.url, this.#database));
+          } finally {
+            this.#checker.endWrite(ticket, performance.now());
+          }
         },
       },
       recovered: works,
@@ -184,12 +214,16 @@ class Run {
     }
   }
 
-  /** The first value that is wrong ends the run: what led to it is still at hand. */
   #look(): void {
     const [offence] = this.#checker.offences;
-    if (offence === undefined || this.#end.signal.aborted) return;
-    const history = this.#journal.about(offence.row).map((line) => `  ${line}`);
-    this.#violations.push(['violation: ' + describeStaleRead(offence), ...history].join('\n'));
+    if (offence !== undefined) this.#violated(offence.row, describeStaleRead(offence));
+  }
+
+  /** The first value that is wrong ends the run: what led to it is still at hand. */
+  #violated(row: string, text: string): void {
+    if (this.#end.signal.aborted) return;
+    const history = this.#journal.about(row).map((line) => `  ${line}`);
+    this.#violations.push([`violation: ${text}`, ...history].join('\n'));
     this.#end.abort();
   }
 
@@ -207,17 +241,17 @@ class Run {
     this.#epochs.finish();
     this.#checker.finish();
     this.#look();
+    for (const exit of this.#exits.ours) this.#violations.push(`violation: ${exit}`);
     const { totals } = this.#workload;
     const { checked, stale } = this.#checker;
     return {
       seed: this.#options.seed,
       seconds,
-      operations: { ...totals, checked, unchecked: totals.l1 + totals.l2 - checked },
+      operations: { ...totals, ...this.#users.totals, checked, unchecked: totals.l1 + totals.l2 - checked },
       faults: this.#faults.counts,
       stale,
       unavailableSeconds: this.#availability.unavailableSeconds,
       recoverSeconds: this.#recoveries.summary,
-      unexpectedExits: this.#exits.unexpected,
       violations: this.#violations,
     };
   }

@@ -92,10 +92,17 @@ export class Workload {
 
   async read(pod: Pod): Promise<void> {
     const { random } = this.#options;
-    const kind = random();
-    if (kind < 0.6) await this.#readSloppily(pod, this.item(this.#popular() + 1));
-    else if (kind < 0.8) await this.#readSloppily(pod, this.#shelf(1 + below(random, shelves)));
-    else await this.#readSloppily(pod, this.doc(1 + below(random, docs)));
+    await this.#readSloppily(pod, random() < 0.2 ? this.doc(1 + below(random, docs)) : this.popularThing());
+  }
+
+  /** Something that follows the rules, as often as it is popular. */
+  popularThing(): Thing {
+    const { random } = this.#options;
+    return random() < 0.75 ? this.item(this.popularItem()) : this.#shelf(1 + below(random, shelves));
+  }
+
+  popularItem(): number {
+    return this.#popular() + 1;
   }
 
   /** Cache-aside by an application that is slow at times, or gives up. */
@@ -133,7 +140,9 @@ export class Workload {
     try {
       const value = await thing.load();
       if (lease === undefined) return cached;
-      await fill(() => pod.cache.put(thing.namespace, thing.key, { value, lease, tags: thing.tags }));
+      await fill(async () => {
+        await pod.cache.put(thing.namespace, thing.key, { value, lease, tags: thing.tags });
+      });
     } catch {
       this.#totals.failedLoads += 1; // Postgres is away
     }
@@ -142,7 +151,7 @@ export class Workload {
 
   async write(): Promise<void> {
     const { random, database } = this.#options;
-    const id = this.#popular() + 1;
+    const id = this.popularItem();
     const kind = random();
     if (kind < 0.6) await this.commit(() => database.change([id]));
     else if (kind < 0.75) {

@@ -105,6 +105,14 @@ describe.each([
     await closed;
   });
 
+  it('stays refused when it is led elsewhere meanwhile', async () => {
+    await link.trouble({ kind: 'refused' });
+    await link.aim(portOf(servers[1]!));
+    await expect(open()).rejects.toThrow('ECONNREFUSED');
+    await link.heal();
+    expect(await answerWithin(5_000, await open(), '1')).toBe('b:1');
+  });
+
   it('leads elsewhere', async () => {
     const socket = await open();
     expect(await answerWithin(5_000, socket, '1')).toBe('a:1');

@@ -73,17 +73,20 @@ export async function startToxiproxy(command: string): Promise<Links> {
 
 function linkOf(port: number, path: string, api: (method: string, path: string, body?: object) => Promise<void>): Link {
   const toxics: string[] = [];
+  let enabled = true;
   const heal = async (): Promise<void> => {
+    enabled = true;
     for (const name of toxics.splice(0)) await api('DELETE', `${path}/toxics/${name}`);
     await api('POST', path, { enabled: true });
   };
   return {
     port,
-    aim: (target) => api('POST', path, { upstream: `${host}:${target}`, enabled: true }),
+    aim: (target) => api('POST', path, { upstream: `${host}:${target}`, enabled }),
     trouble: async (trouble) => {
       await heal();
       if (trouble.kind === 'refused') {
-        await api('POST', path, { enabled: false });
+        enabled = false;
+        await api('POST', path, { enabled });
         return;
       }
       for (const [index, toxic] of toxicsOf(trouble).entries()) {

@@ -1,6 +1,6 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import { withKafkaAdmin } from '../../kit/names.ts';
 import { sidecars, type ProcessName } from '../cluster.ts';
+import { until } from '../until.ts';
 import type { FaultKind } from './fault.ts';
 
 /** In good order, as an upgrade does it. */
@@ -17,7 +17,6 @@ const restart: FaultKind = {
   },
 };
 
-const checkMs = 50;
 /** Records that the sleeper misses: heartbeats alone make one a second. */
 const missed = 5;
 
@@ -45,7 +44,7 @@ const retention: FaultKind = {
     await withKafkaAdmin(brokers, async (admin) => {
       const end = async (): Promise<number> => Number((await admin.fetchTopicOffsets(topic))[0]?.high);
       const from = await end();
-      while ((await end()) < from + missed) await wait(checkMs);
+      await until('the stream moves', async () => (await end()) >= from + missed);
       // Up to the last of them: what it reads next does not follow what it has read before.
       const partitions = [{ partition: 0, offset: `${from + missed - 1}` }];
       await admin.deleteTopicRecords({ topic, partitions });

@@ -1,10 +1,9 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import { withPostgres } from '../../kit/names.ts';
 import type { Cluster } from '../cluster.ts';
+import { until } from '../until.ts';
 import type { FaultKind } from './fault.ts';
 
 const breaks = (): readonly string[] => ['postgres'];
-const checkMs = 20;
 
 /** "Immediate" shutdown: no checkpoint, so the next start recovers from the WAL. */
 const crash: FaultKind = {
@@ -57,21 +56,19 @@ const slotDropped: FaultKind = {
 /** Drops the slot, whoever uses it. */
 export async function dropSlot({ postgres, stack }: Cluster): Promise<void> {
   await withPostgres(postgres.url, async (client) => {
-    for (;;) {
+    await until('the slot can be dropped', async () => {
       const { rows } = await client.query<{ pid: number | null }>(
         'select active_pid as pid from pg_replication_slots where slot_name = $1',
         [stack.slot],
       );
       const [slot] = rows;
-      if (slot === undefined) return;
+      if (slot === undefined) return true;
       if (slot.pid !== null) await client.query('select pg_terminate_backend($1)', [slot.pid]);
-      const dropped = await client.query('select pg_drop_replication_slot($1)', [stack.slot]).then(
+      return client.query('select pg_drop_replication_slot($1)', [stack.slot]).then(
         () => true,
         () => false, // it is still, or again, in use
       );
-      if (dropped) return;
-      await wait(checkMs);
-    }
+    });
   });
 }
 

@@ -1,13 +1,12 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import { withPostgres } from '../../kit/names.ts';
 import type { Cluster } from '../cluster.ts';
+import { until } from '../until.ts';
 import type { FaultKind } from './fault.ts';
 import { dropSlot } from './postgres.ts';
 
 // A standby takes the place of the primary, under the same address. In the end there is a standby again.
 
 const breaks = (): readonly string[] => ['postgres'];
-const checkMs = 20;
 /** What a promotion that loses something loses at least: a few transactions. */
 const lostBytes = 2_000;
 
@@ -76,13 +75,12 @@ const withLoss: FaultKind = {
 async function written({ url }: Cluster['postgres'], bytes: number): Promise<void> {
   await withPostgres(url, async (client) => {
     const { rows } = await client.query<{ lsn: string }>('select pg_current_wal_lsn()::text as lsn');
-    for (;;) {
+    await until('something is written that the standby lacks', async () => {
       const since = await client.query<{ bytes: string }>('select pg_wal_lsn_diff(pg_current_wal_lsn(), $1) as bytes', [
         rows[0]?.lsn,
       ]);
-      if (Number(since.rows[0]?.bytes) >= bytes) return;
-      await wait(checkMs);
-    }
+      return Number(since.rows[0]?.bytes) >= bytes;
+    });
   });
 }
 
