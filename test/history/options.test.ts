@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { faultKinds } from './faults/index.ts';
 import { parseOptions } from './options.ts';
@@ -28,4 +29,15 @@ test('what is wrong is told in a sentence', () => {
   );
   expect(() => parseOptions(['--minutes', 'ten'])).toThrow('--minutes is "ten", but must be a number above 0');
   expect(() => parseOptions(['--fast'])).toThrow(/--fast.*--help/);
+});
+
+test('the README shows commands that are understood', () => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+  const [, block = ''] = /^```sh history\n([\s\S]*?)^```$/m.exec(readme) ?? [];
+  const commands = block.trim().split('\n');
+  expect(commands.length).toBeGreaterThan(0);
+  for (const command of commands) {
+    const [, args = ''] = /^npm run history -- (.*)$/.exec(command) ?? [];
+    expect(parseOptions(args.split(' '))).not.toBe('help');
+  }
 });
