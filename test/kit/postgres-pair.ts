@@ -129,6 +129,8 @@ class Pair implements PostgresPair {
     await this.#until(`slot ${slot} is not synced to the standby`, async () => {
       // Decoding can only begin at such a record; by itself the server writes one every 15 s.
       await ask(this.#primary.url, 'select pg_log_standby_snapshot()');
+      // The worker that copies slots naps for up to 30 s; this wakes it.
+      await ask(this.#someStandby().url, 'select pg_reload_conf()');
       // A signal wakes the worker, which would sleep for up to 30 s.
       await ask(this.#someStandby().url, 'select pg_reload_conf()');
       const rows = await ask(

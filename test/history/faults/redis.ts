@@ -73,7 +73,16 @@ const failover: FaultKind = {
   targets,
   breaks,
   // The applier must write something for the replica to lack.
-  needs: () => ['applier', 'applier-redis', 'applier-kafka', 'kafka', 'invalidator'],
+  needs: () => [
+    'postgres',
+    'invalidator',
+    'invalidator-postgres',
+    'invalidator-kafka',
+    'kafka',
+    'applier-kafka',
+    'applier',
+    'applier-redis',
+  ],
   lastsMs: [500, 2_000],
   start: async ({ redis }, _, { ending }) => {
     await redis.fallBehind(2_000);
