@@ -29,6 +29,7 @@ const commands = {
   check: 'types, lint, boundaries, format, dead code, generated code',
   codegen: 'write the generated code and schemas again',
   bench: 'measurements',
+  model: 'every state of a model of the protocol, by the model checker TLC',
   history: 'breaks everything in an order that a seed decides, and checks every value that is served',
 };
 
