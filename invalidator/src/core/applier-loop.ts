@@ -169,6 +169,14 @@ export class Applier {
           if (reply.status === 'duplicate') return { deleted: 0 };
           break;
         }
+        case 'pass': {
+          const { epoch, to, visible } = action.header;
+          const passed = { epoch, to, visible, nextOffset: group.nextOffset };
+          const part = { ...lastPart(work, action.header), position: passed, from: to, pairs: [] };
+          const reply = await this.#do(bucket, () => logs.apply(bucket, part));
+          if (reply.status === 'duplicate') return { deleted: 0 };
+          break;
+        }
         case 'apply': {
           const { isDone, deleted } = await this.#applyParts(bucket, work, action.header);
           if (isDone) return { deleted };

@@ -47,6 +47,8 @@ export type Action =
   | { readonly kind: 'skip' }
   /** The records say nothing new, but for `visible` and the offset. */
   | { readonly kind: 'touch'; readonly header: LogHeader }
+  /** The records are of an older epoch: only the offset moves, or a gap behind them would be taken for one of the log. */
+  | { readonly kind: 'pass'; readonly header: LogHeader }
   | { readonly kind: 'apply'; readonly header: LogHeader }
   /** Another set of namespaces is applied from here on; then decide again. */
   | { readonly kind: 'adopt'; readonly header: LogHeader }
@@ -61,7 +63,8 @@ export function decide(view: LogView, group: Group, read: ReadState): Action {
   if (broken !== undefined) return { kind: 'begin', reason: broken };
   switch (classify({ epoch: header.epoch, applied: header.to }, group)) {
     case 'stale-epoch':
-      return read.older < MAX_OLDER ? { kind: 'skip' } : { kind: 'begin', reason: 'epoch' };
+      if (read.older >= MAX_OLDER) return { kind: 'begin', reason: 'epoch' };
+      return group.nextOffset > Number(header.offset) ? { kind: 'pass', header } : { kind: 'skip' };
     case 'new-epoch':
       return { kind: 'begin', reason: 'epoch' };
     case 'duplicate':
