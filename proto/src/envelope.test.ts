@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { crc32 } from './crc32.ts';
-import { decodeEntry, encodeEntry, type Entry, ENVELOPE, isTagged } from './envelope.ts';
+import { decodeEntry, encodeEntry, type Entry, ENVELOPE, isTagged, restamp } from './envelope.ts';
 import { lsn, text } from './testing/arbitraries.ts';
 
 const timeMs = fc.double({ noNaN: true, noDefaultInfinity: true });
@@ -52,6 +52,18 @@ describe('encodeEntry and decodeEntry', () => {
 
   it('[I7] a tag keeps its byte-order mark: the script compares it byte by byte with the fences', () => {
     expect(decodeEntry(encodeEntry({ ...plain, tags: ['\ufeffa', 'a'] }))?.tags).toEqual(['\ufeffa', 'a']);
+  });
+
+  it('[I12] a restamped envelope is that of the same entry at the other position', () => {
+    fc.assert(
+      fc.property(entry, lsn, (value, to) => {
+        const { before, after } = restamp(value, to);
+        const bytes = encodeEntry(value);
+        expect([...bytes.subarray(0, before.length)]).toEqual([...before]);
+        bytes.set(after);
+        expect(decodeEntry(bytes)).toEqual({ ...value, asOf: to });
+      }),
+    );
   });
 
   it('the body is a view, not a copy', () => {

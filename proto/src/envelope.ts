@@ -74,6 +74,19 @@ export function encodeEntry(entry: Entry): Uint8Array {
 }
 
 /**
+ * What changes in an entry's envelope when it takes another `asOf`: the bytes before its body as they are, and the first of them
+ * as they become. O(bytes). Throws as {@link encodeEntry}.
+ */
+export function restamp(entry: Entry, asOf: Lsn): { readonly before: Uint8Array; readonly after: Uint8Array } {
+  const bytes = encodeEntry(entry);
+  const before = bytes.slice(0, bytes.length - entry.body.length);
+  const view = new DataView(bytes.buffer);
+  view.setFloat64(4, asOf);
+  view.setUint32(36, checksum(bytes));
+  return { before, after: bytes.slice(0, ENVELOPE.headerBytes) };
+}
+
+/**
  * Undefined for anything that is not a whole, undamaged envelope of a known version: the caller answers a miss.
  * Never throws. The body is a view into `bytes`, not a copy.
  */

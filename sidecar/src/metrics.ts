@@ -7,6 +7,7 @@ import type { Follower } from './core/follower.ts';
 import type { Leases } from './core/leases.ts';
 import type { Namespace } from './core/namespace.ts';
 import type { Positions } from './core/positions.ts';
+import type { Promoter } from './core/promoter.ts';
 import type { Reader } from './core/reader.ts';
 import type { ReplicaState, SourceReplica } from './core/replica.ts';
 import type { Sessions } from './core/sessions.ts';
@@ -24,6 +25,7 @@ export interface Observed {
   readonly positions: Positions;
   readonly batches: BatchReader;
   readonly redis: RedisStore | undefined;
+  readonly promoter: Promoter | undefined;
 }
 
 const STATES: readonly ReplicaState[] = ['starting', 'live', 'stalled'];
@@ -197,7 +199,7 @@ export class Metrics {
     });
   }
 
-  #watchL2({ redis, reader }: Observed): void {
+  #watchL2({ redis, reader, promoter }: Observed): void {
     if (redis === undefined) return;
     const { counters } = redis;
     this.#counter('tidemark_l2_commands_total', 'Commands sent to Redis.', ['command'], (set) => {
@@ -209,6 +211,17 @@ export class Metrics {
     this.#counter('tidemark_l2_fills_total', 'Fills of Redis by what its script answered.', ['result'], (set) => {
       for (const [result, count] of counters.fills) set({ result }, count);
     });
+    this.#counter(
+      'tidemark_l2_promotions_total',
+      'Tagged entries kept in reach of the fence log, after a read from Redis or while held in L1, by what came of it.',
+      ['after', 'result'],
+      (set) => {
+        for (const [key, count] of promoter?.results ?? []) {
+          const [after = '', result = ''] = key.split(':');
+          set({ after, result }, count);
+        }
+      },
+    );
     this.#counter('tidemark_l2_misses_total', 'Reads that Redis could not serve, by why.', ['reason'], (set) => {
       for (const [reason, count] of reader.l2Misses) set({ reason }, count);
     });

@@ -27,6 +27,7 @@ import { L2Lag } from './core/l2-lag.ts';
 import { Leases } from './core/leases.ts';
 import { Namespace } from './core/namespace.ts';
 import { Positions } from './core/positions.ts';
+import { Promoter } from './core/promoter.ts';
 import { Purger } from './core/purger.ts';
 import { Reader } from './core/reader.ts';
 import { SourceReplica } from './core/replica.ts';
@@ -85,7 +86,8 @@ function createCore(config: Config, metrics: Metrics, logger: Logger) {
   const watermark = new Watermark({ replica, clock, most: LIMITS.watermarkWaits });
   const redis = createStore(config, metrics, logger);
   const l2 = redis?.store;
-  const reader = new Reader({ replica, coalescer, l2, clock });
+  const promoter = l2 && new Promoter({ l2, coalescer, replica, clock });
+  const reader = new Reader({ replica, coalescer, l2, clock, promoter });
   const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
   const { invalidatorUrl, source, sessionTimeoutMs: timeoutMs } = config;
   const client =
@@ -111,6 +113,7 @@ function createCore(config: Config, metrics: Metrics, logger: Logger) {
     positions,
     sessions,
     batches,
+    promoter,
   };
 }
 
@@ -145,13 +148,14 @@ function followerEvents(replica: SourceReplica, metrics: Metrics, logger: Logger
   };
 }
 
-/** What is done once a second: notice a stall, and how far Redis is. */
+/** What is done once a second: notice a stall, how far Redis is, and what falls behind there. */
 function tick(core: Core, lag: L2Lag): void {
-  const { follower, replica, redis } = core;
+  const { follower, replica, redis, promoter, namespaces } = core;
   follower.checkState();
   void redis?.store.probe().then((header) => {
-    const to = typeof header === 'object' ? header.to : undefined;
-    lag.sample({ applied: replica.applied, to, atMs: clock.monotonicMs() });
+    const log = typeof header === 'object' ? header : undefined;
+    lag.sample({ applied: replica.applied, to: log?.to, atMs: clock.monotonicMs() });
+    if (log !== undefined) promoter?.sweep(namespaces.values(), log);
   });
 }
 

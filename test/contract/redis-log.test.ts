@@ -46,10 +46,10 @@ async function play(world: World): Promise<History> {
 }
 
 /** Two appliers that do what they should not. */
-async function careless(scripts: Scripts, seed: number, on: LogRedis = redis): Promise<History> {
+async function careless(scripts: Scripts, seed: number, on: LogRedis = redis, promotes = false): Promise<History> {
   await on.flushdb();
   const random = randomFrom(seed);
-  const world = new World(on, scripts, random);
+  const world = new World(on, scripts, random, promotes ? { promoting: randomFrom(-seed) } : {});
   for (const rules of [new Set(PAIRS), new Set(PAIRS.slice(0, 2))]) {
     const fresh = (prefix: string): string => world.fresh(prefix);
     world.add(new CarelessApplier({ redis: on, scripts, source: world.source, random, rules, fresh }));
@@ -123,10 +123,22 @@ test('[I7] the model of Redis that the simulation uses answers as Redis does, an
   for (let seed = FIRST_SEED; seed < FIRST_SEED + HISTORIES / 3; seed++) {
     await careless(SCRIPTS, seed, twin);
     await twin.compareAll();
+    await careless(SCRIPTS, seed, twin, true);
+    await twin.compareAll();
     await real(seed, twin);
     await twin.compareAll();
   }
   expect(twin.compared).toBeGreaterThan(HISTORIES * 100);
+}, 3_600_000);
+
+test('[I12] no entry misses anything up to the position that it was promoted to', async () => {
+  let promoted = 0;
+  for (let seed = FIRST_SEED; seed < FIRST_SEED + HISTORIES / 2; seed++) {
+    const { wrong, world } = await careless(SCRIPTS, seed, redis, true);
+    if (wrong !== undefined) expect.fail(`seed ${seed}: ${wrong}\n${world.log.join('\n')}`);
+    promoted += world.promoted;
+  }
+  expect(promoted).toBeGreaterThan(HISTORIES);
 }, 3_600_000);
 
 describe('[I7] the same histories find a script that would go on', () => {

@@ -171,6 +171,32 @@ describe('[I7] entries', () => {
     expect(store.counters.failures.damaged).toBe(1);
   });
 
+  it('[I12] take the position that their log has reached, and nothing else of them changes', async () => {
+    const header = await begin('g1');
+    const now = Date.now();
+    const filled = entry({ tags: ['t', 'ü'], storedAtMs: now - 30_000, expiresAtMs: now + 20_000 });
+    expect(await store.fill(namespace, 'a', filled)).toBe('ok');
+    expect(await store.promote(namespace, 'a', filled, 5000)).toBe('changed');
+    await apply(header, 5000, { tags: ['other'] });
+    expect(await store.promote(namespace, 'a', { ...filled, etag: '"other"' }, 5000)).toBe('changed');
+    expect(await store.promote(namespace, 'absent', filled, 5000)).toBe('changed');
+    expect(await store.promote(namespace, 'a', filled, 5000)).toBe('ok');
+    expect(await read('a')).toEqual({ ...filled, asOf: 5000 });
+    expect(store.counters.failures.damaged).toBe(0);
+    const ttl = Number(await client.command('PTTL', keys.entry('g1', namespace.hashHex, 'a')));
+    expect(ttl).toBeGreaterThan(10_000);
+    expect(ttl).toBeLessThanOrEqual(20_000);
+  });
+
+  it('[I12] are not promoted over what has changed', async () => {
+    const header = await begin('g1');
+    const filled = entry({ tags: ['t'] });
+    await store.fill(namespace, 'a', filled);
+    await apply(header, 5000, { tags: ['t'] });
+    expect(await store.promote(namespace, 'a', filled, 5000)).toBe('fenced');
+    expect(await newStore(client).promote(namespace, 'a', filled, 5000)).toBe('missing');
+  });
+
   it('end with their TTL', async () => {
     await begin('g1');
     await store.fill(namespace, 'a', entry());

@@ -246,6 +246,7 @@ export class SimSidecar {
         this.#redisWork.push(work);
         return Promise.resolve('ok');
       },
+      promote: () => Promise.resolve('changed'),
       readPlain: () => Promise.resolve(undefined),
       writePlain: () => Promise.resolve('ok'),
       deletePlain: () => Promise.resolve('ok'),

@@ -1,3 +1,4 @@
+import { restamp, type Entry } from '../envelope.ts';
 import type { Lsn } from '../lsn.ts';
 import { parseHeader, type LogHeader } from './header.ts';
 import { fenceMember, type BucketKeys } from './layout.ts';
@@ -119,6 +120,29 @@ export function raiseCall(
   }
   for (const { pair, name, lsn } of tagFences) args.push(lsn, fenceMember(pair, name));
   return { keys: callKeys, args };
+}
+
+/** A call of PROMOTE_SCRIPT. */
+export function promoteCall(
+  keys: BucketKeys,
+  options: {
+    readonly generation: string;
+    /** The namespace's rules, 16 hex digits. */
+    readonly pair: string;
+    readonly name: string;
+    /** The entry as it was read, unchanged. */
+    readonly entry: Entry;
+    /** `to` of the log that the entry was read with. */
+    readonly to: Lsn;
+  },
+): { readonly keys: readonly string[]; readonly args: readonly (string | number | Uint8Array)[] } {
+  const { generation, pair, name, entry, to } = options;
+  const { before, after } = restamp(entry, to);
+  const members = entry.tags.map((tag) => fenceMember(pair, tag));
+  return {
+    keys: [keys.log, keys.tagFences, keys.pair(pair), keys.entry(generation, pair, name)],
+    args: [generation, entry.epoch, to, before, after, ...members],
+  };
 }
 
 export type LogStatus = 'ok' | 'duplicate' | 'hole' | 'changed' | 'missing' | 'damaged';

@@ -260,3 +260,32 @@ for i = 1, tags do
 end
 return { log, pair, entry }
 `;
+
+/**
+ * Raises an entry's `asOf` to a position up to which the log has checked it (SPEC I12), without its value being sent: only if
+ * the very entry is still there, as its bytes before the body say (they hold an entity tag, a checksum and both times). Its TTL
+ * goes on. Fences on keys delete, so that it is there is enough.
+ *
+ * KEYS log, T, pair, entry. ARGV generation, epoch, new asOf, the entry's bytes before its body, what its first bytes are to be,
+ * then tag members.
+ * Returns 'ok', or why not: 'missing', 'changed' (another log, one that has not come so far, or another entry), 'newer' (the
+ * entry is ahead of the log: to take it back would hide fences that it is above), 'unknown', 'old', 'fenced'.
+ */
+export const PROMOTE_SCRIPT = `${HEADER}${PAIR}
+local h = read_header(KEYS[1])
+if not h or not intact(KEYS[2]) then return 'missing' end
+if h.generation ~= ARGV[1] or h.epoch ~= ARGV[2] or tonumber(ARGV[3]) > h.to then return 'changed' end
+local seen = ARGV[4]
+if redis.call('GETRANGE', KEYS[4], 0, #seen - 1) ~= seen then return 'changed' end
+local asof, p = as_of(seen), read_pair(KEYS[3], h.adoption)
+if tonumber(ARGV[3]) <= asof then return 'newer' end
+if not p then return 'unknown' end
+if asof < p.from or (#ARGV > 5 and asof < h.tagFrom) then return 'old' end
+if p.fence > asof then return 'fenced' end
+for i = 6, #ARGV do
+  local tag = redis.call('ZSCORE', KEYS[2], ARGV[i])
+  if tag and tonumber(tag) > asof then return 'fenced' end
+end
+redis.call('SETRANGE', KEYS[4], 0, ARGV[5])
+return 'ok'
+`;

@@ -38,6 +38,15 @@ export class LruStore implements L1Store {
     return this.#cache.get(key);
   }
 
+  *recent(most: number): Iterable<readonly [string, Entry]> {
+    let left = most;
+    for (const [key, entry] of this.#cache.entries()) {
+      if (left <= 0) return;
+      left -= 1;
+      yield [key, entry];
+    }
+  }
+
   set(key: string, entry: Entry): boolean {
     this.#cache.set(key, entry);
     if (this.#cache.peek(key) !== entry) return false;

@@ -1,4 +1,4 @@
-import { decodeEntry, encodeEntry, isTagged, type Entry, type NamespaceRules } from '@tidemark/proto';
+import { decodeEntry, encodeEntry, isTagged, type Entry, type Lsn, type NamespaceRules } from '@tidemark/proto';
 import {
   bucketKeys,
   bucketOf,
@@ -6,6 +6,8 @@ import {
   FILL_SCRIPT,
   GET_TAGGED_SCRIPT,
   parseHeader,
+  promoteCall,
+  PROMOTE_SCRIPT,
   type BucketKeys,
   type LogHeader,
 } from '@tidemark/proto/redis';
@@ -13,6 +15,7 @@ import { DeadlineError, Deadlines, redisScript, RedisUnavailableError, type Redi
 import type { Clock, L2Failure, L2FillResult, L2Found, L2Store } from '../core/ports.ts';
 
 const fillScript = redisScript(FILL_SCRIPT);
+const promoteScript = redisScript(PROMOTE_SCRIPT);
 const taggedScript = redisScript(GET_TAGGED_SCRIPT);
 
 interface Bucket {
@@ -21,11 +24,11 @@ interface Bucket {
   generation: string | undefined;
 }
 
-type Command = 'read' | 'read-tagged' | 'fill' | 'plain' | 'probe';
+type Command = 'read' | 'read-tagged' | 'fill' | 'promote' | 'plain' | 'probe';
 
 /** What commands to Redis did, for metrics. */
 export class L2Counters {
-  readonly commands: Record<Command, number> = { read: 0, 'read-tagged': 0, fill: 0, plain: 0, probe: 0 };
+  readonly commands: Record<Command, number> = { read: 0, 'read-tagged': 0, fill: 0, promote: 0, plain: 0, probe: 0 };
   readonly failures = { deadline: 0, unavailable: 0, error: 0, damaged: 0 };
   readonly fills = new Map<string, number>();
 }
@@ -90,6 +93,17 @@ export class RedisStore implements L2Store {
       }
       this.counters.fills.set(result, (this.counters.fills.get(result) ?? 0) + 1);
       return result;
+    });
+  }
+
+  promote(namespace: NamespaceRules, key: string, entry: Entry, to: Lsn): Promise<L2FillResult> {
+    return this.#inTime(async () => {
+      const { keys, generation } = this.#bucketOf(namespace, key);
+      if (generation === undefined) return 'missing';
+      const call = promoteCall(keys, { generation, pair: namespace.hashHex, name: key, entry, to });
+      const args = call.args.map((arg) => (arg instanceof Uint8Array ? asBuffer(arg) : arg));
+      const answer = await this.#timed('promote', () => this.#client.script(promoteScript, call.keys, args));
+      return String(answer) as L2FillResult;
     });
   }
 
@@ -222,7 +236,7 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Redis refuses a TTL of 0. */
+/** What is left of its TTL, however long ago it was stored. Redis refuses a TTL of 0. */
 function ttlMs(entry: Entry): number {
-  return Math.max(1, Math.round(entry.expiresAtMs - entry.storedAtMs));
+  return Math.max(1, Math.round(entry.expiresAtMs - Math.max(entry.storedAtMs, Date.now())));
 }

@@ -29,6 +29,8 @@ export interface L1Store {
   readonly displaced: number;
   /** Counts as a use. May answer an entry that has expired. */
   get(key: string): Entry | undefined;
+  /** The entries that were used last, at most so many, newest first; none of it counts as a use. */
+  recent(most: number): Iterable<readonly [key: string, entry: Entry]>;
   /** False when the entry alone is larger than the store; nothing is held under the key then. */
   set(key: string, entry: Entry): boolean;
   /** How many entries went. */
@@ -47,7 +49,7 @@ export interface L2Found {
 
 /** `lost`: an answer came in time but was an error or damaged; `away`: none came in time, or none was asked for. */
 export type L2Failure = 'lost' | 'away';
-/** As the fill script says; see proto/src/redis/scripts.ts. */
+/** As the scripts for fills and promotions say; see proto/src/redis/scripts.ts. */
 export type L2FillResult = 'ok' | 'missing' | 'changed' | 'unknown' | 'old' | 'fenced' | 'newer' | L2Failure;
 
 /** Entries that sidecars share. No call rejects or takes longer than the deadline that the store was made with. */
@@ -56,6 +58,8 @@ export interface L2Store {
   readonly available: boolean;
   read(namespace: NamespaceRules, key: string): Promise<L2Found | L2Failure>;
   fill(namespace: NamespaceRules, key: string, entry: Entry): Promise<L2FillResult>;
+  /** Raises an entry that was read, and is unchanged, to a position that its log has reached (SPEC I12). */
+  promote(namespace: NamespaceRules, key: string, entry: Entry, to: Lsn): Promise<L2FillResult>;
   /** Entries of namespaces that opted out of coherence: no fences, only a TTL. */
   readPlain(namespace: string, key: string): Promise<Entry | undefined | L2Failure>;
   writePlain(namespace: string, key: string, entry: Entry): Promise<'ok' | L2Failure>;

@@ -27,6 +27,10 @@ class HandL2 implements L2Store {
     return Promise.resolve('ok');
   }
 
+  promote(): Promise<'ok'> {
+    return Promise.resolve('ok');
+  }
+
   readPlain(): Promise<Entry | undefined | L2Failure> {
     return new Promise((resolve) => this.plainReads.push(resolve));
   }

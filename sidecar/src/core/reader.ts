@@ -1,9 +1,11 @@
 import type { Entry } from '@tidemark/proto';
+import { parseHeader } from '@tidemark/proto/redis';
 import { count, type Coalescer } from './coalescer.ts';
 import { decideL2, type L2Refusal } from './decide.ts';
 import type { Flight, Outcome, Waiter } from './flights.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, L2Failure, L2Found, L2Store } from './ports.ts';
+import type { Promoter } from './promoter.ts';
 import type { ReplicaView } from './replica.ts';
 
 /**
@@ -30,12 +32,20 @@ export class Reader {
   readonly #coalescer: Coalescer;
   readonly #l2: L2Store | undefined;
   readonly #clock: Clock;
+  readonly #promoter: Promoter | undefined;
 
-  constructor(options: { replica: ReplicaView; coalescer: Coalescer; l2: L2Store | undefined; clock: Clock }) {
+  constructor(options: {
+    replica: ReplicaView;
+    coalescer: Coalescer;
+    l2: L2Store | undefined;
+    clock: Clock;
+    promoter?: Promoter | undefined;
+  }) {
     this.#replica = options.replica;
     this.#coalescer = options.coalescer;
     this.#l2 = options.l2;
     this.#clock = options.clock;
+    this.#promoter = options.promoter;
   }
 
   /** A handle to {@link leave} with, or undefined when the read was settled at once. */
@@ -114,7 +124,9 @@ export class Reader {
         wallMs: this.#clock.wallMs(),
       });
       if (refusal === undefined) {
-        this.#promote(namespace, flight, entry);
+        this.#keep(namespace, flight, entry);
+        const log = this.#promoter && entry.tags.length > 0 ? parseHeader(context.log ?? '') : undefined;
+        if (log !== undefined) this.#promoter?.wasRead(namespace, flight.key, { entry, log });
         return;
       }
       this.#countL2(refusal);
@@ -128,13 +140,13 @@ export class Reader {
     else if (found === undefined) this.#countL2('absent');
     else if (found.expiresAtMs <= this.#clock.wallMs()) this.#countL2('expired');
     else {
-      this.#promote(namespace, flight, found);
+      this.#keep(namespace, flight, found);
       return;
     }
     this.#coalescer.handOver(namespace, flight);
   }
 
-  #promote(namespace: Namespace, flight: Flight, entry: Entry): void {
+  #keep(namespace: Namespace, flight: Flight, entry: Entry): void {
     namespace.l1.set(flight.key, entry);
     this.#coalescer.stored(namespace, flight.key, { entry, from: 'l2' });
   }

@@ -62,6 +62,10 @@ export class MapStore implements L1Store {
     return this.#entries.get(key);
   }
 
+  recent(most: number): readonly (readonly [string, Entry])[] {
+    return [...this.#entries].slice(-most).toReversed();
+  }
+
   set(key: string, entry: Entry): boolean {
     this.#entries.set(key, entry);
     return true;

@@ -1,4 +1,11 @@
-import { ADOPT_SCRIPT, APPLY_SCRIPT, BEGIN_SCRIPT, FILL_SCRIPT, GET_TAGGED_SCRIPT } from '@tidemark/proto/redis';
+import {
+  ADOPT_SCRIPT,
+  APPLY_SCRIPT,
+  BEGIN_SCRIPT,
+  FILL_SCRIPT,
+  GET_TAGGED_SCRIPT,
+  PROMOTE_SCRIPT,
+} from '@tidemark/proto/redis';
 
 /** The scripts under test; a mutant replaces one of them. */
 export interface Scripts {
@@ -7,6 +14,7 @@ export interface Scripts {
   readonly apply: string;
   readonly fill: string;
   readonly getTagged: string;
+  readonly promote: string;
 }
 
 export const SCRIPTS: Scripts = {
@@ -15,6 +23,7 @@ export const SCRIPTS: Scripts = {
   apply: APPLY_SCRIPT,
   fill: FILL_SCRIPT,
   getTagged: GET_TAGGED_SCRIPT,
+  promote: PROMOTE_SCRIPT,
 };
 
 /**

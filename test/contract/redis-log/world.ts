@@ -1,5 +1,5 @@
 import { decodeEntry, encodeEntry, type Entry } from '@tidemark/proto';
-import { bucketKeys, fenceMember, parseHeader, parsePair, type LogHeader } from '@tidemark/proto/redis';
+import { bucketKeys, fenceMember, parseHeader, parsePair, promoteCall, type LogHeader } from '@tidemark/proto/redis';
 import type { LogRedis } from './log-redis.ts';
 import type { Random } from './random.ts';
 import type { Scripts } from './scripts.ts';
@@ -27,6 +27,9 @@ export class World {
   readonly #redis: LogRedis;
   readonly #scripts: Scripts;
   readonly #random: Random;
+  readonly #promoting: Random | undefined;
+  /** Entries as readers have seen them, with the log that they were seen under. */
+  readonly #sights = new Map<string, { readonly header: LogHeader; readonly entry: Entry }>();
   readonly #appliers: WorldApplier[] = [];
   #snapshot: readonly (readonly [string, Buffer])[] = [];
   #names = 0;
@@ -34,8 +37,11 @@ export class World {
   readonly log: string[] = [];
   /** Entries that a reader took, so that a test can see that there were any. */
   taken = 0;
+  promoted = 0;
 
-  constructor(redis: LogRedis, scripts: Scripts, random: Random) {
+  /** @param options.promoting decides about promotions, which happen between the steps; there are none without it */
+  constructor(redis: LogRedis, scripts: Scripts, random: Random, options: { promoting?: Random } = {}) {
+    this.#promoting = options.promoting;
     this.#redis = redis;
     this.#scripts = scripts;
     this.#random = random;
@@ -61,6 +67,9 @@ export class World {
       [8, 'fill', () => this.fill()],
       [4, 'disturb', () => this.disturb()],
     ]);
+    const wrong = await this.findStale();
+    if (wrong !== undefined || this.#promoting === undefined) return wrong;
+    this.log.push(`promote: ${await this.#promote(this.#promoting)}`);
     return this.findStale();
   }
 
@@ -101,6 +110,46 @@ export class World {
     const members = tags.map((tag) => fenceMember(pair, tag));
     const answer = await this.#redis.eval(this.#scripts.fill, fillKeys.length, ...fillKeys, ...args, ...members);
     return `${nameOf(pair)}:${name} [${tags.join(' ')}] as of ${asOf} in ${generation}: ${String(answer)}`;
+  }
+
+  /** Somebody stores what is new; a sidecar promotes what it has just read, or comes late with what it read long ago. */
+  async #promote(random: Random): Promise<string> {
+    const { below, pick } = random;
+    const header = parseHeader((await this.#redis.get(keys.log)) ?? '');
+    const told: string[] = [];
+    if (header !== undefined && below(2) === 0) {
+      const tags = TAGS.filter(() => below(2) === 0);
+      const asOf = Math.max(this.source.range(header.epoch).first, header.to - below(4));
+      told.push(await this.put(header, { pair: pick(PAIRS), name: pick(NAMES), tags, asOf }));
+    }
+    for (const pair of PAIRS)
+      for (const name of NAMES) if (below(2) === 0) told.push(await this.#promoteOne(random, header, { pair, name }));
+    return told.filter((one) => one !== '').join(', ');
+  }
+
+  async #promoteOne(
+    { below }: Random,
+    header: LogHeader | undefined,
+    { pair, name }: { pair: string; name: string },
+  ): Promise<string> {
+    const place = `${nameOf(pair)}:${name}`;
+    const bytes = header && (await this.#entryBytes(header, pair, name));
+    const entry = bytes && decodeEntry(bytes);
+    const sight = header && entry && { header, entry };
+    const seen = below(3) === 0 ? this.#sights.get(place) : sight;
+    if (sight !== undefined && below(4) === 0) this.#sights.set(place, sight);
+    if (seen === undefined) return '';
+    const { generation, to } = seen.header;
+    const call = promoteCall(keys, { generation, pair, name, entry: seen.entry, to });
+    const args = call.args.map((arg) => (arg instanceof Uint8Array ? Buffer.from(arg) : arg));
+    const answer = await this.#redis.eval(this.#scripts.promote, call.keys.length, ...call.keys, ...args);
+    if (answer === 'ok') this.promoted += 1;
+    return `${place} as of ${seen.entry.asOf} to ${to} in ${generation}: ${String(answer)}`;
+  }
+
+  async #entryBytes(header: LogHeader, pair: string, name: string): Promise<Buffer | undefined> {
+    const key = keys.entry(header.generation, pair, name);
+    return ((await this.#redis.callBuffer('GET', key)) as Buffer | null) ?? undefined;
   }
 
   /** Reads every key as a sidecar does. Returns what is wrong, if anything. */

@@ -7,6 +7,7 @@ import {
   GET_TAGGED_SCRIPT,
   parseHeader,
   parsePair,
+  PROMOTE_SCRIPT,
   type LogHeader,
 } from '@tidemark/proto/redis';
 import type { RedisArgument } from '@tidemark/runtime';
@@ -27,6 +28,7 @@ const SCRIPTS: ReadonlyMap<string, Script> = new Map([
   [APPLY_SCRIPT, apply],
   [FILL_SCRIPT, fill],
   [GET_TAGGED_SCRIPT, getTagged],
+  [PROMOTE_SCRIPT, promote],
 ]);
 
 /** Runs a script of the protocol by its Lua source. Throws for any other. */
@@ -163,6 +165,26 @@ function getTagged(redis: RedisData, keys: readonly string[], args: Arguments): 
     if ((redis.score(tagFences, prefix + tag) ?? 0) > asOf(bytes)) return nothing;
   }
   return [logBytes, pairBytes, bytes];
+}
+
+function promote(redis: RedisData, keys: readonly string[], args: Arguments): unknown {
+  const [log = '', tagFences = '', pair = '', entry = ''] = keys;
+  const [generation, epoch, to] = args.slice(0, 3).map(textOf);
+  const [seen, promoted] = args.slice(3, 5) as Buffer[];
+  const tags = args.slice(5).map(textOf);
+  const header = headerOf(redis.text(log));
+  if (header === undefined || !isIntact(redis, tagFences)) return 'missing';
+  if (header.generation !== generation || String(header.epoch) !== epoch || Number(to) > header.to) return 'changed';
+  const present = redis.bytes(entry);
+  if (seen === undefined || promoted === undefined || !present?.subarray(0, seen.length).equals(seen)) return 'changed';
+  const at = asOf(seen);
+  if (Number(to) <= at) return 'newer';
+  const state = pairOf(redis, pair, header.adoption);
+  if (state === undefined) return 'unknown';
+  if (at < state.from || (tags.length > 0 && at < header.tagFrom)) return 'old';
+  if (state.fence > at || tags.some((tag) => (redis.score(tagFences, tag) ?? 0) > at)) return 'fenced';
+  redis.set(entry, Buffer.concat([promoted, present.subarray(promoted.length)]));
+  return 'ok';
 }
 
 function headerOf(text: string | undefined): LogHeader | undefined {

@@ -133,6 +133,7 @@ export class WorldSidecar {
         this.#work.push(() => void l2.fill(namespace, key, { entry: stored, generation }));
         return Promise.resolve<L2FillResult>('ok');
       },
+      promote: nothing,
       readPlain: nothing,
       writePlain: nothing,
       deletePlain: nothing,
