@@ -21,11 +21,16 @@ export class LastingProbe {
   }
 
   async open(): Promise<void> {
+    let isOpen = false;
     const probe = await openVisibilityProbe({
       connection: this.#connection,
       mark: this.#mark,
-      onFailure: () => this.#lose(probe),
+      onFailure: () => {
+        // Also called while it opens; then opening fails as well.
+        if (isOpen) this.#lose(probe);
+      },
     });
+    isOpen = true;
     if (this.#closed) await probe.close();
     else this.#probe = probe;
   }
