@@ -10,6 +10,10 @@ export interface Row {
   readonly timeline: number;
 }
 
+type Item = Row & { readonly padding: string };
+
+const itemSql = 'select id, version, timeline from items where id = $1';
+
 const loadTimeoutMs = 3_000;
 /** Longer than most faults: a commit that hangs is acknowledged in the end. */
 const writeTimeoutMs = 15_000;
@@ -17,28 +21,55 @@ const writeTimeoutMs = 15_000;
 const changed = (table: string): string => `returning '${table}/' || id as row, version, timeline`;
 const raised = 'version = version + 1, timeline = timeline()';
 
+function poolOf(url: string, queryTimeoutMs: number): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: 24,
+    connectionTimeoutMillis: 2_000,
+    query_timeout: queryTimeoutMs,
+  });
+  // A connection that ends is replaced by the next query; the query that was under way fails by itself.
+  pool.on('error', () => undefined);
+  return pool.on('connect', (client) => client.on('error', () => undefined));
+}
+
 /** The application's side of Postgres. Everything rejects while it is away. */
 export class Database {
   readonly #loads: pg.Pool;
   readonly #writes: pg.Pool;
+  readonly #standbyUrl: () => string | undefined;
+  #standby: { readonly url: string; readonly pool: pg.Pool } | undefined;
 
-  constructor(url: string) {
-    const pool = (queryTimeoutMs: number): pg.Pool => {
-      const made = new pg.Pool({
-        connectionString: url,
-        max: 24,
-        connectionTimeoutMillis: 2_000,
-        query_timeout: queryTimeoutMs,
-      });
-      return made.on('error', () => undefined); // an idle connection that ends is replaced by the next query
-    };
-    this.#loads = pool(loadTimeoutMs);
-    this.#writes = pool(writeTimeoutMs);
+  /** @param options.standbyUrl of whoever is the standby now, if there is one */
+  constructor(options: { readonly url: string; readonly standbyUrl: () => string | undefined }) {
+    this.#loads = poolOf(options.url, loadTimeoutMs);
+    this.#writes = poolOf(options.url, writeTimeoutMs);
+    this.#standbyUrl = options.standbyUrl;
   }
 
-  async item(id: number): Promise<(Row & { readonly padding: string }) | undefined> {
-    const [row] = await this.#load('select id, version, timeline from items where id = $1', id);
+  async item(id: number): Promise<Item | undefined> {
+    const [row] = await this.#load(itemSql, id);
     return row && { ...row, padding };
+  }
+
+  /** As the standby has it, which is older, and how far the standby was before. Undefined where there is no standby. */
+  async itemOfStandby(
+    id: number,
+  ): Promise<{ readonly item: Item | undefined; readonly sourceLsn: string } | undefined> {
+    const pool = this.#standbyPool();
+    if (pool === undefined) return undefined;
+    const client = await pool.connect();
+    try {
+      // In a statement of its own, before: in the same one it may be newer than what is read.
+      const replayed = await client.query<{ lsn: string | null }>('select pg_last_wal_replay_lsn() as lsn');
+      const { rows } = await client.query<Row>(itemSql, [id]);
+      client.release();
+      const sourceLsn = replayed.rows[0]?.lsn;
+      return sourceLsn ? { item: rows[0] && { ...rows[0], padding }, sourceLsn } : undefined;
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
   }
 
   async shelf(shelf: number): Promise<readonly Row[]> {
@@ -75,6 +106,11 @@ export class Database {
     return this.#write([[`update items set shelf = $2, ${raised} where id = $1 ${changed('items')}`, id, shelf]]);
   }
 
+  /** Adds an item; rejects where it is there already. */
+  launch(id: number, shelf: number): Promise<Written> {
+    return this.#write([[`insert into items values ($1, $2, 1, timeline()) ${changed('items')}`, id, shelf]]);
+  }
+
   /** Changes a document, of which no rule hears. */
   edit(id: number): Promise<Written> {
     return this.#write([[`update docs set ${raised} where id = $1 ${changed('docs')}`, id]]);
@@ -91,7 +127,15 @@ export class Database {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#loads.end(), this.#writes.end()]);
+    await Promise.all([this.#loads.end(), this.#writes.end(), this.#standby?.pool.end()]);
+  }
+
+  #standbyPool(): pg.Pool | undefined {
+    const url = this.#standbyUrl();
+    if (url === this.#standby?.url) return this.#standby?.pool;
+    void this.#standby?.pool.end();
+    this.#standby = url === undefined ? undefined : { url, pool: poolOf(url, loadTimeoutMs) };
+    return this.#standby?.pool;
   }
 
   async #load(sql: string, id: number): Promise<readonly Row[]> {

@@ -89,7 +89,10 @@ class Run {
     this.#options = options;
     this.#cluster = cluster;
     this.#exits = exits;
-    this.#database = new Database(cluster.stack.postgres);
+    this.#database = new Database({
+      url: cluster.stack.postgres,
+      standbyUrl: () => cluster.postgres.standby?.url,
+    });
     const pods = (): [Pod, ...Pod[]] =>
       cluster.stack.sidecars.map(({ name, url }) => ({ name, cache: new CacheClient(url) })) as [Pod, ...Pod[]];
     this.#pods = pods();

@@ -15,12 +15,20 @@ export interface Pod {
   readonly cache: CacheClient;
 }
 
+/** A value, and what a fill with it says of it. */
+interface Loaded {
+  readonly value: unknown;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 /** Something that is cached: where, how it is loaded, and which rows a value of it shows. */
 export interface Thing {
   readonly namespace: string;
   readonly key: string;
   readonly tags: readonly string[];
   readonly load: () => Promise<unknown>;
+  /** From a standby that may lag, and how far it was. Undefined where there is none. */
+  readonly loadOld?: () => Promise<Loaded | undefined>;
   readonly rowsOf: (value: unknown) => SeenRow[];
 }
 
@@ -52,7 +60,11 @@ interface Options {
 /** Of fills: so many never come, and so many come late, when what was loaded may have changed. */
 const abandoned = 0.03;
 const late = 0.12;
+/** Of loads of items, so many are from the standby. */
+const fromStandby = 0.15;
 const maxLateMs = 1_500;
+/** Items that are added meanwhile; readers ask for each before it is there. */
+const maxLaunched = 100;
 
 /** What applications do. Each call does one thing and shows it to the checker. */
 export class Workload {
@@ -69,6 +81,7 @@ export class Workload {
     purges: 0,
     unknown: 0,
   };
+  #launched = 0;
   readonly #lateFills = new Set<Promise<void>>();
 
   constructor(options: Options) {
@@ -84,7 +97,7 @@ export class Workload {
   get things(): Thing[] {
     const numbers = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
     return [
-      ...numbers(items).map((id) => this.item(id)),
+      ...numbers(items + this.#launched + 1).map((id) => this.item(id)),
       ...numbers(shelves).map((shelf) => this.#shelf(shelf)),
       ...numbers(docs).map((id) => this.doc(id)),
     ];
@@ -98,6 +111,8 @@ export class Workload {
   /** Something that follows the rules, as often as it is popular. */
   popularThing(): Thing {
     const { random } = this.#options;
+    // Now and then somebody asks for an item that is not there yet: that is cached as well.
+    if (random() < 0.03) return this.item(items + 1 + this.#launched);
     return random() < 0.75 ? this.item(this.popularItem()) : this.#shelf(1 + below(random, shelves));
   }
 
@@ -109,10 +124,14 @@ export class Workload {
   async #readSloppily(pod: Pod, thing: Thing): Promise<void> {
     const { random } = this.#options;
     const how = random();
-    await this.readThrough(pod, thing, (put) => {
-      if (how < abandoned) return undefined;
-      if (how < abandoned + late) return this.#later(random() * maxLateMs, put);
-      return put();
+    const load = random() < fromStandby ? thing.loadOld : undefined;
+    await this.readThrough(pod, thing, {
+      load: async () => (await load?.()) ?? { value: await thing.load(), headers: {} },
+      fill: (put) => {
+        if (how < abandoned) return undefined;
+        if (how < abandoned + late) return this.#later(random() * maxLateMs, put);
+        return put();
+      },
     });
   }
 
@@ -120,7 +139,13 @@ export class Workload {
   async readThrough(
     pod: Pod,
     thing: Thing,
-    fill = (put: () => Promise<void>): Promise<void> | undefined => put(),
+    how: {
+      readonly load: () => Promise<Loaded>;
+      readonly fill: (put: () => Promise<void>) => Promise<void> | undefined;
+    } = {
+      load: async () => ({ value: await thing.load(), headers: {} }),
+      fill: (put) => put(),
+    },
   ): Promise<Cached> {
     const { availability } = this.#options;
     const sentAtMs = performance.now();
@@ -138,10 +163,10 @@ export class Workload {
     else this.#totals.misses += 1;
     const lease = cached.kind === 'miss' ? cached.lease : undefined;
     try {
-      const value = await thing.load();
+      const { value, headers } = await how.load();
       if (lease === undefined) return cached;
-      await fill(async () => {
-        await pod.cache.put(thing.namespace, thing.key, { value, lease, tags: thing.tags });
+      await how.fill(async () => {
+        await pod.cache.put(thing.namespace, thing.key, { value, lease, tags: thing.tags }, headers);
       });
     } catch {
       this.#totals.failedLoads += 1; // Postgres is away
@@ -158,6 +183,10 @@ export class Workload {
       const other = (id % items) + 1;
       // In the order of their ids, so that no two transactions wait for each other.
       await this.commit(() => database.change([id, other].toSorted((a, b) => a - b)));
+    } else if (kind < 0.77 && this.#launched < maxLaunched) {
+      this.#launched += 1;
+      const next = items + this.#launched;
+      await this.commit(() => database.launch(next, 1 + below(random, shelves)));
     } else if (kind < 0.85) await this.commit(() => database.move(id, 1 + below(random, shelves)));
     else await this.purge(1 + below(random, docs));
   }
@@ -200,7 +229,12 @@ export class Workload {
 
   item(id: number): Thing {
     const rowsOf = (value: unknown): SeenRow[] => [seen('items', id, value as Row | undefined)];
-    return { namespace: 'item', key: `${id}`, tags: [], load: () => this.#options.database.item(id), rowsOf };
+    const { database } = this.#options;
+    const loadOld = async (): Promise<Loaded | undefined> => {
+      const found = await database.itemOfStandby(id);
+      return found && { value: found.item, headers: { 'source-lsn': found.sourceLsn } };
+    };
+    return { namespace: 'item', key: `${id}`, tags: [], load: () => database.item(id), loadOld, rowsOf };
   }
 
   doc(id: number): Thing {
