@@ -3,7 +3,6 @@ import {
   commonEnv,
   duration,
   helpText,
-  oneOf,
   keyFile,
   optional,
   parseListenAddress,
@@ -42,11 +41,6 @@ const run = {
   retentionMs: withDefault('TIDEMARK_TOPIC_RETENTION', '24h', {
     description: 'how long Kafka keeps records, for a topic that has to be made',
     parse: duration({ min: '1m', max: '365d' }),
-  }),
-  afterPromotion: withDefault('TIDEMARK_AFTER_PROMOTION', 'purge', {
-    description:
-      'caches after a promotion that lost nothing announced: purge, or keep where synchronous replication keeps every commit that could be read',
-    parse: oneOf('purge', 'keep'),
   }),
   listen: listen('127.0.0.1:7080'),
 };

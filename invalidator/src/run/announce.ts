@@ -33,14 +33,3 @@ export async function announceEpoch(options: {
     }),
   );
 }
-
-/**
- * After a promotion all that was announced is in the history of the new primary, but clients may have read, and cached,
- * commits that were neither announced nor replicated. The purge is in the WAL before the first record of the new timeline:
- * whoever starts between the two finds the old timeline again, and purges again.
- */
-export async function purgeAfterPromotion({ config, logger }: RunContext, coverage: CoverageWatch): Promise<void> {
-  if (config.afterPromotion === 'keep') return;
-  logger.warn('purging every namespace: clients may have cached commits that the promotion lost');
-  await coverage.purgeEverything();
-}

@@ -27,7 +27,7 @@ export interface Beginning {
   readonly visible: Lsn;
   /** Where the slot stands. */
   readonly confirmed: Lsn;
-  /** What the record before the first one claimed; undefined for a new epoch, which reads no WAL from before its slot. */
+  /** What the record before the first one claimed; undefined for a new slot, which gives no WAL from before it. */
   readonly inherited: { readonly covers: ReadonlySet<bigint>; readonly catalog: ReadonlySet<bigint> } | undefined;
 }
 
@@ -35,8 +35,8 @@ export interface Beginning {
 export interface FoundBeginning extends Beginning {
   /** Tells connections to this server from those to others. */
   readonly mark: string;
-  /** The stream goes on over a promotion: where the timeline of the record before ended. */
-  readonly switchedAt: Lsn | undefined;
+  /** Nobody has heard of the epoch yet. */
+  readonly isNewEpoch: boolean;
 }
 
 /** How often a wait tells why it lasts, ms. */
@@ -65,16 +65,21 @@ export async function findBeginning(options: {
   const slot: SlotFacts =
     unusable === undefined || found.state === 'missing' ? found : { state: 'lost', why: unusable };
   const decision = decideStart({ last, server: identity, slot, history, nowMs: Date.now() });
-  if (decision.kind === 'continue') {
-    const { epoch, from, visible, switchedAt } = decision;
+  if (decision.kind !== 'new-epoch') {
+    const { epoch, from, visible } = decision;
     const positions = { epoch, timeline, from: formatLsn(from), visible: formatLsn(visible) };
-    if (switchedAt === undefined) logger.info(positions, 'continuing the stream');
-    else logger.warn({ ...positions, switchedAt: formatLsn(switchedAt) }, 'continuing the stream over a promotion');
-    metrics.continued(switchedAt === undefined ? 'restart' : 'promotion');
+    if (decision.kind === 'continue') {
+      logger.info(positions, 'continuing the stream');
+      metrics.continued();
+    } else {
+      const switchedAt = formatLsn(decision.switchedAt);
+      logger.warn({ ...positions, switchedAt }, 'the server was promoted: taking its slot over, in a new epoch');
+      metrics.epoch('promoted');
+    }
     if (failover === false) await offerToStandbys(context);
     const confirmed = found.state === 'usable' ? found.confirmed : 0;
-    const inherited = claimsOf(newest);
-    return { epoch, systemId, timeline, mark, switchedAt, from, visible, confirmed, inherited };
+    const isNewEpoch = decision.kind === 'take-over';
+    return { epoch, systemId, timeline, mark, isNewEpoch, from, visible, confirmed, inherited: claimsOf(newest) };
   }
   const { epoch, reason } = decision;
   logger.warn(
@@ -88,7 +93,7 @@ export async function findBeginning(options: {
   await untilSeen({ context, client, snapshot, stop });
   return {
     ...{ epoch, systemId, timeline, mark },
-    ...{ from: start, visible: start, confirmed: start, switchedAt: undefined, inherited: undefined },
+    ...{ from: start, visible: start, confirmed: start, isNewEpoch: true, inherited: undefined },
   };
 }
 
@@ -120,7 +125,7 @@ async function offerToStandbys({ config, connection, logger }: RunContext): Prom
   } catch (error) {
     logger.warn(
       { err: error, slot: config.slot },
-      'standbys cannot take over the slot: a promotion will begin a new epoch',
+      'standbys cannot take over the slot: after a promotion a new one has to be made',
     );
   }
 }

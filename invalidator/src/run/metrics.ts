@@ -23,11 +23,7 @@ export class RunMetrics {
     'Purge messages that could not be understood and purged everything',
   );
   readonly #epochs = this.#counter('epochs_total', 'New epochs, by reason', ['reason']);
-  readonly #continuations = this.#counter(
-    'continuations_total',
-    'Starts that went on in their epoch, by what was between',
-    ['after'],
-  );
+  readonly #continuations = this.#counter('continuations_total', 'Starts that went on in their epoch');
   readonly #slotsLost = this.#counter('slots_lost_total', 'Slots that could not deliver any more and were made anew', [
     'reason',
   ]);
@@ -83,12 +79,13 @@ export class RunMetrics {
     for (const each of STATES) this.#state.set({ state: each }, each === state ? 1 : 0);
   }
 
-  epoch(reason: EpochReason): void {
+  /** `promoted`: the slot came over from the primary before. */
+  epoch(reason: EpochReason | 'promoted'): void {
     this.#epochs.inc({ reason });
   }
 
-  continued(after: 'restart' | 'promotion'): void {
-    this.#continuations.inc({ after });
+  continued(): void {
+    this.#continuations.inc();
   }
 
   slotLost(reason: SlotLoss): void {

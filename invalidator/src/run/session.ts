@@ -19,7 +19,7 @@ import { isStreamDead, SILENCE_MS } from '../core/liveness.ts';
 import { Outbox } from '../core/outbox.ts';
 import type { ChangeStream } from '../core/ports.ts';
 import { VisibleClock } from '../core/visibility.ts';
-import { announceEpoch, purgeAfterPromotion } from './announce.ts';
+import { announceEpoch } from './announce.ts';
 import { findBeginning, type FoundBeginning } from './beginning.ts';
 import type { RunContext } from './context.ts';
 import { catalogOf, CoverageWatch } from './coverage-watch.ts';
@@ -102,9 +102,8 @@ export class Session {
     const beginning = await findBeginning({ context, client, server, unusable, stop });
     if (beginning.inherited === undefined) this.#options.onSlotMade();
     coverage.begin(beginning);
-    if (beginning.switchedAt !== undefined) await purgeAfterPromotion(context, coverage);
     const log = await this.#owned(openRecordLog(kafka, config.topic), (opened) => opened.close());
-    if (beginning.inherited === undefined) await announceEpoch({ context, beginning, log, coverage });
+    if (beginning.isNewEpoch) await announceEpoch({ context, beginning, log, coverage });
     const probe = new LastingProbe(connection, beginning.mark);
     await this.#owned(
       probe.open().then(() => probe),
