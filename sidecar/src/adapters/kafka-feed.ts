@@ -1,5 +1,9 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { RecordReader, type Logger } from '@tidemark/runtime';
 import type { Feed, FeedListener } from '../core/ports.ts';
+
+/** After so long other work has its turn between two records (SPEC I13). */
+const SLICE_MS = 10;
 
 type Kafka = ConstructorParameters<typeof RecordReader>[0]['kafka'];
 
@@ -50,10 +54,19 @@ export class KafkaFeed implements Feed {
       topic: this.#options.topic,
       logger: this.#options.logger,
       start: offset === undefined ? { from: 'newest-record' } : { from: 'offset', offset },
-      onRecords: ({ records, caughtUp, requestedAtMs }) => {
+      onRecords: async ({ records, caughtUp, requestedAtMs }) => {
         if (this.#reader !== reader) return;
         this.#called();
-        for (const { value } of records) listener.record(value);
+        let sliceAtMs = performance.now();
+        for (const { value } of records) {
+          listener.record(value);
+          if (performance.now() - sliceAtMs < SLICE_MS) continue;
+          // A backlog of large records must not keep callers waiting until all of it is applied.
+          await nextTurn();
+          if (this.#reader !== reader) return;
+          this.#called();
+          sliceAtMs = performance.now();
+        }
         if (caughtUp && records.length > 0) listener.heard(requestedAtMs);
       },
       onReset: ({ reason }) => {

@@ -19,6 +19,18 @@ function entry(more: Partial<Entry> = {}): Entry {
   };
 }
 
+it('[I13] a tag of very many entries takes everything at once', () => {
+  const store = new LruStore({ maxBytes: 2 ** 30 });
+  const fill = (count: number): void => {
+    for (let i = 0; i < count; i++) store.set(`k${i}`, entry({ tags: ['many'], body: new Uint8Array(0) }));
+    store.set('other', entry());
+  };
+  fill(20_000);
+  expect([store.deleteTag('many'), store.entries]).toEqual([20_000, 1]);
+  fill(20_001);
+  expect([store.deleteTag('many'), store.entries, store.deleteTag('many')]).toEqual([20_002, 0, 0]);
+});
+
 describe('entries', () => {
   it('are pushed out by use, the longest unused first', () => {
     const store = new LruStore({ maxBytes: 3 * 1000 });

@@ -10,6 +10,9 @@ import type { L1Store } from '../core/ports.ts';
 const ENTRY_OVERHEAD_BYTES = 760;
 const TAG_OVERHEAD_BYTES = 330;
 
+/** Beyond it everything goes at once (SPEC I13): one by one they would keep callers waiting for tens of milliseconds. */
+const MAX_KEYS_OF_A_TAG = 20_000;
+
 /** L1 on lru-cache: bounded by the bytes that entries occupy, with an index from tags to keys. */
 export class LruStore implements L1Store {
   readonly maxBytes: number;
@@ -66,6 +69,7 @@ export class LruStore implements L1Store {
     const keys = this.#keysByTag.get(tag);
     if (keys === undefined) return 0;
     const count = keys.size;
+    if (count > MAX_KEYS_OF_A_TAG) return this.clear();
     for (const key of keys) this.#cache.delete(key);
     return count;
   }

@@ -29,6 +29,9 @@ export interface RecordTimes {
   readonly publishedAtUs: number;
 }
 
+/** An eviction takes 2 µs at the most, so a record of the largest size keeps nobody waiting for longer than some 50 ms. */
+const MAX_NAMES = 10_000;
+
 const NO_TIMES: RecordTimes = { committedAtUs: 0, publishedAtUs: 0 };
 
 /** What came of one record, for metrics and logs. */
@@ -63,26 +66,38 @@ export class SourceReplica {
   /** The newest record that was seen is of an older epoch: whoever is heard is not the publisher that is followed. */
   #hearsOlder = false;
   #times = NO_TIMES;
+  readonly #maxNames: number;
+  /** Names of each namespace that the record under way has invalidated so far, and its end. */
+  readonly #named: Float64Array;
+  #recordTo: Lsn = 0;
   #unreadableBlocks = 0;
 
-  /** @param options.fenceSlots sizes of the fence memory; fewer mean more needless misses. */
+  /**
+   * @param options.fenceSlots sizes of the fence memory; fewer mean more needless misses
+   * @param options.maxNames of one namespace in one record, beyond which the namespace is flushed as a whole (SPEC I13)
+   */
   constructor(options: {
     rules: CompiledRules;
     evict: EvictionTarget;
     maxStalenessMs: number;
     fenceSlots?: { readonly keySlots: number; readonly tagSlots: number };
+    maxNames?: number;
   }) {
     this.#rules = options.rules;
     this.#evict = options.evict;
     this.#maxStalenessMs = options.maxStalenessMs;
     this.#fences = new Fences({ namespaces: options.rules.namespaces.length, ...options.fenceSlots });
     this.#covered = options.rules.namespaces.map(() => false);
+    this.#named = new Float64Array(options.rules.namespaces.length);
+    this.#maxNames = options.maxNames ?? MAX_NAMES;
     this.#sink = {
       key: (namespace, key, lsn) => {
+        if (this.#isFlushed(namespace)) return;
         this.#fences.raiseKey(namespace.index, key, lsn);
         this.#evict.key(namespace, key, lsn);
       },
       tag: (namespace, tag, lsn) => {
+        if (this.#isFlushed(namespace)) return;
         this.#fences.raiseTag(namespace.index, tag, lsn);
         this.#evict.tag(namespace, tag, lsn);
       },
@@ -221,6 +236,8 @@ export class SourceReplica {
   #apply(batch: Batch): void {
     this.#learnCovers(batch);
     if (batch.tables.length > 0 || batch.purges.length > 0) {
+      this.#named.fill(0);
+      this.#recordTo = batch.to;
       this.#unreadableBlocks += invalidate(this.#rules, batch, this.#sink).unreadable;
     }
     this.#applied = batch.to;
@@ -249,6 +266,14 @@ export class SourceReplica {
       this.#covered[namespace.index] = covered;
       this.#fenceNamespace(namespace, batch.to);
     }
+  }
+
+  /** Counts one more name; whether the record has so many that one flush, at its end, stands for the rest of them. */
+  #isFlushed(namespace: NamespaceRules): boolean {
+    const named = (this.#named[namespace.index] as number) + 1;
+    this.#named[namespace.index] = named;
+    if (named === this.#maxNames + 1) this.#fenceNamespace(namespace, this.#recordTo);
+    return named > this.#maxNames;
   }
 
   #fenceNamespace(namespace: NamespaceRules, lsn: Lsn): void {
