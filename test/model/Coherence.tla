@@ -153,9 +153,24 @@ Continue ==
      ELSE UNCHANGED <<db, vers>>
   /\ UNCHANGED <<cuts, slot, out, klog, kfirst, sc, wire, red, snap, gens, ap, left>>
 
+(* The slot came over with a promotion that lost nothing announced: the stream goes on from it, in a new epoch. *)
+CanTakeOver ==
+  /\ slot.ok /\ slot.conf <= Last.to /\ Last.to <= Top
+  /\ Last.tl < Len(cuts) /\ \A t \in (Last.tl + 1)..Len(cuts) : Last.to <= cuts[t]
+
+TakeOver ==
+  /\ ~pub.up /\ ~CanContinue /\ CanTakeOver
+  /\ pub.ep < MaxEpochs
+  /\ LET vis == Max(Last.vis, slot.conf)
+         ep == Max(Last.ep, pub.ep) + 1 IN
+     /\ pub' = [up |-> TRUE, ep |-> ep, to |-> Last.to, vis |-> vis, floor |-> vis, have |-> slot.conf]
+     /\ out' = [ep |-> ep, from |-> Last.to, to |-> Last.to, vis |-> vis, f |-> 0, tl |-> Len(cuts)]
+     /\ common' = [common EXCEPT ![ep] = Far]
+  /\ UNCHANGED <<db, vers, cuts, slot, late, klog, kfirst, sc, wire, red, snap, gens, ap, left>>
+
 (* A new slot; its first record goes out once everything before it is seen. Epochs are numbered by the clock. *)
 NewEpoch ==
-  /\ ~pub.up /\ ~CanContinue
+  /\ ~pub.up /\ ~CanContinue /\ ~CanTakeOver
   /\ Top < MaxLsn
   /\ pub.ep < MaxEpochs
   /\ Rule("seen before epoch") => \A i \in 1..Top : db[i].seen
@@ -432,7 +447,7 @@ Init ==
 
 Next ==
   \/ Commit \/ See \/ Failover \/ SlotLost
-  \/ Publish \/ Acknowledge \/ Confirm \/ PublisherCrash \/ Continue \/ NewEpoch
+  \/ Publish \/ Acknowledge \/ Confirm \/ PublisherCrash \/ Continue \/ TakeOver \/ NewEpoch
   \/ LateAppend \/ Duplicate \/ Retention
   \/ WireLands \/ Trim \/ RedisForgets \/ Snapshot \/ Restore
   \/ \E s \in Sidecars : \/ Observe(s) \/ Jump(s) \/ Restart(s) \/ Miss(s) \/ Load(s) \/ Fill(s) \/ Promote(s)
