@@ -39,6 +39,20 @@ function record(epoch: number, to: number): Uint8Array {
   });
 }
 
+it('[I9] does not take a record that is repeated for a sign of life', () => {
+  const { replica, coalescer, watermark, clock } = testCore();
+  const events = { state: () => undefined, irregular: () => undefined, applied: () => undefined };
+  const follower = new Follower({ replica, coalescer, watermark, clock, events });
+  for (const to of [1000, 1000, 900]) {
+    clock.advance(MAX_STALENESS_MS - 1);
+    follower.record(record(5, to));
+    follower.heard(clock.monotonicMs());
+    expect(replica.state(clock.monotonicMs())).toBe('live');
+  }
+  clock.advance(2);
+  expect(replica.state(clock.monotonicMs())).toBe('stalled');
+});
+
 it('[I9] [I10] stalls when only an older epoch is heard, and then begins anew with that', () => {
   const { replica, coalescer, watermark, clock, get, put } = testCore();
   const events = { state: () => undefined, irregular: () => undefined, applied: () => undefined };

@@ -63,7 +63,7 @@ export class SourceReplica {
   #covers: readonly bigint[] = [];
   readonly #covered: boolean[];
   #heardAtMs = Number.NEGATIVE_INFINITY;
-  /** The newest record that was seen is of an older epoch: whoever is heard is not the publisher that is followed. */
+  /** The newest record that was seen is of an older epoch, or behind W: it is no sign of the publisher that is followed. */
   #hearsOlder = false;
   #times = NO_TIMES;
   readonly #maxNames: number;
@@ -143,7 +143,7 @@ export class SourceReplica {
   /**
    * The feed was read to its end, and a record was among what it brought, by a request that was sent at this time. The
    * time of sending, not of receiving: a process that slept finds an old answer in its socket's buffer. Records of an older
-   * epoch do not count: they say nothing of what our publisher may have written.
+   * epoch and repeated ones do not count: they say nothing of what our publisher may have written since.
    */
   heard(requestedAtMs: number): void {
     if (requestedAtMs > this.#heardAtMs && !this.#hearsOlder) this.#heardAtMs = requestedAtMs;
@@ -176,7 +176,7 @@ export class SourceReplica {
     if (decoded.kind === 'too-new') return this.#observeTooNew(decoded.span, decoded.visible);
     const { batch } = decoded;
     const step = this.#classify(batch);
-    this.#hearsOlder = step === 'stale-epoch';
+    this.#hearsOlder = this.#isOlder(step, batch);
     if (step !== 'duplicate' && step !== 'stale-epoch')
       this.#times = { committedAtUs: batch.committedAtUs, publishedAtUs: batch.publishedAtUs };
     if (step === 'next') this.#apply(batch);
@@ -207,10 +207,14 @@ export class SourceReplica {
 
   #observeTooNew(span: Span, visible: Lsn): Observed {
     const step = this.#classify(span);
-    this.#hearsOlder = step === 'stale-epoch';
+    this.#hearsOlder = this.#isOlder(step, span);
     if (step === 'duplicate' || step === 'stale-epoch') return step;
     this.#begin(span, visible);
     return 'too-new';
+  }
+
+  #isOlder(step: Step | 'started', { to }: Span): boolean {
+    return step === 'stale-epoch' || (step === 'duplicate' && to < this.#applied);
   }
 
   #classify(span: Span): Step | 'started' {
