@@ -28,6 +28,7 @@ const commands = {
   test: 'every test, on real servers; file names or parts of them narrow the choice',
   check: 'types, lint, boundaries, format, dead code, generated code',
   codegen: 'write the generated code and schemas again',
+  soak: 'histories of the simulation for as long as asked',
   bench: 'measurements',
   model: 'every state of a model of the protocol, by the model checker TLC',
   history: 'breaks everything in an order that a seed decides, and checks every value that is served',

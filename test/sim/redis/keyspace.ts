@@ -14,13 +14,15 @@ const MAX_UNDO = 64;
 export class RedisData {
   #values = new Map<string, Value>();
   #before: Keyspace[] = [];
+  #isChanged = false;
 
   /** Runs one call; what it wrote can be lost by {@link failOver} afterwards. */
   transaction<T>(call: () => T): T {
     const before = this.#values;
     this.#values = new Map(before);
+    this.#isChanged = false;
     const answer = call();
-    this.#before.push(before);
+    if (this.#isChanged) this.#before.push(before);
     if (this.#before.length > MAX_UNDO) this.#before.shift();
     return answer;
   }
@@ -46,10 +48,12 @@ export class RedisData {
 
   set(key: string, value: Buffer | string): void {
     this.#values.set(key, value);
+    this.#isChanged = true;
   }
 
   /** How many there were. */
   delete(...keys: readonly string[]): number {
+    this.#isChanged = true;
     return keys.filter((key) => this.#values.delete(key)).length;
   }
 
@@ -67,6 +71,7 @@ export class RedisData {
   raise(key: string, members: Iterable<readonly [member: string, score: number]>): void {
     const set = new Map(this.sortedSet(key));
     for (const [member, score] of members) set.set(member, Math.max(score, set.get(member) ?? score));
+    this.#isChanged = true;
     if (set.size > 0) this.#values.set(key, set);
   }
 
@@ -78,6 +83,7 @@ export class RedisData {
   }
 
   flush(): void {
+    this.#isChanged = true;
     this.#values = new Map();
   }
 

@@ -4,7 +4,7 @@ import { parseSession } from '../../../sidecar/src/core/session-token.ts';
 import type { Visit } from '../../../sidecar/src/core/sessions.ts';
 import type { Dice } from '../../../sidecar/src/testing/random.ts';
 import type { Database } from '../database.ts';
-import type { KeySpec } from '../sidecar.ts';
+import type { KeySpec } from '../parts/keys.ts';
 import type { WorldSidecar } from './sidecar.ts';
 
 export interface AppOptions {

@@ -4,7 +4,7 @@ import { Visit, type Demand } from '../../../sidecar/src/core/sessions.ts';
 import { Dice } from '../../../sidecar/src/testing/random.ts';
 import { Database } from '../database.ts';
 import { L2Model } from '../l2-model.ts';
-import type { KeySpec } from '../sidecar.ts';
+import type { KeySpec } from '../parts/keys.ts';
 import { Session } from './app.ts';
 import { WorldSidecar } from './sidecar.ts';
 

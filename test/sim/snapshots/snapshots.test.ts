@@ -4,7 +4,7 @@ import { BatchReader, type BatchAnswer, type BatchReaderOptions } from '../../..
 import { Dice } from '../../../sidecar/src/testing/random.ts';
 import { Database } from '../database.ts';
 import { L2Model } from '../l2-model.ts';
-import type { KeySpec } from '../sidecar.ts';
+import type { KeySpec } from '../parts/keys.ts';
 import { WorldSidecar } from '../sessions/sidecar.ts';
 
 // SPEC I15: batches read as a snapshot, over sidecars whose streams lag, with commits that become visible late and in any order,

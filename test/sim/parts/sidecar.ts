@@ -1,0 +1,292 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { encodeBatch } from '@tidemark/proto';
+import { LruStore } from '../../../sidecar/src/adapters/lru-store.ts';
+import { RedisStore } from '../../../sidecar/src/adapters/redis-store.ts';
+import { Coalescer } from '../../../sidecar/src/core/coalescer.ts';
+import { Evictor } from '../../../sidecar/src/core/evictor.ts';
+import { Filler, type Fill, type FillOutcome } from '../../../sidecar/src/core/filler.ts';
+import type { Waiter } from '../../../sidecar/src/core/flights.ts';
+import { Follower } from '../../../sidecar/src/core/follower.ts';
+import { Leases } from '../../../sidecar/src/core/leases.ts';
+import { Namespace } from '../../../sidecar/src/core/namespace.ts';
+import type { L2Failure, L2Found, L2Store } from '../../../sidecar/src/core/ports.ts';
+import { Reader, type ReadMode } from '../../../sidecar/src/core/reader.ts';
+import { SourceReplica, type ReplicaView } from '../../../sidecar/src/core/replica.ts';
+import { Watermark } from '../../../sidecar/src/core/watermark.ts';
+import { hitPath } from '../../../sidecar/src/http/hit-path.ts';
+import { BUCKETS } from './applier.ts';
+import type { Fetched, Topic, TopicRecord } from './kafka.ts';
+import { CONFIG, MAX_STALENESS_MS, RULES, type KeySpec } from './keys.ts';
+import type { Channel, Network } from './network.ts';
+import type { Oracle, Standpoint } from './oracle.ts';
+import { SimRedisClient, type ScriptSabotage, type SimRedis } from '../redis/client.ts';
+import type { SidecarSabotage } from './sabotage.ts';
+import { nothing } from './silent.ts';
+import { SimClock, type VirtualTime } from './time.ts';
+
+export interface SidecarOptions {
+  readonly name: string;
+  readonly time: VirtualTime;
+  readonly network: Network;
+  readonly topic: Topic;
+  readonly redis: SimRedis;
+  readonly oracle: Oracle;
+  readonly sabotage: SidecarSabotage;
+  readonly script: ScriptSabotage | undefined;
+  readonly fraction: () => number;
+  readonly onLease: (sidecar: SimSidecar, spec: KeySpec, token: string) => void;
+}
+
+/** How a read ended. */
+export interface Answer {
+  readonly from: 'l1' | 'l2' | 'coalesced' | 'miss' | 'bypass';
+  /** Undefined unless there is a value. */
+  readonly body: Uint8Array | undefined;
+}
+
+const LONG_POLL_MS = 500;
+/** Room for two entries: the least recently used goes. */
+const L1_BYTES = 1_900;
+
+/** One sidecar process, wired as sidecar/src/sidecar.ts wires it. */
+export class SimSidecar {
+  readonly name: string;
+  readonly clock: SimClock;
+  readonly #options: SidecarOptions;
+  readonly #kafka: Channel;
+  readonly #redis: SimRedisClient;
+  readonly #namespaces: ReadonlyMap<string, Namespace>;
+  readonly #replica: SourceReplica;
+  readonly #follower: Follower;
+  readonly #reader: Reader;
+  readonly #filler: Filler;
+  readonly watermark: Watermark;
+  readonly #hits: ReturnType<typeof hitPath>;
+  #record: TopicRecord | undefined;
+  #seq = 0;
+  #isDead = false;
+
+  constructor(options: SidecarOptions) {
+    const { name, network, redis, sabotage, script } = options;
+    this.name = name;
+    this.#options = options;
+    this.clock = new SimClock(options.time);
+    this.#kafka = network.open(this.clock);
+    this.#redis = new SimRedisClient({ redis, network, clock: this.clock, sabotage: script });
+    this.#namespaces = new Map(
+      RULES.namespaces.map((rules) => [
+        rules.name,
+        new Namespace({
+          name: rules.name,
+          config: CONFIG.namespaces[rules.name] as Namespace['config'],
+          rules,
+          l1: new LruStore({ maxBytes: L1_BYTES }),
+        }),
+      ]),
+    );
+    const namespaces = [...this.#namespaces.values()];
+    const evictor = new Evictor(namespaces);
+    const { clock } = this;
+    this.#replica = new SourceReplica({
+      rules: RULES,
+      evict: sabotage.evictions?.(evictor) ?? evictor,
+      maxStalenessMs: MAX_STALENESS_MS,
+      // So few that names collide now and then.
+      fenceSlots: { keySlots: 32, tagSlots: 32 },
+    });
+    let tokens = 0;
+    const random = { token: () => `${name}-${(tokens += 1)}`, fraction: options.fraction };
+    const leases = new Leases({ ttlMs: 10_000, most: 100 });
+    const limits = { waitMs: 2_000, waiters: 5, waitersPerKey: 3 };
+    const coalescer = new Coalescer({ namespaces, replica: this.#view('granting'), leases, clock, random, limits });
+    const l2 = this.#store();
+    this.#reader = new Reader({ replica: this.#view('reading'), coalescer, l2, clock });
+    this.#filler = new Filler({ replica: this.#view('filling'), leases, coalescer, l2, clock, random });
+    this.watermark = new Watermark({ replica: this.#replica, clock, most: 10 });
+    this.#follower = new Follower({
+      ...{ replica: this.#replica, coalescer, watermark: this.watermark, clock },
+      events: { state: nothing, irregular: nothing, applied: nothing },
+    });
+    this.#hits = hitPath({
+      ...{ namespaces: this.#namespaces, replica: this.#replica, coalescer, clock },
+      fallback: () => undefined,
+    });
+    void this.#follow();
+  }
+
+  get standpoint(): Standpoint {
+    const { epoch, applied, visible } = this.#replica;
+    return { epoch, applied, visible, record: this.#record, seq: this.#seq };
+  }
+
+  get state(): string {
+    return this.#replica.state(this.clock.monotonicMs());
+  }
+
+  kill(): void {
+    this.#isDead = true;
+    this.clock.stop();
+    this.#options.network.close(this.#kafka);
+    this.#options.network.close(this.#redis.channel);
+  }
+
+  /** A GET. */
+  get(spec: KeySpec, mode: ReadMode = 'usual', onEnd: (answer: Answer) => void = nothing): Waiter | undefined {
+    const hit = mode === 'usual' ? this.#hit(spec) : undefined;
+    if (hit !== undefined) {
+      onEnd({ from: 'l1', body: hit });
+      return undefined;
+    }
+    return this.#reader.read({
+      namespace: this.#of(spec),
+      key: spec.key,
+      mode,
+      settle: (outcome) => {
+        if (this.#isDead) return;
+        if (outcome.kind === 'value') this.#served(spec, outcome.entry.body, outcome.from);
+        else if (outcome.kind === 'miss' && outcome.lease !== undefined)
+          this.#options.onLease(this, spec, outcome.lease.token);
+        onEnd(
+          outcome.kind === 'value'
+            ? { from: outcome.from, body: outcome.entry.body }
+            : { from: outcome.kind, body: undefined },
+        );
+      },
+    });
+  }
+
+  leave(waiter: Waiter): void {
+    this.#reader.leave(waiter);
+  }
+
+  /** Undefined when the process is gone. */
+  put(spec: KeySpec, fill: Pick<Fill, 'token' | 'body' | 'sourceLsn'>): FillOutcome | undefined {
+    if (this.#isDead) return undefined;
+    const { sabotage } = this.#options;
+    const { key, tags } = spec;
+    const rest = { tags, absent: false, contentType: '', etag: '' };
+    const sourceLsn = sabotage.ignoreSourceLsn === true ? undefined : fill.sourceLsn;
+    return this.#filler.fill({ namespace: this.#of(spec), key, ...fill, sourceLsn, ...rest });
+  }
+
+  abandon(spec: KeySpec, token: string): void {
+    if (!this.#isDead) this.#filler.abandon(this.#of(spec), spec.key, token);
+  }
+
+  /** What L1 alone answers, in front of everything else. */
+  #hit(spec: KeySpec): Uint8Array | undefined {
+    let body: Uint8Array | undefined;
+    const response = {
+      writeHead: () => response,
+      end: (text: string) => {
+        body = Buffer.from(text, 'latin1');
+      },
+    };
+    const request = { method: 'GET', url: `/v1/cache/${spec.namespace}/${spec.key}`, rawHeaders: [] };
+    this.#hits(request as unknown as IncomingMessage, response as unknown as ServerResponse);
+    if (body !== undefined) this.#served(spec, body, 'l1');
+    return body;
+  }
+
+  #served(spec: KeySpec, body: Uint8Array, from: 'l1' | 'l2' | 'coalesced'): void {
+    this.#options.oracle.value({ name: this.name, at: this.standpoint, spec, body, from });
+  }
+
+  /** As sidecar/src/adapters/kafka-feed.ts and the record reader do it. */
+  async #follow(): Promise<void> {
+    const { topic, sabotage } = this.#options;
+    let offset = await this.#ask(() => topic.newestOffset);
+    while (!this.#isDead) {
+      const at = offset;
+      const sentAtMs = this.clock.monotonicMs();
+      let requestedAtMs = sentAtMs;
+      const fetched = await this.#ask(
+        () => {
+          // A long poll that brought nothing was sent again meanwhile, unless the process slept.
+          if (!this.clock.isAsleep) requestedAtMs = Math.max(sentAtMs, this.clock.monotonicMs() - LONG_POLL_MS);
+          return topic.fetch(at, 3);
+        },
+        () => topic.hasNews(at),
+      );
+      offset = fetched.nextOffset;
+      if (fetched.reset === undefined) this.#deliver(fetched, requestedAtMs);
+      else if (sabotage.ignoreReset !== true) this.#follower.reset('lost');
+    }
+  }
+
+  #deliver({ records, caughtUp }: Fetched, requestedAtMs: number): void {
+    const { sabotage } = this.#options;
+    for (const { record } of records) this.#take(record);
+    const sentAtMs = sabotage.requestedAtMs?.(requestedAtMs, this.clock.monotonicMs()) ?? requestedAtMs;
+    if (caughtUp && records.length > 0) this.#follower.heard(sentAtMs);
+  }
+
+  #take(record: TopicRecord): void {
+    const { sabotage, oracle } = this.#options;
+    const altered = sabotage.record?.(record.batch, this.#replica);
+    const before = this.#replica.epoch;
+    const { applied } = this.#replica;
+    // What is told of the moment in which callers that waited are answered is true of the record already.
+    const { epoch, to } = record.batch;
+    const isOlder = epoch < before && this.state === 'live';
+    const isNews = !this.#isStarted || epoch !== before || to > applied;
+    if (isNews && !isOlder) this.#record = record;
+    // What a record claims counts only from where the replica stands.
+    const counts = !isOlder && (isNews || to === applied);
+    if (counts) this.#seq = epoch < before ? record.seq : Math.max(this.#seq, record.seq);
+    if (sabotage.hearsOlder === true && epoch < before) return;
+    this.#follower.record(altered === undefined ? record.bytes : encodeBatch(altered));
+    oracle.moved(this.name, this.standpoint);
+  }
+
+  get #isStarted(): boolean {
+    return this.#replica.horizon !== Number.POSITIVE_INFINITY;
+  }
+
+  async #ask<T>(work: () => T, isReady?: () => boolean): Promise<T> {
+    for (;;) {
+      try {
+        return await this.#kafka.call(work, isReady);
+      } catch {
+        await this.clock.sleep(50);
+      }
+    }
+  }
+
+  #of(spec: KeySpec): Namespace {
+    return this.#namespaces.get(spec.namespace) as Namespace;
+  }
+
+  #view(part: 'granting' | 'filling' | 'reading'): ReplicaView {
+    const replica = this.#replica;
+    const broken = this.#options.sabotage[part]?.(replica);
+    if (broken === undefined) return replica;
+    return new Proxy(replica, {
+      get: (target, name) => {
+        const value: unknown = name in broken ? Reflect.get(broken, name) : Reflect.get(target, name, target);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+  }
+
+  #store(): L2Store {
+    const { sabotage } = this.#options;
+    const store = new RedisStore({
+      ...{ client: this.#redis, source: 'main', buckets: BUCKETS, deadlineMs: 50, clock: this.clock },
+      onLatency: nothing,
+    });
+    const { found } = sabotage;
+    if (found === undefined) return store;
+    return new Proxy<L2Store>(store, {
+      get: (target, name) => {
+        if (name === 'read')
+          return async (...args: Parameters<L2Store['read']>): Promise<L2Found | L2Failure> => {
+            const answer = await target.read(...args);
+            return typeof answer === 'string' ? answer : found(answer, this.#replica);
+          };
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+  }
+}
