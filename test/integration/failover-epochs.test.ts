@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { withPostgres } from '../kit/names.ts';
 import type { App } from './support/app.ts';
 import { useFailover } from './support/failover.ts';
+import { makeCommitsWait } from './support/waiting-commits.ts';
 
 // What an application sees over the promotion of a standby: when it takes a new epoch, and while commits hang for the standby.
 
@@ -34,8 +35,8 @@ it(
     const a = f.apps[0] as App;
     const [before, old] = [await f.epoch(), await f.cached(a, 4)];
     await f.set('synchronized_standby_slots', '');
-    await f.set('synchronous_standby_names', 'kit_standby');
     f.pair.cutReplication();
+    await makeCommitsWait(f.stack.postgres, 'kit_standby');
     const hanging = f.change(4);
     await f.evicted(4, old);
     expect(await f.versionOf(4)).toBe(old);
@@ -55,8 +56,8 @@ it(
     const a = f.apps[0] as App;
     const [before, old] = [await f.epoch(), await f.cached(a, 5)];
     await f.set('synchronized_standby_slots', '');
-    await f.set('synchronous_standby_names', 'kit_standby');
     f.pair.cutReplication();
+    await makeCommitsWait(f.stack.postgres, 'kit_standby');
     const hanging = f.change(5).catch((error: Error) => error);
     await f.evicted(5, old);
     await f.pair.promote();

@@ -5,6 +5,7 @@ import { startStack, type Stack } from '../kit/index.ts';
 import { type App, appsOf } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
 import { cacheable, showLogsOnFailure } from './support/stack.ts';
+import { makeCommitsWait } from './support/waiting-commits.ts';
 
 // What an application sees while parts fail. Servers of its own, because it ends, pauses and rewinds them.
 
@@ -85,11 +86,7 @@ async function recovered(withinMs = 20_000): Promise<void> {
 it('[I3] keeps no entry from before a commit that was streamed before it is visible', async () => {
   const [a] = apps as [App];
   const old = await cached(a, 1);
-  await stack.sql("alter system set synchronous_standby_names = 'nobody'");
-  await stack.sql('select pg_reload_conf()');
-  await eventually(async () =>
-    expect(await stack.sql('show synchronous_standby_names')).toEqual([{ synchronous_standby_names: 'nobody' }]),
-  );
+  await makeCommitsWait(stack.postgres, 'nobody');
   const hanging = change(1);
   try {
     await notServed(1, old);

@@ -8,6 +8,7 @@ import { startFollowed } from './support/followed.ts';
 import { anotherInvalidator } from './support/invalidator.ts';
 import { showLogsOnFailure } from './support/stack.ts';
 import { Writers } from './support/writers.ts';
+import { makeCommitsWait } from './support/waiting-commits.ts';
 
 // The slot, the stream and the topic when they are lost, silent, taken or ahead of what can be seen. Servers of its own.
 
@@ -184,16 +185,9 @@ describe('a second invalidator', () => {
 });
 
 describe('a commit that is streamed before it is visible', () => {
-  const hang = async (yes: boolean): Promise<void> => {
-    await stack.sql(
-      `alter system ${yes ? "set synchronous_standby_names = 'nobody'" : 'reset synchronous_standby_names'}`,
-    );
+  const letGo = async (): Promise<void> => {
+    await stack.sql('alter system reset synchronous_standby_names');
     await stack.sql('select pg_reload_conf()');
-    await eventually(async () =>
-      expect((await stack.sql<{ v: string }>(`select current_setting('synchronous_standby_names') as v`))[0]?.v).toBe(
-        yes ? 'nobody' : '',
-      ),
-    );
   };
 
   it(
@@ -204,7 +198,7 @@ describe('a commit that is streamed before it is visible', () => {
       const writer = new pg.Client({ connectionString: stack.postgres });
       writer.on('error', () => undefined);
       await writer.connect();
-      await hang(true);
+      await makeCommitsWait(stack.postgres, 'nobody');
       const commitOf = (id: string) => feed.changes().find(({ after }) => after?.['id'] === id)?.commit ?? Number.NaN;
       const writing = writer.query('insert into items values (-2)');
       try {
@@ -222,7 +216,7 @@ describe('a commit that is streamed before it is visible', () => {
         await eventually(() => expect(feed.batches.length).toBeGreaterThan(restarted + 2), { withinMs: 10_000 });
         expect(feed.last.visible).toBeLessThan(commitOf('-2'));
       } finally {
-        await hang(false);
+        await letGo();
       }
       await writing;
       await writer.end();
