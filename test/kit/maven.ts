@@ -91,6 +91,12 @@ export function mavenJars(folder: string, artifacts: readonly Artifact[]): Promi
   });
 }
 
+/** The command that puts one jar into `folder`/libs, for a container that holds nothing but Maven. */
+export function mavenCopy(artifact: Artifact, folder: string): string[] {
+  const where = ['-Dmaven.repo.local=/tmp/maven', `-DoutputDirectory=${join(folder, 'libs')}`];
+  return ['mvn', '-B', '-ntp', '-q', `${dependencyPlugin}:copy`, `-Dartifact=${artifact}`, ...where];
+}
+
 /** Unpacks the files of one artifact that match an Ant pattern into `folder`/files. */
 export function mavenFiles(folder: string, artifact: Artifact, pattern: string): Promise<void> {
   return maven('unpack-dependencies', folder, {

