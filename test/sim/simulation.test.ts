@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { fullScript, play } from './history.ts';
-import { MUTANTS } from './mutants.ts';
+import { MUTANTS } from './mutants/index.ts';
 import { report } from './report.ts';
 
 // The whole system in the hands of seeded dice: the real code of both services on models of Postgres, Kafka, Redis, network

@@ -1,33 +1,17 @@
-import { parseConfig, rulesOfSource, type Entry } from '@tidemark/proto';
+import type { Entry } from '@tidemark/proto';
 import { expect, it } from 'vitest';
 import { Visit, type Demand } from '../../../sidecar/src/core/sessions.ts';
 import { Dice } from '../../../sidecar/src/testing/random.ts';
 import { Database } from '../database.ts';
 import { L2Model } from '../l2-model.ts';
-import type { KeySpec } from '../parts/keys.ts';
 import { Session } from './app.ts';
+import { config, keys, rows, rules } from './rows.ts';
 import { WorldSidecar } from './sidecar.ts';
 
 // SPEC I14: sessions whose requests go to any of three sidecars, each with a stream that lags as the dice say, while commits
 // become visible late, servers fail over and lose commits, and applications read the database after misses. No session may
 // see a row go back, nor miss what it has written itself.
 
-const parsed = parseConfig({
-  sources: { main: { topic: 't' } },
-  namespaces: {
-    byid: { source: 'main', invalidate: [{ table: 'public.rows', keys: ['{id}'] }] },
-    lists: { source: 'main', invalidate: [{ table: 'public.rows', tags: ['row:{id}'] }] },
-  },
-});
-if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
-const { config } = parsed;
-const rules = rulesOfSource(config, 'main');
-const rows = ['a', 'b'];
-const keys: readonly KeySpec[] = [
-  { namespace: 'byid', key: 'a', rows: ['a'], tags: [] },
-  { namespace: 'byid', key: 'b', rows: ['b'], tags: [] },
-  { namespace: 'lists', key: 'both', rows, tags: ['row:a', 'row:b'] },
-];
 const STEPS = 1_000;
 /** TIDEMARK_TEST_HISTORIES makes it a soak. */
 const HISTORIES = Number(process.env['TIDEMARK_TEST_HISTORIES'] ?? '120');

@@ -1,32 +1,17 @@
-import { parseConfig, rulesOfSource, type Entry } from '@tidemark/proto';
+import type { Entry } from '@tidemark/proto';
 import { expect, it } from 'vitest';
 import { BatchReader, type BatchAnswer, type BatchReaderOptions } from '../../../sidecar/src/core/batch-reader.ts';
 import { Dice } from '../../../sidecar/src/testing/random.ts';
 import { Database } from '../database.ts';
 import { L2Model } from '../l2-model.ts';
 import type { KeySpec } from '../parts/keys.ts';
+import { config, keys, rows, rules } from '../sessions/rows.ts';
 import { WorldSidecar } from '../sessions/sidecar.ts';
 
 // SPEC I15: batches read as a snapshot, over sidecars whose streams lag, with commits that become visible late and in any order,
 // loads that say how far the database was and loads that do not, failovers, and a Redis that is flushed. Whatever is answered as
 // a snapshot must be what the database had at that position: no more, no less.
 
-const parsed = parseConfig({
-  sources: { main: { topic: 't' } },
-  namespaces: {
-    byid: { source: 'main', invalidate: [{ table: 'public.rows', keys: ['{id}'] }] },
-    lists: { source: 'main', invalidate: [{ table: 'public.rows', tags: ['row:{id}'] }] },
-  },
-});
-if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
-const { config } = parsed;
-const rules = rulesOfSource(config, 'main');
-const rows = ['a', 'b'];
-const keys: readonly KeySpec[] = [
-  { namespace: 'byid', key: 'a', rows: ['a'], tags: [] },
-  { namespace: 'byid', key: 'b', rows: ['b'], tags: [] },
-  { namespace: 'lists', key: 'both', rows, tags: ['row:a', 'row:b'] },
-];
 const STEPS = 800;
 const HISTORIES = Number(process.env['TIDEMARK_TEST_HISTORIES'] ?? '150');
 
