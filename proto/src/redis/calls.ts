@@ -79,18 +79,33 @@ export function applyCall(
 ): ScriptCall {
   const { header, position, from, maxFences, after, part, pairs, keyFences, tagFences } = options;
   const { generation, adoption } = header;
-  const callKeys = [keys.log, keys.keyFences, keys.tagFences];
   const args: (string | number)[] = [generation, adoption, position.epoch, from, position.to, position.visible];
   args.push(position.nextOffset, maxFences, after, part, pairs.length, keyFences.length);
-  for (const { pair, lsn } of pairs) {
+  return withFences(keys, generation, { pairs, keyFences, tagFences, args });
+}
+
+/** A call with fences behind its own arguments: of namespaces, of keys with their entries, of tags. */
+function withFences(
+  keys: BucketKeys,
+  generation: string,
+  call: {
+    readonly args: readonly (string | number)[];
+    readonly pairs: readonly { readonly pair: string; readonly lsn: Lsn }[];
+    readonly keyFences: readonly Fence[];
+    readonly tagFences: readonly Fence[];
+  },
+): ScriptCall {
+  const callKeys = [keys.log, keys.keyFences, keys.tagFences];
+  const args = [...call.args];
+  for (const { pair, lsn } of call.pairs) {
     callKeys.push(keys.pair(pair));
     args.push(lsn);
   }
-  for (const { pair, name, lsn } of keyFences) {
+  for (const { pair, name, lsn } of call.keyFences) {
     callKeys.push(keys.entry(generation, pair, name));
     args.push(lsn, fenceMember(pair, name));
   }
-  for (const { pair, name, lsn } of tagFences) args.push(lsn, fenceMember(pair, name));
+  for (const { pair, name, lsn } of call.tagFences) args.push(lsn, fenceMember(pair, name));
   return { keys: callKeys, args };
 }
 
@@ -108,18 +123,8 @@ export function raiseCall(
 ): ScriptCall {
   const { header, maxFences, pairs, keyFences, tagFences } = options;
   const { generation, adoption, epoch } = header;
-  const callKeys = [keys.log, keys.keyFences, keys.tagFences];
   const args: (string | number)[] = [generation, adoption, epoch, maxFences, pairs.length, keyFences.length];
-  for (const { pair, lsn } of pairs) {
-    callKeys.push(keys.pair(pair));
-    args.push(lsn);
-  }
-  for (const { pair, name, lsn } of keyFences) {
-    callKeys.push(keys.entry(generation, pair, name));
-    args.push(lsn, fenceMember(pair, name));
-  }
-  for (const { pair, name, lsn } of tagFences) args.push(lsn, fenceMember(pair, name));
-  return { keys: callKeys, args };
+  return withFences(keys, generation, { pairs, keyFences, tagFences, args });
 }
 
 /** A call of PROMOTE_SCRIPT. */
