@@ -1,19 +1,46 @@
 import { z } from 'zod';
 import { parseTemplate, TEMPLATE } from './template.ts';
-import { DURATION, parseDurationMs, parsePercent, parseSizeBytes, PERCENT, SIZE } from './units.ts';
+import {
+  DURATION,
+  DURATION_MS,
+  parseDurationMs,
+  parsePercent,
+  parseSizeBytes,
+  PERCENT,
+  SIZE,
+  SIZE_BYTES,
+} from './units.ts';
+
+/** What a quantity may be, for those who check it in another language than this one. */
+export interface QuantityLimits {
+  /** How much each unit counts, in the unit of the limits. */
+  readonly units: Readonly<Record<string, number>>;
+  readonly min: number;
+  readonly max: number;
+  /** Whether it is rounded to a whole number before it is compared. */
+  readonly isWhole: boolean;
+}
+
+/** The limits of each quantity of {@link namespaceSchema}, by the schema of its text. */
+export const quantities = z.registry<QuantityLimits>();
+
+/** Longest text of a quantity: nobody needs more digits. */
+const QUANTITY_CHARS = 32;
 
 /** A quantity written as text with its unit, parsed to a number of base units. */
 function quantity(options: {
   form: RegExp;
   parse: (text: string) => number | undefined;
   expected: string;
-  min: number;
-  max: number;
+  limits: QuantityLimits;
 }) {
-  const { form, parse, expected, min, max } = options;
+  const { form, parse, expected, limits } = options;
+  const { min, max } = limits;
   return z
     .string()
+    .max(QUANTITY_CHARS)
     .regex(form, `expected ${expected}`)
+    .register(quantities, limits)
     .transform((text, context) => {
       const value = parse(text);
       if (value !== undefined && value >= min && value <= max) return value;
@@ -28,29 +55,35 @@ const ttlDuration = quantity({
   form: DURATION,
   parse: parseDurationMs,
   expected: 'a duration from 1s to 365d',
-  min: SECOND_MS,
-  max: YEAR_MS,
+  limits: { units: DURATION_MS, min: SECOND_MS, max: YEAR_MS, isWhole: true },
 });
 const percentage = quantity({
   form: PERCENT,
   parse: parsePercent,
   expected: 'a percentage from 0% to 100%',
-  min: 0,
-  max: 1,
+  limits: { units: { '%': 0.01 }, min: 0, max: 1, isWhole: false },
 });
 const size = (expected: string, limits: { min: number; max: number }) =>
-  quantity({ form: SIZE, parse: parseSizeBytes, expected: `a size from ${expected}`, ...limits });
+  quantity({
+    form: SIZE,
+    parse: parseSizeBytes,
+    expected: `a size from ${expected}`,
+    limits: { units: SIZE_BYTES, isWhole: true, ...limits },
+  });
 const KIB = 1024;
 const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 
 const DEFAULT_MAX_ITEM_BYTES = MIB;
+export const DEFAULT_L1_SIZE = '64MiB';
 /** What the sidecar's memory needs for an entry besides its value, unless its tags are many: key, tags, bookkeeping. */
-const ENTRY_ROOM_BYTES = 4 * KIB;
+export const ENTRY_ROOM_BYTES = 4 * KIB;
 
 /** Namespace and source names stand in URLs, Kafka topics, Redis keys and metric labels. */
-const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
-const name = z.string().regex(NAME, 'expected 1 to 63 of a-z, 0-9, ".", "_", "-", beginning with a letter or digit');
+export const NAME_PATTERN = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+const name = z
+  .string()
+  .regex(NAME_PATTERN, 'expected 1 to 63 of a-z, 0-9, ".", "_", "-", beginning with a letter or digit');
 
 const template = z
   .string()
@@ -93,7 +126,8 @@ const ttl = z.strictObject({
     .describe('Shortens each TTL by a random part up to this, so that entries stored together do not end together.'),
 });
 
-const namespace = z
+/** One namespace of the document. */
+export const namespaceSchema = z
   .strictObject({
     source: name.describe('The source whose changes invalidate this namespace.'),
     invalidation: z
@@ -104,7 +138,7 @@ const namespace = z
     l1: z
       .strictObject({
         maxBytes: size('64KiB to 16GiB', { min: 64 * KIB, max: 16 * GIB })
-          .prefault('64MiB')
+          .prefault(DEFAULT_L1_SIZE)
           .describe('Memory for this namespace in the sidecar, the overhead of each entry included.'),
       })
       .prefault({}),
@@ -165,7 +199,7 @@ export const configSchema = z
     sources: z
       .record(name, source)
       .refine((value) => Object.keys(value).length > 0, 'found none, expected at least one source'),
-    namespaces: z.record(name, namespace).default({}),
+    namespaces: z.record(name, namespaceSchema).default({}),
   })
   .superRefine((value, context) => {
     for (const [namespaceName, { source: sourceName }] of Object.entries(value.namespaces)) {
@@ -229,6 +263,7 @@ function explain(issue: z.core.$ZodIssue, found: unknown): string {
     case 'too_small':
       return `found ${measure(found)}, expected at least ${issue.minimum}`;
     case 'too_big':
+      if (issue.origin === 'string') return `found ${show(found)}, expected at most ${issue.maximum} characters`;
       return `found ${measure(found)}, expected at most ${issue.maximum}`;
     default:
       return issue.message;

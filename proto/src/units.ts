@@ -1,9 +1,11 @@
 /** How a duration is written; groups: number, unit. */
 export const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/;
-const DURATION_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+/** Milliseconds of each unit of a {@link DURATION}. */
+export const DURATION_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** How a size is written; groups: number, unit. */
 export const SIZE = /^(\d+(?:\.\d+)?)(B|KiB|MiB|GiB)$/;
-const SIZE_BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+/** Bytes of each unit of a {@link SIZE}. */
+export const SIZE_BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
 /** How a percentage is written; group: number. */
 export const PERCENT = /^(\d+(?:\.\d+)?)%$/;
 

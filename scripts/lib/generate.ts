@@ -1,18 +1,32 @@
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { stringify } from 'yaml';
+import { cacheNamespaceCrd } from '../../proto/src/cache-namespace.ts';
 import { configJsonSchema } from '../../proto/src/index.ts';
 import { root, runTool } from './tools.ts';
 
 /** Folders and files that hold nothing but generated text, from the root. */
-export const generatedPaths = ['proto/src/gen', 'proto/schema/config.schema.json'] as const;
+export const generatedPaths = [
+  'proto/src/gen',
+  'proto/schema/config.schema.json',
+  'charts/tidemark/files/crds/cachenamespaces.yaml',
+] as const;
 
 /** Writes everything that is generated below `target`, under the same paths as below the root. */
 export async function generate(target: string): Promise<void> {
   const buf = await runTool('buf', ['generate', '--output', join(target, 'proto')], join(root, 'proto'));
   if (buf.code !== 0) throw new Error(`buf generate failed:\n${buf.output}`);
-  const schemaFile = join(target, 'proto/schema/config.schema.json');
-  await mkdir(dirname(schemaFile), { recursive: true });
-  await writeFile(schemaFile, `${JSON.stringify(configJsonSchema(), undefined, 2)}\n`);
+  await write(join(target, generatedPaths[1]), `${JSON.stringify(configJsonSchema(), undefined, 2)}\n`);
+  const crd = stringify(cacheNamespaceCrd(), { lineWidth: 0 });
+  await write(
+    join(target, generatedPaths[2]),
+    `# Generated from proto/src/cache-namespace.ts: npm run codegen\n${crd}`,
+  );
+}
+
+async function write(file: string, text: string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, text);
 }
 
 /** Empties the generated folders, so that what is no longer generated goes. */
