@@ -1,4 +1,6 @@
 export * from './batch.ts';
+export * from './cache-namespace.ts';
+export * from './config-record.ts';
 export * from './config.ts';
 export * from './crc32.ts';
 export * from './envelope.ts';

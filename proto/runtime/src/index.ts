@@ -2,6 +2,8 @@ export * from './address.ts';
 export * from './backoff.ts';
 export * from './common-env.ts';
 export * from './config-file.ts';
+export * from './config-follower.ts';
+export * from './config-topic.ts';
 export * from './deadline.ts';
 export * from './env.ts';
 export { isMissingTopic } from './kafka-cluster.ts';

@@ -32,11 +32,15 @@ export interface Reset {
   /** `lost`: too old, deleted by retention. `recreated`: beyond the end. `unreadable`: there, but nothing can be read from it. */
   readonly reason: 'lost' | 'recreated' | 'unreadable';
   readonly wantedOffset: number;
-  /** Where reading goes on: the newest record, or the end of an empty topic. */
+  /** Where reading goes on: the newest record (or as many as it starts with), or the end of an empty topic. */
   readonly startOffset: number;
 }
 
-export type ReaderStart = { readonly from: 'newest-record' } | { readonly from: 'offset'; readonly offset: number };
+export type ReaderStart =
+  | { readonly from: 'newest-record' }
+  /** The newest record and those before it, as far as they are there. */
+  | { readonly from: 'newest-records'; readonly count: number }
+  | { readonly from: 'offset'; readonly offset: number };
 
 export interface RecordReaderOptions {
   readonly kafka: Kafka;
@@ -52,6 +56,8 @@ export interface RecordReaderOptions {
   readonly onConnection?: (isConnected: boolean) => void;
   /** Most bytes that one fetch brings, unless the first record alone is larger. */
   readonly maxBytes?: number;
+  /** How long a fetch waits for the first record; less than the time in which a request must be answered. */
+  readonly longPollMs?: number;
 }
 
 const LONG_POLL_MS = 500;
@@ -78,13 +84,17 @@ export class RecordReader {
   #barren = 0;
   /** Undefined until the newest record has been looked up. */
   #next: number | undefined;
+  /** How many records it begins with where the place to begin must be looked up. */
+  readonly #startCount: number;
   /** Resolves when the reader was stopped; rejects when one of the callbacks threw. */
   readonly finished: Promise<void>;
 
   /** Begins to read at once. */
   constructor(options: RecordReaderOptions) {
     this.#options = options;
-    this.#next = options.start.from === 'offset' ? options.start.offset : undefined;
+    const { start } = options;
+    this.#next = start.from === 'offset' ? start.offset : undefined;
+    this.#startCount = start.from === 'newest-records' ? start.count : 1;
     this.finished = this.#run();
     this.finished.catch(() => undefined);
   }
@@ -122,7 +132,7 @@ export class RecordReader {
       this.#connection = connection;
       try {
         await connection.open();
-        this.#next ??= newestRecord(await connection.bounds());
+        this.#next ??= this.#newest(await connection.bounds());
         while (!this.#stopping.signal.aborted) await this.#readOnce(connection);
       } catch (error) {
         if (error instanceof CallbackError) throw error.cause;
@@ -143,7 +153,7 @@ export class RecordReader {
       fetched = await connection.fetch({
         offset,
         maxBytes: this.#options.maxBytes ?? DEFAULT_MAX_BYTES,
-        maxWaitMs: LONG_POLL_MS,
+        maxWaitMs: this.#options.longPollMs ?? LONG_POLL_MS,
       });
     } catch (error) {
       if (!isNamed(error, 'KafkaJSOffsetOutOfRange')) throw error;
@@ -187,7 +197,8 @@ export class RecordReader {
     if (known === undefined && wantedOffset >= bounds.earliest && wantedOffset <= bounds.next) return;
     const reason = known ?? (wantedOffset < bounds.earliest ? 'lost' : 'recreated');
     // What cannot be read is passed over, even if it is the newest record.
-    const startOffset = known === undefined ? newestRecord(bounds) : Math.max(newestRecord(bounds), wantedOffset + 1);
+    const newest = this.#newest(bounds);
+    const startOffset = known === undefined ? newest : Math.max(newest, wantedOffset + 1);
     const reset: Reset = { reason, wantedOffset, startOffset };
     this.#options.logger.warn(
       { topic: this.#options.topic, ...reset, ...bounds },
@@ -195,6 +206,10 @@ export class RecordReader {
     );
     this.#next = startOffset;
     await called(() => this.#options.onReset(reset));
+  }
+
+  #newest({ earliest, next }: { readonly earliest: number; readonly next: number }): number {
+    return Math.max(earliest, next - this.#startCount);
   }
 
   #setConnected(isConnected: boolean): void {
@@ -219,10 +234,6 @@ export class RecordReader {
     this.#complaint = complaint;
     logger.warn({ topic, offset: this.#next, ...(isMissing ? {} : { err: error }) }, complaint);
   }
-}
-
-function newestRecord(bounds: { readonly earliest: number; readonly next: number }): number {
-  return Math.max(bounds.earliest, bounds.next - 1);
 }
 
 /** Offset behind what a fetch brought. A batch may end beyond its last record, where compaction took that. */
