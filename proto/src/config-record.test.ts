@@ -47,7 +47,21 @@ describe('a record of the configuration topic', () => {
     ['no term', bytesOf({ version: 1, revision: 0, document: minimal }), 'term: expected a whole number from 0'],
     ['a negative term', bytesOf({ version: 1, term: -1, revision: 0, document: minimal }), 'term'],
     ['half a revision', bytesOf({ version: 1, term: 0, revision: 0.5, document: minimal }), 'revision'],
-    ['no document', bytesOf({ version: 1, term: 0, revision: 0 }), 'document.: found nothing, expected object'],
+    ['no document', bytesOf({ version: 1, term: 0, revision: 0 }), 'document: found nothing, expected object'],
+    [
+      'a document with many mistakes',
+      bytesOf({
+        version: 1,
+        term: 0,
+        revision: 0,
+        document: {
+          ...minimal,
+          ...Object.fromEntries(Array.from({ length: 9 }, (_, i) => [i, i])),
+          namespaces: Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`n${i}`, 0])),
+        },
+      }),
+      '; and 5 more',
+    ],
     [
       'two sources',
       bytesOf({ version: 1, term: 0, revision: 0, document: { sources: { a: { topic: 'a' }, b: { topic: 'b' } } } }),

@@ -1,9 +1,11 @@
-import { parseConfig, type TidemarkConfig } from './config.ts';
+import { parseConfig, type ConfigIssue, type TidemarkConfig } from './config.ts';
 
 /** Version of the record in the configuration topic that this code writes and reads. */
 const VERSION = 1;
 /** Longest text of a record: 8 MiB is some 20,000 namespaces, and takes a reader less than half a second. */
 export const MAX_CONFIG_RECORD_BYTES = 8 * 1024 * 1024;
+/** Most issues of a document that one message names. */
+const MAX_TOLD = 5;
 
 /** When a document was published, as its readers compare it: by `term`, then by `revision`. */
 export interface ConfigStamp {
@@ -57,7 +59,7 @@ export function decodeConfigRecord(bytes: Uint8Array): DecodedConfigRecord {
   if (!isCount(term)) return refused('term: expected a whole number from 0');
   if (!isCount(revision)) return refused('revision: expected a whole number from 0');
   const parsed = parseConfig(document);
-  if (!parsed.ok) return refused(parsed.issues.map(({ path, message }) => `document.${path}: ${message}`).join('; '));
+  if (!parsed.ok) return refused(explain(parsed.issues));
   const sources = Object.keys(parsed.config.sources);
   const [source] = sources;
   if (source === undefined || sources.length !== 1)
@@ -76,6 +78,11 @@ export function compareConfigStamps(a: ConfigStamp, b: ConfigStamp): number {
  */
 export function nextConfigTerm(newest: ConfigStamp | undefined, ownCount: number): number {
   return Math.max(ownCount, newest === undefined ? 0 : newest.term + 1);
+}
+
+function explain(issues: readonly ConfigIssue[]): string {
+  const told = issues.slice(0, MAX_TOLD).map(({ path, message }) => `document${path && `.${path}`}: ${message}`);
+  return [...told, ...(issues.length > MAX_TOLD ? [`and ${issues.length - MAX_TOLD} more`] : [])].join('; ');
 }
 
 function isCount(found: unknown): found is number {

@@ -5,9 +5,8 @@ import { SettingError } from './setting-error.ts';
 
 /**
  * The topic is not compacted, but keeps its newest records for ever: a segment that is written to is never deleted, so the
- * newest document cannot get lost, and a reader that does not understand it finds those before. Compaction would keep just
- * one, and kafkajs can stall at what it leaves behind. Topics that are compacted are read all the same: see
- * test/integration/config-topic.test.ts.
+ * newest document cannot get lost, a reader that does not understand it finds those before, and a person sees what was changed
+ * when. Compaction would keep just one. Topics that are compacted are read all the same: test/integration/config-topic.test.ts.
  */
 const SETTINGS = {
   'cleanup.policy': 'delete',

@@ -56,7 +56,7 @@ export interface RecordReaderOptions {
   readonly onConnection?: (isConnected: boolean) => void;
   /** Most bytes that one fetch brings, unless the first record alone is larger. */
   readonly maxBytes?: number;
-  /** How long a fetch waits for the first record; less than the time in which a request must be answered. */
+  /** How long a fetch waits for a record once all are read; less than the time in which a request must be answered. */
   readonly longPollMs?: number;
 }
 
@@ -80,6 +80,7 @@ export class RecordReader {
   readonly #stopping = new AbortController();
   #connection: TopicConnection | undefined;
   #isConnected = false;
+  #isCaughtUp = false;
   #complaint = '';
   #barren = 0;
   /** Undefined until the newest record has been looked up. */
@@ -153,7 +154,7 @@ export class RecordReader {
       fetched = await connection.fetch({
         offset,
         maxBytes: this.#options.maxBytes ?? DEFAULT_MAX_BYTES,
-        maxWaitMs: this.#options.longPollMs ?? LONG_POLL_MS,
+        maxWaitMs: this.#isCaughtUp ? (this.#options.longPollMs ?? LONG_POLL_MS) : LONG_POLL_MS,
       });
     } catch (error) {
       if (!isNamed(error, 'KafkaJSOffsetOutOfRange')) throw error;
@@ -166,6 +167,7 @@ export class RecordReader {
     const highWatermark = Number(fetched.highWatermark);
     const nextOffset = endOf(fetched, offset);
     this.#next = nextOffset;
+    this.#isCaughtUp = nextOffset >= highWatermark;
     this.#barren = nextOffset === offset && highWatermark > offset ? this.#barren + 1 : 0;
     if (this.#barren >= MAX_BARREN_FETCHES) {
       this.#barren = 0;
@@ -185,7 +187,7 @@ export class RecordReader {
         highWatermark,
         nextOffset,
         requestedAtMs,
-        caughtUp: nextOffset >= highWatermark,
+        caughtUp: this.#isCaughtUp,
       }),
     );
   }
