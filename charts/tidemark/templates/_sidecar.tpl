@@ -1,0 +1,162 @@
+{{/*
+The whole sidecar, as it is put into pods: the webhook's settings and the policy both take it from here, and so does the test
+pod when nothing is injected. It may not rely on anything of the application's namespace but what values name.
+*/}}
+{{- define "tidemark.sidecar" -}}
+name: tidemark
+image: {{ include "tidemark.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+command: ['node', '/app/sidecar/main.js']
+env:
+  {{- include "tidemark.sidecar.env" . | nindent 2 }}
+ports:
+  - name: tidemark-admin
+    containerPort: 7071
+    protocol: TCP
+# The application starts once this one answers, whether Kafka and Redis are there or not. There is no readiness probe: an
+# application whose cache is ill can still serve, from the database.
+startupProbe:
+  httpGet: { path: /readyz, port: 7071 }
+  periodSeconds: 1
+  timeoutSeconds: 3
+  failureThreshold: 60
+livenessProbe:
+  httpGet: { path: /livez, port: 7071 }
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 3
+resources:
+  {{- toYaml .Values.sidecar.resources | nindent 2 }}
+securityContext:
+  {{- toYaml .Values.sidecar.securityContext | nindent 2 }}
+{{- with include "tidemark.sidecar.mounts" . }}
+volumeMounts:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "tidemark.sidecar.env" -}}
+{{- include "tidemark.env.instance" . }}
+- name: TIDEMARK_LOG_LEVEL
+  value: {{ .Values.sidecar.logLevel | default .Values.logLevel | quote }}
+- name: TIDEMARK_LISTEN
+  value: 127.0.0.1:7070
+- name: TIDEMARK_ADMIN_LISTEN
+  value: {{ include "tidemark.listen" (list . 7071) }}
+- name: TIDEMARK_CONFIG_TOPIC
+  value: {{ include "tidemark.configTopic" . | quote }}
+{{ include "tidemark.env.source" . }}
+- name: TIDEMARK_INVALIDATOR_URL
+  value: {{ include "tidemark.invalidatorUrl" . | quote }}
+- name: TIDEMARK_KAFKA_BROKERS
+  value: {{ join "," .Values.kafka.brokers | quote }}
+- name: TIDEMARK_KAFKA_TLS
+  value: {{ .Values.kafka.tls.enabled | quote }}
+{{- with .Values.kafka.sasl.mechanism }}
+# User and password come from the Secret beside the application.
+- name: TIDEMARK_KAFKA_SASL_MECHANISM
+  value: {{ . | quote }}
+{{- end }}
+{{- include "tidemark.sidecar.tlsEnv" (dict "tls" .Values.sidecar.kafkaTls "prefix" "TIDEMARK_KAFKA" "folder" "/etc/tidemark/kafka-tls") }}
+{{- with .Values.sidecar.redisUrl }}
+- name: TIDEMARK_REDIS_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- include "tidemark.sidecar.tlsEnv" (dict "tls" .Values.sidecar.redisTls "prefix" "TIDEMARK_REDIS" "folder" "/etc/tidemark/redis-tls") }}
+- name: TIDEMARK_REDIS_DEADLINE
+  value: {{ .Values.sidecar.redisDeadline | quote }}
+- name: TIDEMARK_MAX_STALENESS
+  value: {{ .Values.sidecar.maxStaleness | quote }}
+- name: TIDEMARK_LEASE_TTL
+  value: {{ .Values.sidecar.leaseTtl | quote }}
+- name: TIDEMARK_COALESCE_TIMEOUT
+  value: {{ .Values.sidecar.coalesceTimeout | quote }}
+- name: TIDEMARK_SESSION_TIMEOUT
+  value: {{ .Values.sidecar.sessionTimeout | quote }}
+- name: TIDEMARK_SOCKET_MODE
+  value: {{ .Values.injection.socket.mode | quote }}
+{{- with .Values.sidecar.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* A Secret in the application's namespace: (dict "tls" VALUES "prefix" TIDEMARK_X "folder" PATH). */}}
+{{- define "tidemark.sidecar.tlsEnv" -}}
+{{- with .tls -}}
+{{- if .existingSecret }}
+{{- with .caKey }}
+- name: {{ $.prefix }}_CA_FILE
+  value: {{ $.folder }}/{{ . }}
+{{- end }}
+{{- if .certKey }}
+- name: {{ $.prefix }}_CERT_FILE
+  value: {{ $.folder }}/{{ .certKey }}
+- name: {{ $.prefix }}_KEY_FILE
+  value: {{ $.folder }}/{{ .keyKey }}
+{{- end }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{- define "tidemark.sidecar.mounts" -}}
+{{- if .Values.sidecar.kafkaTls.existingSecret }}
+- name: tidemark-kafka-tls
+  mountPath: /etc/tidemark/kafka-tls
+  readOnly: true
+{{- end }}
+{{- if .Values.sidecar.redisTls.existingSecret }}
+- name: tidemark-redis-tls
+  mountPath: /etc/tidemark/redis-tls
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "tidemark.sidecar.volumes" -}}
+{{- with .Values.sidecar.kafkaTls.existingSecret }}
+- name: tidemark-kafka-tls
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- with .Values.sidecar.redisTls.existingSecret }}
+- name: tidemark-redis-tls
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* native where the cluster has sidecars: on by default from 1.29. */}}
+{{- define "tidemark.sidecar.mode" -}}
+{{- if ne .Values.injection.sidecarMode "auto" -}}
+{{ .Values.injection.sidecarMode }}
+{{- else -}}
+{{ ternary "native" "container" (semverCompare ">=1.29.0-0" .Capabilities.KubeVersion.Version) }}
+{{- end -}}
+{{- end -}}
+
+{{/* The file that TIDEMARK_INJECTION names (invalidator/src/inject/settings-file.ts). */}}
+{{- define "tidemark.injectionSettings" -}}
+mode: {{ include "tidemark.sidecar.mode" . }}
+source: {{ .Values.source.name | quote }}
+container:
+  {{- include "tidemark.sidecar" . | nindent 2 }}
+{{- with include "tidemark.sidecar.volumes" . }}
+volumes:
+  {{- . | nindent 2 }}
+{{- end }}
+applicationEnv:
+  - name: TIDEMARK_URL
+    value: http://127.0.0.1:7070
+{{- with .Values.injection.credentialsSecret }}
+credentialsSecret: {{ . }}
+{{- end }}
+socket:
+  enabled: {{ .Values.injection.socket.enabled }}
+  directory: {{ .Values.injection.socket.directory }}
+excludedNamespaces:
+  {{- include "tidemark.excludedNamespaces" . | nindent 2 }}
+{{- end -}}
+
+{{/* Our own namespace is always among them: our pods must start without our webhook. */}}
+{{- define "tidemark.excludedNamespaces" -}}
+{{- toYaml (append .Values.injection.excludedNamespaces .Release.Namespace | uniq) -}}
+{{- end -}}
