@@ -30,6 +30,7 @@ const commands = {
   codegen: 'write the generated code and schemas again',
   soak: 'histories of the simulation for as long as asked',
   bench: 'measurements',
+  build: 'what the image holds: both services bundled, with notices and a bill of materials',
   model: 'every state of a model of the protocol, by the model checker TLC',
   history: 'breaks everything in an order that a seed decides, and checks every value that is served',
 };

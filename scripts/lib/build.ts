@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile, readdir } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { isAbsolute, join, relative } from 'node:path';
 import { rolldown } from 'rolldown';
 import { root } from './tools.ts';
 
@@ -13,7 +13,7 @@ const sources: Readonly<Record<Service, readonly string[]>> = {
   sidecar: ['proto/src', 'proto/runtime/src', 'sidecar/src'],
   invalidator: ['proto/src', 'proto/runtime/src', 'invalidator/src'],
 };
-const settings = ['pnpm-lock.yaml', 'scripts/lib/build.ts'];
+const settings = ['pnpm-lock.yaml', 'scripts/lib/build.ts', 'scripts/lib/bytecode.ts'];
 const isSource = /(?<!\.test)\.(?:ts|js)$/;
 
 /** A text that changes whenever the bundle of a service would. */
@@ -40,9 +40,10 @@ async function filesBelow(folder: string): Promise<string[]> {
  * Bundles a service with all of its packages into `folder`, to be run as `node folder/main.js`. One file instead of four
  * hundred: see sidecar/src/memory.ts for what that saves. Names are kept, so that stack traces can be read.
  *
+ * @returns the path of every file that is in it
  * @throws Error where a file cannot be parsed or an import cannot be found
  */
-export async function bundle(service: Service, folder: string): Promise<void> {
+export async function bundle(service: Service, folder: string): Promise<string[]> {
   const build = await rolldown({
     input: join(root, service, 'src/main.ts'),
     platform: 'node',
@@ -54,15 +55,17 @@ export async function bundle(service: Service, folder: string): Promise<void> {
     },
   });
   try {
-    await build.write({
+    const { output } = await build.write({
       dir: folder,
       format: 'esm',
       minify: { compress: true, mangle: false, codegen: { removeWhitespace: true } },
       entryFileNames: 'main.js',
       chunkFileNames: '[name].js',
     });
+    if (!existsSync(join(folder, 'main.js'))) throw new Error(`the bundle of ${service} has no main.js`);
+    const modules = output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : []));
+    return [...new Set(modules)].filter((id) => isAbsolute(id)).toSorted();
   } finally {
     await build.close();
   }
-  if (!existsSync(join(folder, 'main.js'))) throw new Error(`the bundle of ${service} has no main.js`);
 }

@@ -1,9 +1,8 @@
-import { execFile } from 'node:child_process';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { type Service, bundle, fingerprint } from '../../scripts/lib/build.ts';
+import { bytecodeEnv, writeBytecode } from '../../scripts/lib/bytecode.ts';
 import { cached } from './cache.ts';
 import { KitError } from './error.ts';
 
@@ -36,12 +35,7 @@ async function prepare(service: Service): Promise<Program> {
     await bundle(service, folder).catch((error: unknown) => {
       throw new KitError(`${service} cannot be bundled: ${(error as Error).message}`);
     });
-    await mkdir(join(folder, 'bytecode'));
+    await writeBytecode(folder, join(folder, 'bytecode'));
   });
-  const bytecode = join(bundled, 'bytecode');
-  const program = { args: [join(bundled, 'main.js')], env: { NODE_COMPILE_CACHE: bytecode } };
-  // Node files bytecode under the path of what it compiled, so this comes after the folder has got its name.
-  if ((await readdir(bytecode)).length === 0)
-    await promisify(execFile)(process.execPath, [...program.args, '--help'], { env: program.env });
-  return program;
+  return { args: [join(bundled, 'main.js')], env: bytecodeEnv(join(bundled, 'bytecode')) };
 }
