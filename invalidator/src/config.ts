@@ -12,6 +12,7 @@ import {
   redisUrl,
   required,
   resolveCommon,
+  SettingError,
   text,
   withDefault,
   type CommonConfig,
@@ -19,6 +20,7 @@ import {
   type EnvSpec,
   type TlsIdentity,
 } from '@tidemark/runtime';
+import { complaintAbout, type ElectionTimes } from './core/election.ts';
 
 /** Longest name of a slot: NAMEDATALEN - 1. */
 const SLOT_NAME = /^[a-z0-9_]{1,63}$/;
@@ -28,6 +30,34 @@ const listen = (fallback: string) =>
     description: 'address of probes, metrics and purges; port 0 takes any free one',
     parse: parseListenAddress,
   });
+
+/** What `run` needs to take turns with other replicas. */
+const election = {
+  lease: optional('TIDEMARK_LEASE', {
+    description: 'name of the Lease by which replicas elect the one that works (default: no election)',
+    parse: text,
+  }),
+  leaseNamespace: optional('TIDEMARK_LEASE_NAMESPACE', {
+    description: "namespace of the Lease (default: the pod's)",
+    parse: text,
+  }),
+  leaseDurationMs: withDefault('TIDEMARK_LEASE_DURATION', '15s', {
+    description: 'how long others wait for a sign of life before they take over',
+    parse: duration({ min: '1s', max: '1h' }),
+  }),
+  leaseRenewDeadlineMs: withDefault('TIDEMARK_LEASE_RENEW_DEADLINE', '10s', {
+    description: 'how long a leader is sure of the Lease without renewing it; less than its duration',
+    parse: duration({ min: '100ms', max: '1h' }),
+  }),
+  leaseRetryMs: withDefault('TIDEMARK_LEASE_RETRY', '2s', {
+    description: 'pause between attempts; times 1.2 it is less than the renew deadline',
+    parse: duration({ min: '50ms', max: '10m' }),
+  }),
+  kubeconfig: optional('TIDEMARK_KUBECONFIG', {
+    description: "file that leads to the API server (default: the pod's service account)",
+    parse: text,
+  }),
+};
 
 const run = {
   ...commonEnv,
@@ -43,6 +73,7 @@ const run = {
     parse: duration({ min: '1m', max: '365d' }),
   }),
   listen: listen('127.0.0.1:7080'),
+  ...election,
 };
 
 const apply = {
@@ -91,7 +122,21 @@ const specs = { run, apply, replay, capture: { ...commonEnv, logLevel: replay.lo
 type Own<S extends EnvSpec> = CommonConfig & Omit<EnvOf<S>, keyof typeof commonEnv>;
 
 /** Settings of `run`. */
-export type RunConfig = Own<typeof run> & { readonly slot: string; readonly publication: string };
+export type RunConfig = Omit<Own<typeof run>, keyof typeof election> & {
+  readonly slot: string;
+  readonly publication: string;
+  readonly kubeconfig: string | undefined;
+  /** How replicas take turns; undefined where there is no election. */
+  readonly election: ElectionConfig | undefined;
+};
+
+/** Where and how an election is held. */
+export interface ElectionConfig {
+  readonly lease: string;
+  /** Undefined: the pod's own. */
+  readonly namespace: string | undefined;
+  readonly times: ElectionTimes;
+}
 /** Settings of `apply`. */
 export type ApplyConfig = Own<typeof apply> & { readonly group: string; readonly redisTls: TlsIdentity | undefined };
 
@@ -106,7 +151,19 @@ export function runConfig(env: Env, configFile: string | undefined): RunConfig {
   const common = resolveCommon(settings);
   const name = `tidemark_${common.source.replaceAll(/[^a-z0-9_]/g, '_')}`.slice(0, 63);
   const { slot = name, publication = name } = settings;
-  return Object.freeze({ ...settings, ...common, slot, publication });
+  return Object.freeze({ ...settings, ...common, slot, publication, election: electionOf(settings) });
+}
+
+function electionOf(settings: EnvOf<typeof election>): ElectionConfig | undefined {
+  const { lease, leaseNamespace: namespace, leaseRetryMs: retryMs } = settings;
+  if (lease === undefined) return undefined;
+  const times = { durationMs: settings.leaseDurationMs, renewDeadlineMs: settings.leaseRenewDeadlineMs, retryMs };
+  const complaint = complaintAbout(times);
+  if (complaint !== undefined)
+    throw new SettingError(
+      `${complaint}: mend TIDEMARK_LEASE_DURATION, TIDEMARK_LEASE_RENEW_DEADLINE or TIDEMARK_LEASE_RETRY`,
+    );
+  return { lease, namespace, times };
 }
 
 /** Throws like {@link runConfig}. */

@@ -15,7 +15,10 @@ import { markPosition } from './adapters/postgres-position.ts';
 import { emitPurge } from './adapters/postgres-purge.ts';
 import { slotHealth } from './adapters/postgres-slot.ts';
 import { runConfig } from './config.ts';
+import type { Leadership } from './core/leader-loop.ts';
 import { createRoutes } from './http/routes.ts';
+import { SOLE } from './run/context.ts';
+import { FollowedByOthers } from './run/followed-by-others.ts';
 import { RunMetrics } from './run/metrics.ts';
 import type { State, Status } from './run/state.ts';
 import { positionIn, type Followed } from './run/position.ts';
@@ -38,23 +41,29 @@ export async function run(configFile: string | undefined): Promise<void> {
     keepAlive: true,
   };
   const querying: ClientConfig = { ...connection, query_timeout: QUERY_MS };
-  let status: Status = { state: 'starting', detail: '' };
-  const setState = (state: State, detail: string): void => {
-    status = { state, detail };
+  let status: Status = { state: 'starting', detail: '', isReady: false };
+  const setState = (state: State, detail: string, isReady = state === 'streaming'): void => {
+    status = { state, detail, isReady };
     metrics.setState(state);
   };
+  const kafka = createKafka({ ...config.kafka, clientId: `tidemark-invalidator-${config.instance}`, logger });
   const pool = openRequestPool(connection);
   let followed: Followed | undefined;
+  const byOthers = new FollowedByOthers(kafka, config.topic);
   // However many sidecars ask, Postgres is asked by one at a time.
   const position = shareNext(() => pool.use(markPosition));
   const app = createRoutes({
     health: {
-      unready: () =>
-        status.state === 'streaming' ? undefined : `${status.state}${status.detail === '' ? '' : `: ${status.detail}`}`,
+      unready: () => (status.isReady ? undefined : told(status)),
+      ready: () => told(status),
       metrics: () => metrics.render(),
     },
     purge: (request) => pool.use((client, version) => emitPurge(client, request, version)),
-    position: async () => positionIn(config.source, followed, await position()),
+    // Any replica answers: what a standby does not follow itself it knows from the newest record.
+    position: async () => {
+      const known = followed ?? (config.election === undefined ? undefined : await byOthers.find());
+      return positionIn(config.source, known, await position());
+    },
     onPurge: (code) => metrics.purgeRequest(code),
     onError: (error) => logger.warn({ err: error }, 'a request failed'),
   });
@@ -62,21 +71,50 @@ export async function run(configFile: string | undefined): Promise<void> {
   logger.info({ http: formatAddress(await listen(server, config.listen)) }, 'listening');
 
   const stop = new AbortController();
-  const work = supervise({
-    context: {
-      config,
-      rules: rulesOfSource(config.document, config.source),
-      kafka: createKafka({ ...config.kafka, clientId: `tidemark-invalidator-${config.instance}`, logger }),
-      connection,
-      querying,
-      logger,
-      metrics,
-      setState,
-      setFollowed: (stream) => void (followed = stream),
-    },
-    stop: stop.signal,
-    onReady: () => logger.info('ready'),
-  });
+  let isReadyTold = false;
+  const tellReady = (): void => {
+    if (!isReadyTold) logger.info('ready');
+    isReadyTold = true;
+  };
+  const lead = async (leadership: Leadership, ended: AbortSignal): Promise<void> => {
+    setState('starting', '');
+    await supervise({
+      context: {
+        config,
+        rules: rulesOfSource(config.document, config.source),
+        kafka,
+        connection,
+        querying,
+        logger,
+        metrics,
+        leadership,
+        // What a term that is over has to say would hide what is.
+        setState: (state, detail) => void (ended.aborted || setState(state, detail)),
+        setFollowed: (stream) => void (ended.aborted || (followed = stream)),
+      },
+      stop: ended,
+      onReady: tellReady,
+    });
+  };
+  const { election, kubeconfig, instance } = config;
+  const work =
+    election === undefined
+      ? lead(SOLE, stop.signal)
+      : (await import('./run/leading.ts')).takeTurns({
+          election,
+          kubeconfig,
+          instance,
+          logger,
+          metrics,
+          onFollowing: (holder) => {
+            followed = undefined;
+            setState('standby', `${holder} leads`, true);
+            tellReady();
+          },
+          lead,
+          stop: stop.signal,
+        });
+  if (election === undefined) metrics.leading(SOLE.term);
   const watching = watchSlot({
     look: () => pool.use((client, version) => slotHealth(client, config.slot, version)),
     onHealth: (health) => metrics.slot(health),
@@ -102,4 +140,8 @@ export async function run(configFile: string | undefined): Promise<void> {
       { name: 'postgres', run: () => pool.close() },
     ],
   });
+}
+
+function told({ state, detail }: Status): string {
+  return detail === '' ? state : `${state}: ${detail}`;
 }

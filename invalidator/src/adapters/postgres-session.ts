@@ -64,6 +64,20 @@ export async function tryLock(client: ClientBase, slot: string): Promise<boolean
   return rows[0]?.locked ?? false;
 }
 
+/** Process id of whoever has that lock; undefined when nobody has. */
+export async function lockHolder(client: ClientBase, slot: string): Promise<number | undefined> {
+  // Both keys are shown unsigned, and 2 stands for "two keys" (postgresql.org/docs/current/view-pg-locks.html).
+  const { rows } = await client.query<{ pid: number }>(
+    `select pid from pg_locks
+      where locktype = 'advisory' and granted and objsubid = 2
+        and database = (select oid from pg_database where datname = current_database())
+        and classid::bigint = hashtext('tidemark')::bigint & 4294967295
+        and objid::bigint = hashtext($1)::bigint & 4294967295`,
+    [slot],
+  );
+  return rows[0]?.pid;
+}
+
 /** Writes our own message into the WAL; it comes back through the stream. */
 export async function emitHeartbeat(client: ClientBase, version: number): Promise<void> {
   // Without the flush a message on an idle server waits for the WAL writer; 17 and later can do it at once.

@@ -33,3 +33,36 @@ export interface ChangeStream {
   ping(): void;
   close(): Promise<void>;
 }
+
+/** What a Lease says (coordination.k8s.io/v1, LeaseSpec). */
+export interface LeaseRecord {
+  /** '' where nobody has it. */
+  readonly holder: string;
+  readonly durationS: number;
+  /** By the holder's clock, since 1970; for people only. 0 where nobody ever had it. */
+  readonly acquiredAtMs: number;
+  readonly renewedAtMs: number;
+  /** How often it has changed hands. */
+  readonly transitions: number;
+}
+
+/** A lease as it is stored. */
+export interface StoredLease {
+  readonly record: LeaseRecord;
+  /** Changes with every write. */
+  readonly version: string;
+}
+
+/**
+ * Where one lease is kept. Everything rejects when the store cannot be asked, refuses, or does not answer in time; whether a
+ * write was carried out is unknown then.
+ */
+export interface LeaseStore {
+  read(): Promise<StoredLease | undefined>;
+  /** `conflict`: there is one by now. */
+  create(record: LeaseRecord): Promise<StoredLease | 'conflict'>;
+  /** `conflict`: it has another version by now, or is gone. */
+  update(record: LeaseRecord, version: string): Promise<StoredLease | 'conflict'>;
+  /** Tells of changes soon; some may be missing, late or told twice. Resolves once stopped, never rejects. */
+  watch(onChange: (lease: StoredLease) => void, stop: AbortSignal): Promise<void>;
+}

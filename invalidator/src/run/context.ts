@@ -3,6 +3,7 @@ import type { Logger } from '@tidemark/runtime';
 import type { Kafka } from 'kafkajs';
 import type { ClientConfig } from 'pg';
 import type { RunConfig } from '../config.ts';
+import type { Leadership } from '../core/leader-loop.ts';
 import type { RunMetrics } from './metrics.ts';
 import type { Followed } from './position.ts';
 import type { State } from './state.ts';
@@ -18,7 +19,12 @@ export interface RunContext {
   readonly querying: ClientConfig;
   readonly logger: Logger;
   readonly metrics: RunMetrics;
+  /** Whose turn it is to work; {@link SOLE} without an election. A context serves one term. */
+  readonly leadership: Leadership;
   readonly setState: (state: State, detail: string) => void;
   /** Told which stream is followed now. */
   readonly setFollowed: (followed: Followed) => void;
 }
+
+/** Without an election whoever runs leads, and Postgres alone sees to it that one works at a time. */
+export const SOLE: Leadership = { term: 0, isSure: () => true };

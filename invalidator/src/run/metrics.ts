@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import type { Attempt } from '../core/election.ts';
 import { WAL_STATUSES, type SlotHealth, type SlotLoss } from '../core/slot-health.ts';
 import type { EpochReason } from '../core/start.ts';
 import type { Published } from './publisher.ts';
@@ -53,6 +54,19 @@ export class RunMetrics {
   readonly #visibleLag = this.#gauge('visible_lag_bytes', 'Newest published position minus the visible one');
   readonly #invisible = this.#gauge('invisible_commits', 'Published transactions that new snapshots do not see yet');
   readonly #uncovered = this.#gauge('uncovered_namespaces', 'Namespaces with rules that are not served');
+  readonly #leader = this.#gauge('leader', '1 while this process has the Lease, or needs none');
+  readonly #term = this.#gauge('leader_term', 'Transitions of the Lease when this process last had it');
+  readonly #sure = this.#gauge(
+    'leader_sure',
+    '1 while a leader is sure of its Lease; 0 for a leader that the API server has not answered for the renew deadline',
+  );
+  readonly #lease = this.#counter('lease_attempts_total', 'Attempts to take or renew the Lease, by outcome', [
+    'outcome',
+  ]);
+  readonly #evictions = this.#counter(
+    'evictions_total',
+    'Connections of former leaders to Postgres that were ended to take over',
+  );
   readonly #state = this.#gauge('state', '1 for the state that the process is in', ['state']);
 
   constructor() {
@@ -73,6 +87,25 @@ export class RunMetrics {
     if (published.commitToPublishMs !== undefined)
       this.#latency.observe(Math.max(0, published.commitToPublishMs) / 1000);
     this.#visibleLag.set(published.to - published.visible);
+  }
+
+  /** @param term undefined: somebody else leads */
+  leading(term: number | undefined): void {
+    this.#leader.set(term === undefined ? 0 : 1);
+    this.#sure.set(term === undefined ? 0 : 1);
+    if (term !== undefined) this.#term.set(term);
+  }
+
+  leaderSure(isSure: boolean): void {
+    this.#sure.set(isSure ? 1 : 0);
+  }
+
+  leaseAttempt(outcome: Attempt | 'failed'): void {
+    this.#lease.inc({ outcome });
+  }
+
+  evicted(): void {
+    this.#evictions.inc();
   }
 
   setState(state: State): void {

@@ -6,4 +6,6 @@ export type State = (typeof STATES)[number];
 export interface Status {
   readonly state: State;
   readonly detail: string;
+  /** It does what it is there for: it streams, or it waits for its turn as a standby by Lease. */
+  readonly isReady: boolean;
 }

@@ -47,6 +47,8 @@ export function closeServer(server: Server, graceMs: number): Promise<void> {
 export interface Health {
   /** Why the process cannot do its job, or undefined when it can. Asked on every GET /readyz. */
   readonly unready: () => string | undefined;
+  /** What GET /readyz says where it can (default: ok). */
+  readonly ready?: () => string;
   /** Prometheus text. Asked on every GET /metrics. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
 }
@@ -60,7 +62,7 @@ export function answerHealth(health: Health, path: string, response: ServerRespo
     plain(response, 200, 'ok\n');
   } else if (path === '/readyz') {
     const reason = health.unready();
-    plain(response, reason === undefined ? 200 : 503, reason === undefined ? 'ok\n' : `${reason}\n`);
+    plain(response, reason === undefined ? 200 : 503, `${reason ?? health.ready?.() ?? 'ok'}\n`);
   } else if (path === '/metrics') {
     health.metrics().then(
       ({ contentType, body }) => plain(response, 200, body, contentType),
