@@ -3,8 +3,11 @@ import { defineConfig } from 'vitest/config';
 const common = { pool: 'forks', unstubEnvs: true, restoreMocks: true } as const;
 const ignored = ['**/node_modules/**', '**/fixtures/**'];
 
-// Two kinds of tests: those beside the code and the simulation need nothing but themselves; those below test/ share one
-// Postgres, Kafka and Redis that are started once for the run (test/kit/global-setup.ts).
+const cluster = ['test/{kube,chart,e2e}/**'];
+
+// Three kinds of tests: those beside the code and the simulation need nothing but themselves; those below test/ share one
+// Postgres, Kafka and Redis that are started once for the run (test/kit/global-setup.ts); those in a cluster need, besides,
+// what Go builds once for the machine, and start a Kubernetes of their own (test/kit/kube).
 export default defineConfig({
   test: {
     // Real servers, the processes under test and the tests share the machine: two files at a time.
@@ -23,11 +26,23 @@ export default defineConfig({
           ...common,
           name: 'servers',
           include: ['test/**/*.test.ts'],
-          exclude: [...ignored, 'test/sim/**'],
+          exclude: [...ignored, 'test/sim/**', ...cluster],
           globalSetup: ['test/kit/global-setup.ts'],
           setupFiles: ['test/kit/worker-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'kube',
+          include: cluster.map((folder) => `${folder}/*.test.ts`),
+          exclude: ignored,
+          globalSetup: ['test/kit/global-setup.ts', 'test/kit/kube/global-setup.ts'],
+          setupFiles: ['test/kit/worker-setup.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
         },
       },
     ],

@@ -16,8 +16,8 @@ export interface CertificateFiles {
 /** An authority of a test's own. */
 export interface Authority {
   readonly caFile: string;
-  /** A certificate for 127.0.0.1 and `localhost`. */
-  issue(name: string): Promise<CertificateFiles>;
+  /** A certificate for 127.0.0.1, `localhost` and other DNS names. */
+  issue(name: string, dnsNames?: readonly string[]): Promise<CertificateFiles>;
   /** Removes the files. */
   remove(): Promise<void>;
 }
@@ -37,9 +37,10 @@ export async function makeAuthority(name: string): Promise<Authority> {
   const self = certificate({ subject: name, publicKey: keys.publicKey, issuer: name, signWith: keys.privateKey });
   return {
     caFile: await write('ca.pem', self),
-    async issue(subject) {
+    async issue(subject, dnsNames = []) {
       const own = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-      const text = certificate({ subject, publicKey: own.publicKey, issuer: name, signWith: keys.privateKey });
+      const signWith = keys.privateKey;
+      const text = certificate({ subject, dnsNames, publicKey: own.publicKey, issuer: name, signWith });
       return {
         certFile: await write(`${subject}.pem`, text),
         keyFile: await write(`${subject}.key`, own.privateKey.export({ type: 'pkcs8', format: 'pem' })),
@@ -58,20 +59,19 @@ const SUBJECT_ALT_NAME = '551d11';
 /** A certificate as PEM; one that is its own issuer is an authority. */
 function certificate(options: {
   readonly subject: string;
+  readonly dnsNames?: readonly string[];
   readonly publicKey: KeyObject;
   readonly issuer: string;
   readonly signWith: KeyObject;
 }): string {
-  const { subject, publicKey, issuer, signWith } = options;
+  const { subject, dnsNames = [], publicKey, issuer, signWith } = options;
+  const names = ['localhost', ...dnsNames].map((dns) => tlv(0x82, Buffer.from(dns)));
   const algorithm = sequence(oid(ECDSA_WITH_SHA256));
   const validity = sequence(utcTime(Date.now() - DAY_MS), utcTime(Date.now() + DAY_MS));
   const extension =
     subject === issuer
       ? sequence(oid(BASIC_CONSTRAINTS), tlv(0x01, Buffer.of(0xff)), tlv(0x04, sequence(tlv(0x01, Buffer.of(0xff)))))
-      : sequence(
-          oid(SUBJECT_ALT_NAME),
-          tlv(0x04, sequence(tlv(0x82, Buffer.from('localhost')), tlv(0x87, Buffer.of(127, 0, 0, 1)))),
-        );
+      : sequence(oid(SUBJECT_ALT_NAME), tlv(0x04, sequence(...names, tlv(0x87, Buffer.of(127, 0, 0, 1)))));
   const body = sequence(
     tlv(0xa0, tlv(0x02, Buffer.of(2))), // version 3
     tlv(0x02, Buffer.concat([Buffer.of(1), randomBytes(8)])), // serial number

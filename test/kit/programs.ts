@@ -3,14 +3,23 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Service, bundle, fingerprint } from '../../scripts/lib/build.ts';
 import { bytecodeEnv, writeBytecode } from '../../scripts/lib/bytecode.ts';
+import type { Account } from './account.ts';
 import { cached } from './cache.ts';
 import { KitError } from './error.ts';
 
 /** How to run a service: `node ...args`, with `env` beside its own. */
 export interface Program {
+  /** Another Node than the one that runs this. */
+  readonly node?: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** Who runs it, where we are root. */
+  readonly owner?: Account | undefined;
 }
+
+/** Finds the program of a service. */
+export type Programs = (service: Service) => Promise<Program>;
 
 const programs = new Map<Service, Promise<Program>>();
 

@@ -7,7 +7,7 @@ import { type Place, type StackConfig, makePlace } from './place.ts';
 import { freePort } from './ports.ts';
 import { scratchFolder } from './scratch.ts';
 import { type Servers, type ServersOptions, startServers } from './servers.ts';
-import { programOf } from './programs.ts';
+import { programOf, type Programs } from './programs.ts';
 import { type Role, tidemarkProcess } from './tidemark.ts';
 
 export type Environment = Readonly<Record<string, string>>;
@@ -37,6 +37,8 @@ export interface StackOptions {
   readonly isolated?: boolean;
   /** Prepares everything but starts no process of ours; each is started by its `start` (default false). */
   readonly prepareOnly?: boolean;
+  /** The programs to run (default: bundles of the sources). */
+  readonly programs?: Programs;
   readonly onEvent?: (event: ProcessEvent) => void;
   /** Sees each log line of our processes. */
   readonly onLine?: (name: string, line: string) => void;
@@ -136,7 +138,10 @@ export async function createStack(servers: Servers, options: StackOptions): Prom
       spec: { role: Role; name: string; env: Environment },
       address: T,
     ): Promise<ServiceHandle & T> => {
-      const handle = Object.assign(await tidemarkProcess({ ...spec, supervise, onEvent }), address);
+      const handle = Object.assign(
+        await tidemarkProcess({ ...spec, supervise, onEvent, programs: options.programs }),
+        address,
+      );
       if (onLine !== undefined) handle.log.subscribe((line) => onLine(spec.name, line));
       processes.push(handle);
       return handle;

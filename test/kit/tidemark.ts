@@ -1,7 +1,7 @@
 import { startChild } from './child.ts';
 import type { ProcessEvent } from './handle.ts';
 import { ManagedProcess } from './managed.ts';
-import { programOf } from './programs.ts';
+import { programOf, type Programs } from './programs.ts';
 import { watchLines } from './watch.ts';
 
 /** The programs of this project. */
@@ -22,6 +22,8 @@ export interface TidemarkOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly supervise: boolean;
   readonly onEvent?: ((event: ProcessEvent) => void) | undefined;
+  /** Default: bundles of the sources. */
+  readonly programs?: Programs | undefined;
 }
 
 /** Whether a line is the log line (pino) with which a process of ours says that it does its job. */
@@ -40,7 +42,7 @@ const passedOn = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'NODE_V8_COVERAGE', 'NODE_EX
 /** Prepares a process of ours; `start` starts it. It is ready when it has logged `ready`. */
 export async function tidemarkProcess(options: TidemarkOptions): Promise<ManagedProcess> {
   const { service, args } = services[options.role];
-  const program = await programOf(service);
+  const { node = process.execPath, cwd, owner, ...program } = await (options.programs ?? programOf)(service);
   const inherited = Object.fromEntries(passedOn.map((name) => [name, process.env[name]]));
   return new ManagedProcess({
     name: options.name,
@@ -55,7 +57,9 @@ export async function tidemarkProcess(options: TidemarkOptions): Promise<Managed
     launch: (log) => {
       const watch = watchLines(saysReady);
       const child = startChild({
-        command: process.execPath,
+        command: node,
+        owner,
+        ...(cwd !== undefined && { cwd }),
         args: [...program.args, ...args],
         env: { ...inherited, ...program.env, TIDEMARK_INSTANCE: options.name, ...options.env },
         orphanSignal: 'SIGKILL',

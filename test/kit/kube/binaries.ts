@@ -1,0 +1,111 @@
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readFile, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cached, cacheFolder } from '../cache.ts';
+import { startChild } from '../child.ts';
+import { KitError, type Progress } from '../error.ts';
+import { LogRing } from '../log.ts';
+import { alone } from '../lock.ts';
+
+/** The Kubernetes that the tests run. Its parts and their versions are pinned in go/go.mod. */
+export const kubernetesVersion = '1.36.3';
+const [major = '', minor = ''] = kubernetesVersion.split('.');
+
+const programs = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kwok'] as const;
+export type ClusterProgram = (typeof programs)[number];
+
+const sources = fileURLToPath(new URL('go/', import.meta.url));
+/** What a build is made from: another text of one of them is another build. */
+const inputs = ['go.mod', 'go.sum', 'cluster/main.go'];
+/** About how many lines `go build -v` writes: the packages that are compiled. */
+const packages = 2_400;
+const tellEachMs = 20_000;
+
+const version = [
+  `-X k8s.io/component-base/version.gitVersion=v${kubernetesVersion}`,
+  `-X k8s.io/component-base/version.gitMajor=${major}`,
+  `-X k8s.io/component-base/version.gitMinor=${minor}`,
+];
+
+let folder: Promise<string> | undefined;
+
+/**
+ * Where a program of the cluster is, or helm. They are built from their Go modules into the cache folder, once for each
+ * text of go.mod (5 minutes on 2 cores where nothing is compiled yet), by one process at a time.
+ * @throws KitError where there is no Go, or where it cannot build them
+ */
+export async function kubeBinary(name: ClusterProgram | 'helm', progress: Progress): Promise<string> {
+  folder ??= install(progress);
+  return join(await folder, name);
+}
+
+async function install(progress: Progress): Promise<string> {
+  const hash = createHash('sha256');
+  for (const file of inputs) hash.update(await readFile(join(sources, file)));
+  const entry = `kube-${kubernetesVersion}-${hash.digest('hex').slice(0, 8)}-${process.platform}-${process.arch}`;
+  if (existsSync(join(cacheFolder(), entry))) return join(cacheFolder(), entry);
+  requireGo();
+  return alone('kube-build', progress, () => cached(entry, (draft) => build(draft, progress)));
+}
+
+function requireGo(): void {
+  const found = spawnSync('go', ['version'], { encoding: 'utf8' });
+  if (found.status === 0) return;
+  throw new KitError(
+    `the tests in a cluster build kube-apiserver, etcd and helm from their Go modules, and there is no "go" in PATH: install Go 1.26 (https://go.dev/dl), or run the other tests (--project unit, --project servers).`,
+  );
+}
+
+async function build(draft: string, progress: Progress): Promise<void> {
+  progress(
+    `building Kubernetes ${kubernetesVersion}, etcd, kwok and helm with Go (once; about 5 minutes on two cores)`,
+  );
+  const log = new LogRing();
+  const beginMs = Date.now();
+  let compiled = 0;
+  const telling = setInterval(() => {
+    const seconds = Math.round((Date.now() - beginMs) / 1000);
+    progress(
+      compiled === 0
+        ? `fetching and reading their modules (${seconds} s)`
+        : `${compiled} of about ${packages} packages compiled (${seconds} s)`,
+    );
+  }, tellEachMs);
+  const child = startChild({
+    command: 'go',
+    args: [
+      'build',
+      '-v',
+      '-trimpath',
+      '-buildvcs=false',
+      `-ldflags=-s -w ${version.join(' ')}`,
+      '-o',
+      `${draft}/`,
+      './cluster',
+      'helm.sh/helm/v3/cmd/helm',
+    ],
+    cwd: sources,
+    // Without cgo no C compiler is needed, and the binaries fit every Linux of this architecture.
+    env: { ...process.env, CGO_ENABLED: '0', GOWORK: 'off' },
+    orphanSignal: 'SIGKILL',
+    log,
+    onLine: (line) => {
+      if (!line.startsWith('go: ')) compiled += 1;
+    },
+  });
+  try {
+    const exit = await child.exited;
+    if (exit.code !== 0) {
+      throw new KitError(
+        `the programs of a test cluster cannot be built with Go (see ${sources}go.mod). The last lines:\n${log.tail(20).join('\n')}`,
+      );
+    }
+  } finally {
+    clearInterval(telling);
+  }
+  for (const name of programs) await symlink('cluster', join(draft, name));
+  progress(`built (${Math.round((Date.now() - beginMs) / 1000)} s)`);
+}

@@ -1,0 +1,5 @@
+export { kubeBinary, kubernetesVersion } from './binaries.ts';
+export { type Cluster, type ClusterOptions, startCluster } from './cluster.ts';
+export type { Routes } from './egress.ts';
+export { type Helm, startHelm } from './helm.ts';
+export type { Manifest, Objects, Reference } from './objects.ts';
