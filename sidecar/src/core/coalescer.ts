@@ -18,7 +18,7 @@ export interface CoalescerLimits {
  * long, or with a bypass when nothing may be cached any more.
  */
 export class Coalescer {
-  readonly #namespaces: readonly Namespace[];
+  #namespaces: readonly Namespace[];
   readonly #replica: ReplicaView;
   readonly #leases: Leases;
   readonly #clock: Clock;
@@ -129,9 +129,21 @@ export class Coalescer {
     }
   }
 
-  /** The stream begins anew, perhaps in an epoch that was there before: no lease of before may be used. */
+  /** The stream begins anew, perhaps in an epoch that was there before, or rules have changed: no lease of before may be used. */
   forgetLeases(): void {
     this.#leases.clear();
+  }
+
+  /**
+   * Other namespaces from here on (SPEC I16); to be called once the replica has the new rules. No lease of before may be used. Who
+   * waits in a namespace that goes on is let loose on the new ones, and who waits in one that is retired is sent away.
+   */
+  reconfigure(namespaces: readonly Namespace[], retired: Iterable<Namespace>): void {
+    this.forgetLeases();
+    this.#namespaces = namespaces;
+    for (const namespace of namespaces) namespace.flights.doomAll();
+    for (const namespace of retired) for (const flight of namespace.flights.all()) this.handOver(namespace, flight);
+    this.settleDoomed();
   }
 
   /** Gives the flight to the first who waits and would load; ends it where there is none. */

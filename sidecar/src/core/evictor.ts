@@ -4,10 +4,15 @@ import type { EvictionTarget } from './replica.ts';
 
 /** Removes from L1 what a record invalidates, and dooms the fills that are under way for it. */
 export class Evictor implements EvictionTarget {
-  readonly #namespaces: readonly Namespace[];
+  #namespaces: readonly Namespace[];
 
   /** @param namespaces at their index in the compiled rules. */
   constructor(namespaces: readonly Namespace[]) {
+    this.#namespaces = namespaces;
+  }
+
+  /** From here on rules of other indexes are named. */
+  reconfigure(namespaces: readonly Namespace[]): void {
     this.#namespaces = namespaces;
   }
 

@@ -50,6 +50,11 @@ export class Flights {
     return this.#byKey.get(key);
   }
 
+  /** As they are now; closing them meanwhile is no harm. */
+  all(): readonly Flight[] {
+    return [...this.#byKey.values()];
+  }
+
   open(key: string): Flight {
     const flight: Flight = { key, lease: undefined, grantedAtMs: 0, waiters: new Set() };
     this.#byKey.set(key, flight);

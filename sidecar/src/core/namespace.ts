@@ -23,20 +23,48 @@ export class NamespaceCounters {
   }
 }
 
+/** Rules that no publisher covers and that are fenced for ever, by whatever replica: their index is nobody's. */
+const NOBODYS: NamespaceRules = { index: -1, name: '', hash: 0n, hashHex: '' };
+
 /** A namespace as this process serves it. */
 export class Namespace {
   readonly name: string;
   readonly config: NamespaceConfig;
-  /** Undefined where the namespace opted out of coherence (`invalidation: ttl_only`). */
-  readonly rules: NamespaceRules | undefined;
   readonly l1: L1Store;
   readonly flights = new Flights();
-  readonly counters = new NamespaceCounters();
+  readonly counters: NamespaceCounters;
+  #rules: NamespaceRules | undefined;
 
-  constructor(options: { name: string; config: NamespaceConfig; rules: NamespaceRules | undefined; l1: L1Store }) {
+  constructor(options: {
+    name: string;
+    config: NamespaceConfig;
+    rules: NamespaceRules | undefined;
+    l1: L1Store;
+    counters?: NamespaceCounters;
+  }) {
     this.name = options.name;
     this.config = options.config;
-    this.rules = options.rules;
+    this.#rules = options.rules;
     this.l1 = options.l1;
+    this.counters = options.counters ?? new NamespaceCounters();
+  }
+
+  /** Undefined where the namespace opted out of coherence (`invalidation: ttl_only`). */
+  get rules(): NamespaceRules | undefined {
+    return this.#rules;
+  }
+
+  /** The same rules in another document, where they may have another index. */
+  renumber(rules: NamespaceRules | undefined): void {
+    this.#rules = rules;
+  }
+
+  /**
+   * It is not served any more (SPEC I16). Requests that are under way may still hold it, so it is made one of which nothing is
+   * covered: whatever they do, nothing is stored in it, and nothing that was is answered.
+   */
+  retire(): void {
+    this.#rules = NOBODYS;
+    this.l1.clear();
   }
 }

@@ -114,7 +114,8 @@ export class Reader {
     if (typeof found === 'string') this.#countL2(found);
     else if (found.entry === undefined) this.#countL2('absent');
     else {
-      const { entry, context, generation } = found;
+      const { context, generation } = found;
+      const entry = withinTtl(found.entry, namespace);
       const refusal = decideL2(this.#replica, {
         entry,
         context,
@@ -125,7 +126,8 @@ export class Reader {
       });
       if (refusal === undefined) {
         this.#keep(namespace, flight, entry);
-        const log = this.#promoter && entry.tags.length > 0 ? parseHeader(context.log ?? '') : undefined;
+        const log =
+          this.#promoter && entry === found.entry && entry.tags.length > 0 ? parseHeader(context.log ?? '') : undefined;
         if (log !== undefined) this.#promoter?.wasRead(namespace, flight.key, { entry, log });
         return;
       }
@@ -138,10 +140,13 @@ export class Reader {
     if (namespace.flights.get(flight.key) !== flight) return;
     if (typeof found === 'string') this.#countL2(found);
     else if (found === undefined) this.#countL2('absent');
-    else if (found.expiresAtMs <= this.#clock.wallMs()) this.#countL2('expired');
     else {
-      this.#keep(namespace, flight, found);
-      return;
+      const entry = withinTtl(found, namespace);
+      if (entry.expiresAtMs > this.#clock.wallMs()) {
+        this.#keep(namespace, flight, entry);
+        return;
+      }
+      this.#countL2('expired');
     }
     this.#coalescer.handOver(namespace, flight);
   }
@@ -154,6 +159,12 @@ export class Reader {
   #countL2(miss: L2Miss): void {
     this.l2Misses.set(miss, (this.l2Misses.get(miss) ?? 0) + 1);
   }
+}
+
+/** It may have been stored under a longer TTL, before the configuration was changed or by a sidecar that has not heard of that. */
+function withinTtl(entry: Entry, { config: { ttl } }: Namespace): Entry {
+  const latestMs = entry.storedAtMs + (entry.absent ? ttl.negative : ttl.hard);
+  return entry.expiresAtMs <= latestMs ? entry : { ...entry, expiresAtMs: latestMs };
 }
 
 function finish(request: ReadRequest, outcome: Outcome): undefined {

@@ -32,6 +32,8 @@ export interface RecordTimes {
 /** An eviction takes 2 µs at the most, so a record of the largest size keeps nobody waiting for longer than some 50 ms. */
 const MAX_NAMES = 10_000;
 
+type FenceSlots = { readonly keySlots?: number; readonly tagSlots?: number };
+
 const NO_TIMES: RecordTimes = { committedAtUs: 0, publishedAtUs: 0 };
 
 /** What came of one record, for metrics and logs. */
@@ -49,10 +51,11 @@ export type ReplicaView = Pick<
  * which every read and fill hangs. Synchronous and pure but for the eviction target; all clocks are passed in.
  */
 export class SourceReplica {
-  readonly #rules: CompiledRules;
+  #rules: CompiledRules;
   readonly #evict: EvictionTarget;
   readonly #maxStalenessMs: number;
-  readonly #fences: Fences;
+  readonly #fenceSlots: FenceSlots;
+  #fences: Fences;
   readonly #sink: InvalidationSink;
   #started = false;
   #epoch = 0;
@@ -61,14 +64,14 @@ export class SourceReplica {
   /** The newest position that was ever applied in this epoch. */
   #newest: Lsn = 0;
   #covers: readonly bigint[] = [];
-  readonly #covered: boolean[];
+  #covered: boolean[];
   #heardAtMs = Number.NEGATIVE_INFINITY;
   /** The newest record that was seen is of an older epoch, or behind W: it is no sign of the publisher that is followed. */
   #hearsOlder = false;
   #times = NO_TIMES;
   readonly #maxNames: number;
   /** Names of each namespace that the record under way has invalidated so far, and its end. */
-  readonly #named: Float64Array;
+  #named: Float64Array;
   #recordTo: Lsn = 0;
   #unreadableBlocks = 0;
 
@@ -80,13 +83,14 @@ export class SourceReplica {
     rules: CompiledRules;
     evict: EvictionTarget;
     maxStalenessMs: number;
-    fenceSlots?: { readonly keySlots: number; readonly tagSlots: number };
+    fenceSlots?: FenceSlots;
     maxNames?: number;
   }) {
     this.#rules = options.rules;
     this.#evict = options.evict;
     this.#maxStalenessMs = options.maxStalenessMs;
-    this.#fences = new Fences({ namespaces: options.rules.namespaces.length, ...options.fenceSlots });
+    this.#fenceSlots = options.fenceSlots ?? {};
+    this.#fences = new Fences({ namespaces: options.rules.namespaces.length, ...this.#fenceSlots });
     this.#covered = options.rules.namespaces.map(() => false);
     this.#named = new Float64Array(options.rules.namespaces.length);
     this.#maxNames = options.maxNames ?? MAX_NAMES;
@@ -203,6 +207,19 @@ export class SourceReplica {
     this.#epoch = 0;
     this.#newest = 0;
     this.#heardAtMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /**
+   * Other rules from here on (SPEC I16). Fences are kept by the index of a namespace, which may be another's now, so all of them
+   * are forgotten and H rises to the newest position that was applied; leases that are out must be forgotten with it. What is
+   * in memory of namespaces whose rules are the same stays valid at W. The eviction target must know the new indexes already.
+   */
+  reconfigure(rules: CompiledRules): void {
+    this.#rules = rules;
+    this.#fences = new Fences({ namespaces: rules.namespaces.length, ...this.#fenceSlots });
+    this.#fences.restart(this.#newest);
+    this.#covered = rules.namespaces.map(({ hash }) => this.#covers.includes(hash));
+    this.#named = new Float64Array(rules.namespaces.length);
   }
 
   #observeTooNew(span: Span, visible: Lsn): Observed {

@@ -16,6 +16,9 @@ export interface Seen {
 export const ANYTHING = '*';
 export const NOTHING_SEEN: Seen = { epoch: 0, lsn: 0, pending: undefined };
 
+/** Stands for the source of whoever reads the token: a sidecar that does not know its own yet has answered. */
+export const ANY_SOURCE = '*';
+
 /** A session token, by source: those of other sources travel along untouched. */
 export type SessionToken = ReadonlyMap<string, Seen>;
 
@@ -23,7 +26,7 @@ export type SessionToken = ReadonlyMap<string, Seen>;
 const MAX_CHARS = 2048;
 const MAX_TOKENS = 8;
 const MAX_SOURCES = 16;
-const PART = /^([a-z0-9][a-z0-9._-]{0,62})~([1-9]\d{0,15})~([0-9A-F]{1,14})(?:~(\*|[A-Za-z0-9_-]{1,64}))?$/;
+const PART = /^([a-z0-9][a-z0-9._-]{0,62}|\*)~([1-9]\d{0,15})~([0-9A-F]{1,14})(?:~(\*|[A-Za-z0-9_-]{1,64}))?$/;
 
 /**
  * Reads one token, or several with commas between: a caller that had several answers at once need not know which is later.

@@ -4,6 +4,7 @@ import type { Target } from './position.ts';
 import type { Positions } from './positions.ts';
 import type { ReplicaView } from './replica.ts';
 import {
+  ANY_SOURCE,
   ANYTHING,
   both,
   bothPending,
@@ -69,7 +70,7 @@ export class Visit {
     this.#options = options;
     this.#token = token;
     this.#counters = counters;
-    this.#seen = token?.get(options.source) ?? NOTHING_SEEN;
+    this.#seen = both(token?.get(options.source) ?? NOTHING_SEEN, token?.get(ANY_SOURCE) ?? NOTHING_SEEN);
     this.#minLsn = min?.epoch === undefined ? (min?.lsn ?? 0) : 0;
     if (min?.epoch !== undefined) this.#seen = both(this.#seen, { epoch: min.epoch, lsn: min.lsn, pending: undefined });
   }
@@ -166,7 +167,9 @@ export class Visit {
   /** What the caller sends with its next request; undefined where it has no session. */
   token(): string | undefined {
     if (this.#token === undefined) return undefined;
-    return formatSession(new Map([...this.#token, [this.#options.source, this.#seen]]));
+    const { source } = this.#options;
+    const others = [...this.#token].filter(([name]) => name !== ANY_SOURCE);
+    return formatSession(new Map([...others, [source, this.#seen]]));
   }
 
   /** What `gate` waits for next: a position, or to be told which; undefined when nothing is left to wait for. */
