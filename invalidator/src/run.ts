@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import { rulesOfSource } from '@tidemark/proto';
+import { rulesInputs } from '@tidemark/proto';
 import {
   closeServer,
   createKafka,
@@ -19,6 +19,7 @@ import type { Leadership } from './core/leader-loop.ts';
 import { createRoutes } from './http/routes.ts';
 import { SOLE } from './run/context.ts';
 import { FollowedByOthers } from './run/followed-by-others.ts';
+import { LiveRules } from './run/live-rules.ts';
 import { RunMetrics } from './run/metrics.ts';
 import type { State, Status } from './run/state.ts';
 import { positionIn, type Followed } from './run/position.ts';
@@ -79,9 +80,13 @@ export async function run(configFile: string | undefined): Promise<void> {
   const lead = async (leadership: Leadership, ended: AbortSignal): Promise<void> => {
     setState('starting', '');
     await supervise({
+      rules: new LiveRules({
+        rules: rulesInputs(config.document, config.source),
+        before: [],
+        nowMs: () => performance.now(),
+      }),
       context: {
         config,
-        rules: rulesOfSource(config.document, config.source),
         kafka,
         connection,
         querying,

@@ -1,5 +1,6 @@
 export * from './batch.ts';
 export * from './cache-namespace.ts';
+export * from './config-intake.ts';
 export * from './config-record.ts';
 export * from './config.ts';
 export * from './crc32.ts';

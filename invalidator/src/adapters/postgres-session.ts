@@ -133,17 +133,25 @@ export async function relationFacts(
   return row?.lineage ? { lineage: row.lineage, published: row.published ?? false } : undefined;
 }
 
-/** Runs statements that make the publication right; gives up on a lock after a few seconds. Throws {@link OperatorError} where the role may not. */
+/**
+ * Runs statements that make the publication right, each by itself; gives up on a lock after a few seconds. Rejects with the
+ * first error once all were tried: {@link OperatorError} where the role may not.
+ */
 export async function repairPublication(client: ClientBase, sql: readonly string[]): Promise<void> {
+  let failure: Error | undefined;
   for (const statement of sql) {
     try {
       await client.query(`begin; set local lock_timeout = '3s'; ${statement} commit`);
     } catch (error) {
       await client.query('rollback').catch(() => undefined);
-      if ((error as { code?: string }).code !== INSUFFICIENT_PRIVILEGE) throw error;
-      throw new OperatorError(`the role may not do what has to be done (${(error as Error).message})`, sql);
+      const mayNot = (error as { code?: string }).code === INSUFFICIENT_PRIVILEGE;
+      const { message } = error as Error;
+      failure ??= mayNot
+        ? new OperatorError(`the role may not do what has to be done (${message})`, sql)
+        : (error as Error);
     }
   }
+  if (failure !== undefined) throw failure;
 }
 
 const INSUFFICIENT_PRIVILEGE = '42501';

@@ -1,7 +1,7 @@
 import { compileRules } from '@tidemark/proto';
 import { describe, expect, it } from 'vitest';
 import type { MemberFacts, PublicationFacts, TableFacts } from './catalog.ts';
-import { changedTables, digestsOf, judgeCoverage, provenClaims, tableMarks } from './coverage.ts';
+import { changedTables, digestsOf, judgeCoverage, provenClaims, tableMarks, type RefusalCode } from './coverage.ts';
 
 const publication: PublicationFacts = {
   identity: '1:7',
@@ -58,6 +58,7 @@ describe('a namespace is served', () => {
       {
         namespace: 'by-team',
         table: 'public.t',
+        code: 'ReplicaIdentity',
         reason: 'the replica identity of public.t gives old rows without team',
         sql: ['ALTER TABLE public.t REPLICA IDENTITY FULL;'],
       },
@@ -80,24 +81,40 @@ describe('a namespace is served', () => {
 });
 
 describe('a namespace is refused, with what mends it', () => {
-  it.each<[string, MemberFacts[], string, string[]]>([
-    ['no table', [], 'there is no table public.t', []],
-    ['a view', [member('t', { kind: 'v' })], 'public.t is no table, so its changes are not in the WAL', []],
+  it.each<[string, RefusalCode, MemberFacts[], string, string[]]>([
+    ['no table', 'TableMissing', [], 'there is no table public.t', []],
+    [
+      'a system table',
+      'NotATable',
+      [member('t', { schema: 'pg_catalog' })],
+      'public.t is a system table, which cannot be published',
+      [],
+    ],
+    [
+      'a view',
+      'NotATable',
+      [member('t', { kind: 'v' })],
+      'public.t is no table, so its changes are not in the WAL',
+      [],
+    ],
     [
       'an unlogged table',
+      'TableUnlogged',
       [member('t', { logged: false })],
       'public.t is unlogged, so its changes are not in the WAL',
       ['ALTER TABLE public.t SET LOGGED;'],
     ],
-    ['a missing column', [member('t', { columns: ['team'] })], 'public.t has no column id', []],
+    ['a missing column', 'ColumnMissing', [member('t', { columns: ['team'] })], 'public.t has no column id', []],
     [
       'no identity at all',
+      'ReplicaIdentity',
       [member('t', { identityKind: 'n', identity: [] })],
       'the replica identity of public.t gives no old rows at all',
       ['ALTER TABLE public.t REPLICA IDENTITY FULL;'],
     ],
     [
       'no identity, but an index that would do',
+      'ReplicaIdentity',
       [
         member('t', {
           identityKind: 'n',
@@ -113,44 +130,51 @@ describe('a namespace is refused, with what mends it', () => {
     ],
     [
       'not published',
+      'NotPublished',
       [member('t', { published: false })],
       'publication pub does not have all of public.t',
       ['ALTER PUBLICATION pub ADD TABLE public.t;'],
     ],
     [
       'a row filter',
+      'PartlyPublished',
       [member('t', { filtered: true })],
       'publication pub sends only some rows of public.t',
       ['ALTER PUBLICATION pub DROP TABLE public.t;', 'ALTER PUBLICATION pub ADD TABLE public.t;'],
     ],
     [
       'a column list',
+      'PartlyPublished',
       [member('t', { sentColumns: ['team'] })],
       'publication pub sends no column id of public.t',
       ['ALTER PUBLICATION pub DROP TABLE public.t;', 'ALTER PUBLICATION pub ADD TABLE public.t;'],
     ],
     [
       'a partition whose identity differs from its root',
+      'ReplicaIdentity',
       [member('t', { kind: 'p' }), member('t_1'), member('T 2', { identityKind: 'n', identity: [] })],
       'the replica identity of public."T 2" gives no old rows at all',
       ['ALTER TABLE public."T 2" REPLICA IDENTITY FULL;'],
     ],
     [
       'a partition elsewhere',
+      'NotATable',
       [member('t', { kind: 'p' }), member('t_1', { kind: 'f' })],
       'public.t_1 is a foreign table, whose changes are not in the WAL of this server',
       [],
     ],
     [
       'an inheritance child that joined later',
+      'NotPublished',
       [member('t'), member('t_child', { published: false })],
       'publication pub does not have all of public.t',
       ['ALTER PUBLICATION pub ADD TABLE ONLY public.t_child;'],
     ],
-  ])('%s', (_name, members, reason, sql) => {
+  ])('%s', (_name, code, members, ...[reason, sql]) => {
     expect(judge(members).refusals.find(({ namespace }) => namespace === 'by-id')).toEqual({
       namespace: 'by-id',
       table: 'public.t',
+      code,
       reason,
       sql,
     });
@@ -244,5 +268,13 @@ describe('claims of an earlier record', () => {
     expect(proven(all, before, digests('2', '1'))).toEqual([]);
     expect(proven(all.slice(0, 1), before, before)).toEqual(['one']);
     expect(proven(all, new Map(), before)).toEqual([]);
+  });
+
+  it('[I8] hold for other rules on tables of theirs, and not for those on any other table', () => {
+    const before = digests('1', '1');
+    const [one, both] = all as [bigint, bigint];
+    expect(proven([both], before, before)).toEqual(['one', 'both']);
+    expect(proven([one], before, before)).toEqual(['one']);
+    expect(proven([both], before, digests('1', '2'))).toEqual(['one']);
   });
 });

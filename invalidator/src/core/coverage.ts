@@ -10,11 +10,24 @@ import {
   type TableFacts,
 } from './catalog.ts';
 
+/** What is wrong, in a word; the status of a CacheNamespace names it. */
+export type RefusalCode =
+  | 'TableMissing'
+  | 'NotATable'
+  | 'TableUnlogged'
+  | 'ColumnMissing'
+  | 'ReplicaIdentity'
+  | 'PublicationMissing'
+  | 'PublicationSettings'
+  | 'NotPublished'
+  | 'PartlyPublished';
+
 /** Why a namespace is not served, and what mends it. */
 export interface Refusal {
   readonly namespace: string;
   /** The rule's table. */
   readonly table: string;
+  readonly code: RefusalCode;
   readonly reason: string;
   /** Statements that mend it; empty where no statement can. */
   readonly sql: readonly string[];
@@ -65,6 +78,7 @@ export function judgeCoverage(options: { rules: CompiledRules; facts: CatalogFac
 }
 
 interface Problem {
+  readonly code: RefusalCode;
   readonly reason: string;
   readonly sql: readonly string[];
 }
@@ -79,18 +93,28 @@ function columnsByNamespace(rules: CompiledRules, table: string): ReadonlyMap<Na
   return columns;
 }
 
+/** What a publication can never have. */
+const SYSTEM_SCHEMAS: ReadonlySet<string> = new Set(['pg_catalog', 'information_schema', 'pg_toast']);
+
 /** What is wrong with a table whatever the rules say. */
 function tableProblem(table: TableFacts): Problem | undefined {
   const [root] = table.members;
-  if (root === undefined) return { reason: `there is no table ${table.name}`, sql: [] };
+  if (root === undefined) return { code: 'TableMissing', reason: `there is no table ${table.name}`, sql: [] };
   if (root.kind !== 'r' && root.kind !== 'p')
-    return { reason: `${table.name} is no table, so its changes are not in the WAL`, sql: [] };
+    return { code: 'NotATable', reason: `${table.name} is no table, so its changes are not in the WAL`, sql: [] };
+  if (SYSTEM_SCHEMAS.has(root.schema))
+    return { code: 'NotATable', reason: `${table.name} is a system table, which cannot be published`, sql: [] };
   for (const member of rowHolders(table)) {
     const name = quoteTable(member);
     if (member.kind !== 'r')
-      return { reason: `${name} is a foreign table, whose changes are not in the WAL of this server`, sql: [] };
+      return {
+        code: 'NotATable',
+        reason: `${name} is a foreign table, whose changes are not in the WAL of this server`,
+        sql: [],
+      };
     if (!member.logged)
       return {
+        code: 'TableUnlogged',
         reason: `${name} is unlogged, so its changes are not in the WAL`,
         sql: [`ALTER TABLE ${name} SET LOGGED;`],
       };
@@ -103,7 +127,8 @@ function rulesProblem(table: TableFacts, columns: ReadonlySet<string>): Problem 
   const root = table.members[0] as MemberFacts;
   const present = new Set(root.columns);
   const absent = [...columns].filter((column) => !present.has(column));
-  if (absent.length > 0) return { reason: `${table.name} has no column ${absent.join(', ')}`, sql: [] };
+  if (absent.length > 0)
+    return { code: 'ColumnMissing', reason: `${table.name} has no column ${absent.join(', ')}`, sql: [] };
   const wanting = rowHolders(table).filter(
     (member) => member.identity.length === 0 || missingFrom(member.identity, columns).length > 0,
   );
@@ -112,6 +137,7 @@ function rulesProblem(table: TableFacts, columns: ReadonlySet<string>): Problem 
   const lacking = missingFrom(first.identity, columns);
   const what = first.identity.length === 0 ? 'no old rows at all' : `old rows without ${lacking.join(', ')}`;
   return {
+    code: 'ReplicaIdentity',
     reason: `the replica identity of ${quoteTable(first)} gives ${what}`,
     sql: wanting.map((member) => identityThatServes(member, columns)),
   };
@@ -129,19 +155,28 @@ function publicationProblem(options: {
   name: string;
 }): Problem | undefined {
   const { facts, table, columns, name } = options;
-  if (facts === undefined) return { reason: `there is no publication ${name}`, sql: [] };
+  if (facts === undefined) return { code: 'PublicationMissing', reason: `there is no publication ${name}`, sql: [] };
   const settings = settingsRepair(facts, name);
   if (settings.length > 0)
-    return { reason: `publication ${name} does not send all operations of every partition`, sql: settings };
+    return {
+      code: 'PublicationSettings',
+      reason: `publication ${name} does not send all operations of every partition`,
+      sql: settings,
+    };
   const absent = unpublished(table);
   if (absent.length > 0)
-    return { reason: `publication ${name} does not have all of ${table.name}`, sql: [addTables(name, absent)] };
+    return {
+      code: 'NotPublished',
+      reason: `publication ${name} does not have all of ${table.name}`,
+      sql: [addTables(name, absent)],
+    };
   for (const member of rowHolders(table)) {
     const hidden = member.sentColumns === undefined ? [] : missingFrom(member.sentColumns, columns);
     if (!member.filtered && hidden.length === 0) continue;
     const what = member.filtered ? 'only some rows' : `no column ${hidden.join(', ')}`;
     const root = quoteTable(table.members[0] as MemberFacts);
     return {
+      code: 'PartlyPublished',
       reason: `publication ${name} sends ${what} of ${quoteTable(member)}`,
       sql: [`ALTER PUBLICATION ${name} DROP TABLE ${root};`, addTables(name, [root])],
     };
@@ -178,7 +213,8 @@ function repair(options: {
       `CREATE PUBLICATION ${name}${which} WITH (publish = '${PUBLISHED_OPERATIONS.join(', ')}', publish_via_partition_root = false);`,
     ];
   }
-  const adding = missing.length > 0 && !facts.allTables ? [addTables(name, [...new Set(missing)])] : [];
+  // One statement a table: the role may not own them all.
+  const adding = facts.allTables ? [] : [...new Set(missing)].map((table) => addTables(name, [table]));
   return [...settingsRepair(facts, name), ...adding];
 }
 
@@ -230,17 +266,21 @@ export function digestsOf(marks: ReadonlyMap<string, TableMarks>): ReadonlyMap<s
   );
 }
 
-/** Of the namespaces that a record claimed, those whose tables are all as they were then; the others have to earn it again. */
+/**
+ * The namespaces whose every change is sent since the record that claimed these: each of their tables belongs to a namespace
+ * that it claimed, and is as it was then. So other rules on the same tables are claimed at once, whereas others have to earn it.
+ */
 export function provenClaims(options: {
   rules: CompiledRules;
   claimed: { readonly covers: ReadonlySet<bigint>; readonly catalog: ReadonlySet<bigint> };
   digests: ReadonlyMap<string, bigint>;
 }): ReadonlySet<bigint> {
   const { rules, claimed, digests } = options;
-  const proven = new Set(claimed.covers);
+  const proven = new Set(rules.namespaces.map(({ hash }) => hash));
   for (const [table, tableRules] of rules.tables) {
     const digest = digests.get(table);
-    if (digest !== undefined && claimed.catalog.has(digest)) continue;
+    const isAsThen = digest !== undefined && claimed.catalog.has(digest);
+    if (isAsThen && tableRules.some(({ namespace }) => claimed.covers.has(namespace.hash))) continue;
     for (const { namespace } of tableRules) proven.delete(namespace.hash);
   }
   return proven;

@@ -1,4 +1,3 @@
-import type { CompiledRules } from '@tidemark/proto';
 import type { Logger } from '@tidemark/runtime';
 import type { Kafka } from 'kafkajs';
 import type { ClientConfig } from 'pg';
@@ -11,7 +10,6 @@ import type { State } from './state.ts';
 /** What every part of `run` works with. */
 export interface RunContext {
   readonly config: RunConfig;
-  readonly rules: CompiledRules;
   readonly kafka: Kafka;
   /** How to connect to Postgres; commands may take as long as they like (replication, making a slot). */
   readonly connection: ClientConfig;

@@ -15,6 +15,7 @@ import {
   type TableMarks,
 } from '../core/coverage.ts';
 import { OperatorError } from '../core/errors.ts';
+import type { RuleSet } from '../core/rule-set.ts';
 import type { Beginning } from './beginning.ts';
 import type { RunContext } from './context.ts';
 
@@ -27,9 +28,18 @@ export interface Catalog {
   emitPurge(purge: PurgeRequest): Promise<Lsn>;
 }
 
-type WatchContext = Pick<RunContext, 'rules' | 'logger'> & {
+type WatchContext = Pick<RunContext, 'logger'> & {
   readonly config: Pick<RunContext['config'], 'publication'>;
 };
+
+/** What the watch works by. */
+export interface WatchedRules {
+  readonly rules: RuleSet;
+  /** Whether records still claim what is retired. */
+  readonly claimsRetired: () => boolean;
+}
+
+type WatchOptions = WatchedRules & { readonly context: WatchContext; readonly catalog: Catalog };
 
 /** About a minute. */
 const LOOKS_TO_TRY_AGAIN = 60;
@@ -40,8 +50,11 @@ const LOOKS_TO_TRY_AGAIN = 60;
  */
 export class CoverageWatch {
   readonly #context: WatchContext;
+  readonly #watched: WatchedRules;
   readonly #catalog: Catalog;
   #coverage: Coverage;
+  /** Hashes of what the catalog's state serves, retired rules among them. */
+  #served: ReadonlySet<bigint>;
   #marks: ReadonlyMap<string, TableMarks>;
   #digests: ReadonlyMap<string, bigint>;
   #clock: CoverageClock | undefined;
@@ -51,16 +64,18 @@ export class CoverageWatch {
   #tried = '';
   #looksSinceTry = 0;
 
-  private constructor(options: { context: WatchContext; catalog: Catalog; look: CatalogLook }) {
+  private constructor(options: WatchOptions & { look: CatalogLook }) {
     this.#context = options.context;
+    this.#watched = options;
     this.#catalog = options.catalog;
     this.#coverage = this.#judge(options.look);
+    this.#served = this.#hashesServed(options.look);
     this.#marks = tableMarks(options.look.facts);
     this.#digests = digestsOf(this.#marks);
   }
 
   /** Looks, and makes the publication if there is none. Rejects with an OperatorError when there is none and the role may not make it. */
-  static async open(options: { context: WatchContext; catalog: Catalog }): Promise<CoverageWatch> {
+  static async open(options: WatchOptions): Promise<CoverageWatch> {
     const { catalog } = options;
     const watch = new CoverageWatch({ ...options, look: await catalog.look() });
     if (watch.#coverage.repair.length > 0) {
@@ -80,7 +95,12 @@ export class CoverageWatch {
 
   /** Namespaces that the catalog does not serve as it is. */
   get uncovered(): number {
-    return this.#context.rules.namespaces.length - this.#coverage.served.size;
+    return this.#rules.current.namespaces.length - this.#coverage.served.size;
+  }
+
+  /** What keeps namespaces of the document from being served. */
+  get refusals(): readonly Refusal[] {
+    return this.#coverage.refusals;
   }
 
   /** Digests of the tables as they are; records carry them, so that the next start can compare. */
@@ -95,11 +115,12 @@ export class CoverageWatch {
 
   /** Begins to say what records may claim; see {@link CoverageClock}. */
   begin({ from, inherited }: Beginning): void {
-    const { rules, logger } = this.#context;
+    const { logger } = this.#context;
+    const { all, current } = this.#rules;
     const proven =
-      inherited === undefined ? 'all' : provenClaims({ rules, claimed: inherited, digests: this.#digests });
+      inherited === undefined ? 'all' : provenClaims({ rules: all, claimed: inherited, digests: this.#digests });
     const lost =
-      proven === 'all' ? [] : rules.namespaces.filter(({ hash }) => inherited?.covers.has(hash) && !proven.has(hash));
+      proven === 'all' ? [] : current.namespaces.filter(({ hash }) => inherited?.covers.has(hash) && !proven.has(hash));
     if (lost.length > 0) {
       const namespaces = lost.map(({ name }) => name);
       logger.warn(
@@ -107,7 +128,7 @@ export class CoverageWatch {
         'tables or the publication have changed since the newest record: not claiming these namespaces at first',
       );
     }
-    this.#clock = new CoverageClock({ served: hashesOf(this.#coverage), proven, start: from });
+    this.#clock = new CoverageClock({ served: this.#served, proven, start: from });
   }
 
   /** Hashes that a record with this `from` may claim. */
@@ -125,11 +146,10 @@ export class CoverageWatch {
     else if (this.#worthTrying()) await this.#repair();
     this.#tell();
     // What left the publication and came back between two looks was not served without a break.
-    const served = new Set(
-      [...this.#coverage.served]
-        .filter(({ name }) => !this.#namespacesOf(changed.membership).includes(name))
-        .map(({ hash }) => hash),
+    const interrupted = new Set(
+      changed.membership.flatMap((table) => this.#rules.all.tables.get(table) ?? []).map((rule) => rule.namespace.hash),
     );
+    const served = new Set([...this.#served].filter((hash) => !interrupted.has(hash)));
     this.#clock?.observe({ served, oldestXid: found.oldestXid, insertLsn: found.insertLsn });
     if (this.#clock?.needsXid) this.#clock.wait(await this.#catalog.nextXid());
     return purged;
@@ -145,21 +165,30 @@ export class CoverageWatch {
     const members = new Set(facts.tables.flatMap((table) => table.members.map(({ oid }) => oid)));
     const gone = [...this.#named].filter(([oid]) => !members.has(oid)).flatMap(([, lineage]) => lineage);
     this.#named.clear();
-    return gone.filter((table) => this.#context.rules.tables.has(table));
+    return gone.filter((table) => this.#rules.all.tables.has(table));
   }
 
   #take(found: CatalogLook): void {
     this.#coverage = this.#judge(found);
+    this.#served = this.#hashesServed(found);
     this.#marks = tableMarks(found.facts);
     this.#digests = digestsOf(this.#marks);
   }
 
-  #judge(found: CatalogLook): Coverage {
-    return judgeCoverage({
-      rules: this.#context.rules,
-      facts: found.facts,
-      publication: this.#context.config.publication,
-    });
+  get #rules(): RuleSet {
+    return this.#watched.rules;
+  }
+
+  #judge(found: CatalogLook, rules = this.#rules.current): Coverage {
+    return judgeCoverage({ rules, facts: found.facts, publication: this.#context.config.publication });
+  }
+
+  #hashesServed(found: CatalogLook): ReadonlySet<bigint> {
+    const { retired } = this.#rules;
+    const served = [...this.#coverage.served];
+    if (retired.namespaces.length > 0 && this.#watched.claimsRetired())
+      served.push(...this.#judge(found, retired).served);
+    return new Set(served.map(({ hash }) => hash));
   }
 
   /**
@@ -183,7 +212,8 @@ export class CoverageWatch {
       logger.info({ sql: repair }, 'made the publication right');
     } catch (error) {
       const making = repair[0]?.startsWith('CREATE') === true;
-      if (making || !(error instanceof OperatorError || isTransient(error))) throw error;
+      // What the server refuses concerns one table, shows in the next look and must not end the stream for the others.
+      if (making || !(error instanceof OperatorError || isRefusal(error))) throw error;
       logger.error({ err: error, sql: repair }, 'the publication cannot be made right from here');
     }
   }
@@ -199,7 +229,7 @@ export class CoverageWatch {
 
   /** Purges every namespace, at a position of the WAL that is written now. */
   async purgeEverything(): Promise<void> {
-    await this.#purgeWhole(this.#context.rules.namespaces.map(({ name }) => name));
+    await this.#purgeWhole([...new Set(this.#rules.all.namespaces.map(({ name }) => name))]);
   }
 
   async #purgeWhole(namespaces: readonly string[]): Promise<void> {
@@ -212,9 +242,9 @@ export class CoverageWatch {
   }
 
   #namespacesOf(tables: readonly string[]): string[] {
-    const { rules } = this.#context;
+    const { all } = this.#rules;
     return [
-      ...new Set(tables.flatMap((table) => (rules.tables.get(table) ?? []).map(({ namespace }) => namespace.name))),
+      ...new Set(tables.flatMap((table) => (all.tables.get(table) ?? []).map(({ namespace }) => namespace.name))),
     ];
   }
 
@@ -234,23 +264,24 @@ function complaint({ namespace, reason, sql }: Refusal): string {
 }
 
 /** The catalog by way of a connection. */
-export function catalogOf(options: { context: RunContext; client: Client; server: ServerFacts }): Catalog {
-  const { context, client, server } = options;
+export function catalogOf(options: {
+  context: RunContext;
+  rules: RuleSet;
+  client: Client;
+  server: ServerFacts;
+}): Catalog {
+  const { context, rules, client, server } = options;
   const { version } = server;
   const { publication } = context.config;
   return {
-    look: () => lookAtCatalog(client, { tables: [...context.rules.tables.keys()], publication, version }),
+    look: () => lookAtCatalog(client, { tables: [...rules.all.tables.keys()], publication, version }),
     nextXid: () => nextXid(client),
     repair: (sql) => repairPublication(client, sql),
     emitPurge: (purge) => emitPurge(client, purge, version),
   };
 }
 
-function hashesOf(coverage: Coverage): ReadonlySet<bigint> {
-  return new Set([...coverage.served].map(({ hash }) => hash));
-}
-
-/** lock_not_available, undefined_table and deadlock_detected pass by themselves, or show in the next look. */
-function isTransient(error: unknown): boolean {
-  return ['55P03', '42P01', '40P01'].includes((error as { code?: string }).code ?? '');
+/** The server said no, as opposed to a connection that was lost: only errors of the server have a severity. */
+function isRefusal(error: unknown): boolean {
+  return (error as { severity?: string }).severity === 'ERROR';
 }

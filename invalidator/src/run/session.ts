@@ -26,6 +26,7 @@ import { catalogOf, CoverageWatch } from './coverage-watch.ts';
 import { LastingProbe } from './probe.ts';
 import { Publisher } from './publisher.ts';
 import { StreamReader } from './reader.ts';
+import type { RulesTurn } from './rules-feed.ts';
 import { StreamError } from './stream-error.ts';
 import { waitForTurn } from './turn.ts';
 import { VisibilityWatch } from './visibility-watch.ts';
@@ -42,6 +43,7 @@ const CLOSE_MS = 1000;
 
 export interface SessionOptions {
   readonly context: RunContext;
+  readonly turn: RulesTurn;
   /** Ends the session in good order. */
   readonly stop: AbortSignal;
   /** Why the slot is not to be used although it looks sound. */
@@ -88,7 +90,8 @@ export class Session {
   }
 
   async #follow(): Promise<void> {
-    const { context, stop, unusable } = this.#options;
+    const { context, turn, stop, unusable } = this.#options;
+    const { rules, claimsRetired } = turn;
     const { config, kafka, connection, querying } = context;
     const fail = this.#failure.reject;
     const client = await this.#owned(openSession({ connection: querying, onFailure: fail }), (opened) => opened.end());
@@ -98,7 +101,8 @@ export class Session {
     await identifyServer(connection);
     await waitForTurn({ context, client, server, stop });
     await ensureTopic(kafka, { topic: config.topic, retentionMs: config.retentionMs });
-    const coverage = await CoverageWatch.open({ context, catalog: catalogOf({ context, client, server }) });
+    const catalog = catalogOf({ context, rules, client, server });
+    const coverage = await CoverageWatch.open({ context, rules, claimsRetired, catalog });
     const beginning = await findBeginning({ context, client, server, unusable, stop });
     if (beginning.inherited === undefined) this.#options.onSlotMade();
     coverage.begin(beginning);
@@ -121,8 +125,9 @@ export class Session {
     probe: LastingProbe;
   }): Promise<void> {
     const { client, coverage, beginning, log, probe } = parts;
-    const { context, stop, onProgress } = this.#options;
-    const { config, rules, connection, metrics } = context;
+    const { context, turn, stop, onProgress } = this.#options;
+    const { config, connection, metrics } = context;
+    let claimed: readonly bigint[] = [];
     const outbox = new Outbox({ bounds: DEFAULT_BOUNDS, maxPending: MAX_PENDING, from: beginning.from });
     const clock = new VisibleClock(beginning.visible, beginning.from);
     const fail = this.#failure.reject;
@@ -143,18 +148,22 @@ export class Session {
       watch,
       visible: beginning.visible,
       append: (record) => log.append(record),
-      claimsAt: (from) => ({ covers: coverage.coversAt(from), catalog: coverage.digests }),
+      claimsAt: (from) => {
+        claimed = coverage.coversAt(from);
+        return { covers: claimed, catalog: coverage.digests };
+      },
       // What is not visible yet must come again after a restart, or its visibility could never be asked for.
       onDurable: (to) => stream.confirm(clock.confirmable(to)),
       onRoom: () => reader.drain(),
       onPublished: (published) => {
         metrics.published(published);
+        turn.onPublished({ covers: claimed, refusals: coverage.refusals, isSettling: coverage.settling });
         onProgress();
       },
       clock: systemClock,
     });
     const reader = new StreamReader({
-      rules,
+      rules: turn.rules.all,
       bounds: DEFAULT_BOUNDS,
       outbox,
       clock,

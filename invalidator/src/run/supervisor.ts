@@ -3,6 +3,7 @@ import { Backoff } from '@tidemark/runtime';
 import { OperatorError, StandbyError } from '../core/errors.ts';
 import { RestartPolicy } from '../core/restart.ts';
 import type { RunContext } from './context.ts';
+import type { RulesFeed } from './rules-feed.ts';
 import { Session } from './session.ts';
 import { StreamError } from './stream-error.ts';
 
@@ -15,14 +16,16 @@ const REPEAT_MS = 30_000;
 
 /**
  * Runs sessions one after the other until it is stopped. Whatever fails, the next one begins from what Kafka and the slot
- * have. Rejects with an OperatorError when the first session finds that a person has to mend something first.
+ * have; so does one that follows because there are other rules. Rejects with an OperatorError when the first session finds that
+ * a person has to mend something first.
  */
 export async function supervise(options: {
   context: RunContext;
+  rules: RulesFeed;
   stop: AbortSignal;
   onReady: () => void;
 }): Promise<void> {
-  const { context, stop, onReady } = options;
+  const { context, rules, stop, onReady } = options;
   const { logger, metrics, setState } = context;
   const backoff = new Backoff({ firstMs: FIRST_BACKOFF_MS, maxMs: MAX_BACKOFF_MS });
   const complaints = new Complaints();
@@ -30,9 +33,12 @@ export async function supervise(options: {
   let everReady = false;
   while (!stop.aborted) {
     let isProgressing = false;
+    const turn = rules.next();
+    const ending = AbortSignal.any([stop, turn.changed]);
     const session = new Session({
       context,
-      stop,
+      turn,
+      stop: ending,
       unusable: policy.unusable,
       onSlotMade: () => policy.slotMade(),
       onProgress: () => {
@@ -62,7 +68,7 @@ export async function supervise(options: {
       if (complaints.isNew(message, performance.now()))
         logger.error({ err: error }, `the stream failed and is started again: ${message}`);
       policy.failed(error instanceof StreamError ? error.failure : 'passing', message);
-      await backoff.pause(stop);
+      await backoff.pause(ending);
     }
   }
 }

@@ -30,6 +30,20 @@ export function loadConfigFile(path: string): TidemarkConfig {
 
 /** The same for a text that was read already; `file` names it in messages. */
 export function parseConfigText(file: string, text: string): TidemarkConfig {
+  return parseConfigDocument(file, text).config;
+}
+
+/** A document as it was written, and what it means. */
+export interface WrittenConfig {
+  readonly document: {
+    readonly sources: Readonly<Record<string, unknown>>;
+    readonly namespaces?: Readonly<Record<string, object>>;
+  };
+  readonly config: TidemarkConfig;
+}
+
+/** The same, with the document as it was written, for those who pass it on. */
+export function parseConfigDocument(file: string, text: string): WrittenConfig {
   const document = parseDocument(text, { uniqueKeys: true });
   if (document.errors.length > 0) {
     throw new ConfigFileError(
@@ -41,7 +55,8 @@ export function parseConfigText(file: string, text: string): TidemarkConfig {
       })),
     );
   }
-  const result = parseConfig(document.toJS({ maxAliasCount: 100 }));
+  const written: unknown = document.toJS({ maxAliasCount: 100 });
+  const result = parseConfig(written);
   if (!result.ok) throw new ConfigFileError(file, result.issues);
-  return result.config;
+  return { document: written as WrittenConfig['document'], config: result.config };
 }

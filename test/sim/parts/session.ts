@@ -1,4 +1,4 @@
-import { encodeBatch, type Lsn } from '@tidemark/proto';
+import { compileRules, encodeBatch, type Lsn } from '@tidemark/proto';
 import { DEFAULT_BOUNDS } from '../../../invalidator/src/core/bounds.ts';
 import { Outbox } from '../../../invalidator/src/core/outbox.ts';
 import { decideStart, type SlotFacts } from '../../../invalidator/src/core/start.ts';
@@ -90,7 +90,9 @@ export class Session {
     const { clock, rules } = this.#options;
     while (!(await this.#ask((server) => this.#tryLock(server)))) await clock.sleep(POLL_MS);
     const coverage = await CoverageWatch.open({
-      context: { rules, logger: silent, config: { publication: PUBLICATION } },
+      context: { logger: silent, config: { publication: PUBLICATION } },
+      rules: { current: rules, retired: compileRules([]), all: rules },
+      claimsRetired: () => false,
       catalog: {
         look: () => this.#ask((server) => this.#look(server)),
         nextXid: () => this.#ask((server) => BigInt(server.assignXid())),
