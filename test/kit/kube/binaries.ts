@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { readFile, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,25 +10,38 @@ import { KitError, type Progress } from '../error.ts';
 import { LogRing } from '../log.ts';
 import { alone } from '../lock.ts';
 
-/** The Kubernetes that the tests run. Its parts and their versions are pinned in go/go.mod. */
-export const kubernetesVersion = '1.36.3';
+const sources = fileURLToPath(new URL('go/', import.meta.url));
+const modules = readFileSync(join(sources, 'go.mod'), 'utf8');
+
+/** The Kubernetes that the tests run, as 1.36.3. All versions are pinned in go/go.mod. */
+export const kubernetesVersion = pinned('k8s.io/kubernetes');
 const [major = '', minor = ''] = kubernetesVersion.split('.');
+
+function pinned(module: string): string {
+  const version = new RegExp(`^\\t${module} v(\\S+)$`, 'm').exec(modules)?.[1];
+  if (version === undefined) throw new KitError(`${sources}go.mod pins no version of ${module}.`);
+  return version;
+}
 
 const programs = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kwok'] as const;
 export type ClusterProgram = (typeof programs)[number];
 
-const sources = fileURLToPath(new URL('go/', import.meta.url));
 /** What a build is made from: another text of one of them is another build. */
 const inputs = ['go.mod', 'go.sum', 'cluster/main.go'];
 /** About how many lines `go build -v` writes: the packages that are compiled. */
-const packages = 2_400;
+const packages = 2_050;
 const tellEachMs = 20_000;
 
-const version = [
-  `-X k8s.io/component-base/version.gitVersion=v${kubernetesVersion}`,
-  `-X k8s.io/component-base/version.gitMajor=${major}`,
-  `-X k8s.io/component-base/version.gitMinor=${minor}`,
-];
+/** What they say of themselves, which official builds are told in the same way; charts ask helm and the API server. */
+const versions = {
+  'k8s.io/component-base/version.gitVersion': `v${kubernetesVersion}`,
+  'k8s.io/component-base/version.gitMajor': major,
+  'k8s.io/component-base/version.gitMinor': minor,
+  'helm.sh/helm/v3/internal/version.version': `v${pinned('helm.sh/helm/v3')}`,
+  'helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor': major,
+  'helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor': minor,
+};
+const linkerFlags = ['-s -w', ...Object.entries(versions).map(([name, value]) => `-X ${name}=${value}`)].join(' ');
 
 let folder: Promise<string> | undefined;
 
@@ -43,7 +56,7 @@ export async function kubeBinary(name: ClusterProgram | 'helm', progress: Progre
 }
 
 async function install(progress: Progress): Promise<string> {
-  const hash = createHash('sha256');
+  const hash = createHash('sha256').update(linkerFlags);
   for (const file of inputs) hash.update(await readFile(join(sources, file)));
   const entry = `kube-${kubernetesVersion}-${hash.digest('hex').slice(0, 8)}-${process.platform}-${process.arch}`;
   if (existsSync(join(cacheFolder(), entry))) return join(cacheFolder(), entry);
@@ -81,7 +94,7 @@ async function build(draft: string, progress: Progress): Promise<void> {
       '-v',
       '-trimpath',
       '-buildvcs=false',
-      `-ldflags=-s -w ${version.join(' ')}`,
+      `-ldflags=${linkerFlags}`,
       '-o',
       `${draft}/`,
       './cluster',
