@@ -18,7 +18,7 @@ export const kubernetesVersion = pinned('k8s.io/kubernetes');
 const [major = '', minor = ''] = kubernetesVersion.split('.');
 
 function pinned(module: string): string {
-  const version = new RegExp(`^\\t${module} v(\\S+)$`, 'm').exec(modules)?.[1];
+  const version = new RegExp(`^\\t${module} v(\\S+)`, 'm').exec(modules)?.[1];
   if (version === undefined) throw new KitError(`${sources}go.mod pins no version of ${module}.`);
   return version;
 }
