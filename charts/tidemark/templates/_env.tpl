@@ -54,18 +54,19 @@
 {{- end -}}
 {{- end -}}
 
+{{/* (list $), or (list $ SECRET KEY) where the URL is in another Secret than usual. */}}
 {{- define "tidemark.env.postgres" -}}
-{{- with .Values.postgres -}}
-{{- include "tidemark.env.secret" (dict
-      "env" "TIDEMARK_POSTGRES_URL"
-      "secret" (.existingSecret | default (include "tidemark.credentialsName" $))
-      "key" (ternary .existingSecretKey "postgres-url" (ne .existingSecret ""))) -}}
-{{- end }}
-{{- with .Values.source.slot }}
+{{- $root := index . 0 -}}
+{{- $postgres := $root.Values.postgres -}}
+{{- $secret := $postgres.existingSecret | default (include "tidemark.credentialsName" $root) -}}
+{{- $key := ternary $postgres.existingSecretKey "postgres-url" (ne $postgres.existingSecret "") -}}
+{{- if gt (len .) 1 }}{{ $secret = index . 1 }}{{ $key = index . 2 }}{{ end -}}
+{{- include "tidemark.env.secret" (dict "env" "TIDEMARK_POSTGRES_URL" "secret" $secret "key" $key) -}}
+{{- with $root.Values.source.slot }}
 - name: TIDEMARK_SLOT
   value: {{ . | quote }}
 {{- end }}
-{{- with .Values.source.publication }}
+{{- with $root.Values.source.publication }}
 - name: TIDEMARK_PUBLICATION
   value: {{ . | quote }}
 {{- end }}

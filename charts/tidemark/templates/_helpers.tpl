@@ -100,3 +100,18 @@ http://{{ include "tidemark.roleName" (list . "invalidator") }}.{{ .Release.Name
     buckets: {{ int .Values.source.l2.buckets }}
     maxFences: {{ int .Values.source.l2.maxFences }}
 {{- end -}}
+
+{{/* The newest version of MutatingAdmissionPolicy that the API server serves; empty where there is none. */}}
+{{- define "tidemark.policyApi" -}}
+{{- range $version := list "v1" "v1beta1" -}}
+{{- if $.Capabilities.APIVersions.Has (printf "admissionregistration.k8s.io/%s/MutatingAdmissionPolicy" $version) -}}
+admissionregistration.k8s.io/{{ $version }}
+{{- break -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* As invalidator/src/config.ts makes it from the source. */}}
+{{- define "tidemark.slot" -}}
+{{- .Values.source.slot | default (printf "tidemark_%s" (regexReplaceAll "[^a-z0-9_]" .Values.source.name "_") | trunc 63) -}}
+{{- end -}}

@@ -27,6 +27,15 @@ imagePullSecrets:
 {{- end }}
 securityContext:
   {{- toYaml $root.Values.podSecurityContext | nindent 2 }}
+{{- with include "tidemark.scheduling" . | trim }}
+{{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Where pods go; what a role says of itself counts instead of what is said for all. */}}
+{{- define "tidemark.scheduling" -}}
+{{- $root := index . 0 -}}
+{{- $role := index . 2 -}}
 {{- with $role.priorityClassName | default $root.Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}

@@ -1,14 +1,25 @@
 {{/*
-The whole sidecar, as it is put into pods: the webhook's settings and the policy both take it from here, and so does the test
-pod when nothing is injected. It may not rely on anything of the application's namespace but what values name.
+The whole sidecar, as it is put into pods: the webhook's settings and the policy both take it from here, and so does the
+pod of "helm test", which lives in our own namespace, where nothing is injected. It may not rely on anything of the application's
+namespace but what values name.
 */}}
 {{- define "tidemark.sidecar" -}}
+{{ include "tidemark.sidecar.process" . }}
+env:
+  {{- include "tidemark.sidecar.env" . | nindent 2 }}
+  {{- include "tidemark.sidecar.servers" . | nindent 2 }}
+  {{- include "tidemark.sidecar.limits" . | nindent 2 }}
+{{- with include "tidemark.sidecar.mounts" . | trim }}
+volumeMounts:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "tidemark.sidecar.process" -}}
 name: tidemark
 image: {{ include "tidemark.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 command: ['node', '/app/sidecar/main.js']
-env:
-  {{- include "tidemark.sidecar.env" . | nindent 2 }}
 ports:
   - name: tidemark-admin
     containerPort: 7071
@@ -29,10 +40,6 @@ resources:
   {{- toYaml .Values.sidecar.resources | nindent 2 }}
 securityContext:
   {{- toYaml .Values.sidecar.securityContext | nindent 2 }}
-{{- with include "tidemark.sidecar.mounts" . }}
-volumeMounts:
-  {{- . | nindent 2 }}
-{{- end }}
 {{- end -}}
 
 {{- define "tidemark.sidecar.env" -}}
@@ -48,6 +55,9 @@ volumeMounts:
 {{ include "tidemark.env.source" . }}
 - name: TIDEMARK_INVALIDATOR_URL
   value: {{ include "tidemark.invalidatorUrl" . | quote }}
+{{- end -}}
+
+{{- define "tidemark.sidecar.servers" -}}
 - name: TIDEMARK_KAFKA_BROKERS
   value: {{ join "," .Values.kafka.brokers | quote }}
 - name: TIDEMARK_KAFKA_TLS
@@ -58,11 +68,14 @@ volumeMounts:
   value: {{ . | quote }}
 {{- end }}
 {{- include "tidemark.sidecar.tlsEnv" (dict "tls" .Values.sidecar.kafkaTls "prefix" "TIDEMARK_KAFKA" "folder" "/etc/tidemark/kafka-tls") }}
-{{- with .Values.sidecar.redisUrl }}
+{{- with include "tidemark.sidecar.redisUrl" . }}
 - name: TIDEMARK_REDIS_URL
   value: {{ . | quote }}
 {{- end }}
 {{- include "tidemark.sidecar.tlsEnv" (dict "tls" .Values.sidecar.redisTls "prefix" "TIDEMARK_REDIS" "folder" "/etc/tidemark/redis-tls") }}
+{{- end -}}
+
+{{- define "tidemark.sidecar.limits" -}}
 - name: TIDEMARK_REDIS_DEADLINE
   value: {{ .Values.sidecar.redisDeadline | quote }}
 - name: TIDEMARK_MAX_STALENESS
@@ -78,6 +91,15 @@ volumeMounts:
 {{- with .Values.sidecar.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* What redis.url says is no secret where it holds no login. */}}
+{{- define "tidemark.sidecar.redisUrl" -}}
+{{- if .Values.sidecar.redisUrl -}}
+{{ .Values.sidecar.redisUrl }}
+{{- else if and (not .Values.injection.credentialsSecret) (not (contains "@" .Values.redis.url)) -}}
+{{ .Values.redis.url }}
+{{- end -}}
 {{- end -}}
 
 {{/* A Secret in the application's namespace: (dict "tls" VALUES "prefix" TIDEMARK_X "folder" PATH). */}}
@@ -139,7 +161,7 @@ mode: {{ include "tidemark.sidecar.mode" . }}
 source: {{ .Values.source.name | quote }}
 container:
   {{- include "tidemark.sidecar" . | nindent 2 }}
-{{- with include "tidemark.sidecar.volumes" . }}
+{{- with include "tidemark.sidecar.volumes" . | trim }}
 volumes:
   {{- . | nindent 2 }}
 {{- end }}
