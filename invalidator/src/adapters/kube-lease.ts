@@ -65,6 +65,7 @@ export function openKubeLease({ api, watch, namespace, name }: KubeLeaseOptions)
     update: (record, version) =>
       ask(
         () => {
+          // Its uid too: without one, the API server would make a lease anew that was deleted.
           const metadata = Object.assign(newest?.metadata ?? {}, { name, resourceVersion: version });
           return api.replaceNamespacedLease({ namespace, name, body: { metadata, spec: specOf(record) } });
         },
