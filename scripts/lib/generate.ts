@@ -3,6 +3,8 @@ import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
 import { cacheNamespaceCrd } from '../../proto/src/cache-namespace.ts';
 import { configJsonSchema } from '../../proto/src/index.ts';
+import { chartSchema } from './chart-schema.ts';
+import { readChartValues, withValuesTable } from './chart-values.ts';
 import { root, runTool } from './tools.ts';
 
 /** Folders and files that hold nothing but generated text, from the root. */
@@ -10,7 +12,11 @@ export const generatedPaths = [
   'proto/src/gen',
   'proto/schema/config.schema.json',
   'charts/tidemark/files/crds/cachenamespaces.yaml',
+  'charts/tidemark/values.schema.json',
+  'charts/tidemark/README.md',
 ] as const;
+/** Written by hand, but for a table. */
+const partlyGenerated = 'charts/tidemark/README.md';
 
 /** Writes everything that is generated below `target`, under the same paths as below the root. */
 export async function generate(target: string): Promise<void> {
@@ -22,6 +28,10 @@ export async function generate(target: string): Promise<void> {
     join(target, generatedPaths[2]),
     `# Generated from proto/src/cache-namespace.ts: npm run codegen\n${crd}`,
   );
+  const values = await readChartValues();
+  await write(join(target, generatedPaths[3]), `${JSON.stringify(chartSchema(values), undefined, 2)}\n`);
+  const readme = await readFile(join(root, partlyGenerated), 'utf8');
+  await write(join(target, partlyGenerated), withValuesTable(readme, values));
 }
 
 async function write(file: string, text: string): Promise<void> {
@@ -31,7 +41,8 @@ async function write(file: string, text: string): Promise<void> {
 
 /** Empties the generated folders, so that what is no longer generated goes. */
 export async function removeGenerated(): Promise<void> {
-  await Promise.all(generatedPaths.map((path) => rm(join(root, path), { recursive: true, force: true })));
+  const whole = generatedPaths.filter((path) => path !== partlyGenerated);
+  await Promise.all(whole.map((path) => rm(join(root, path), { recursive: true, force: true })));
 }
 
 /** The generated files below a folder: path from it, and text. */

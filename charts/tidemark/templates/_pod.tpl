@@ -91,3 +91,13 @@ readinessProbe:
   timeoutSeconds: 3
   failureThreshold: 2
 {{- end -}}
+
+{{/* Quantities as text, whether they were given as such or as numbers. */}}
+{{- define "tidemark.resources" -}}
+{{- range $kind, $quantities := . }}
+{{ $kind }}:
+  {{- range $name, $quantity := $quantities }}
+  {{ $name }}: {{ $quantity | toString | quote }}
+  {{- end }}
+{{- end }}
+{{- end -}}

@@ -37,7 +37,7 @@ livenessProbe:
   timeoutSeconds: 5
   failureThreshold: 3
 resources:
-  {{- toYaml .Values.sidecar.resources | nindent 2 }}
+  {{- include "tidemark.resources" .Values.sidecar.resources | trim | nindent 2 }}
 securityContext:
   {{- toYaml .Values.sidecar.securityContext | nindent 2 }}
 {{- end -}}
