@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import {
-  commonEnv,
   duration,
+  followerEnv,
   helpText,
   optional,
   parseListenAddress,
@@ -9,16 +9,20 @@ import {
   redisTlsEnv,
   redisTlsOf,
   redisUrl,
-  resolveCommon,
+  resolveFollower,
   text,
   withDefault,
-  type CommonConfig,
   type EnvOf,
+  type FollowerConfig,
   type TlsIdentity,
 } from '@tidemark/runtime';
 
 const spec = {
-  ...commonEnv,
+  ...followerEnv,
+  namespaces: optional('TIDEMARK_NAMESPACES', {
+    description: 'namespaces of the document that are served, divided by commas; default: all of the source',
+    parse: names,
+  }),
   redisUrl: optional('TIDEMARK_REDIS_URL', {
     description: 'redis://, rediss://, redis+sentinel://h:p,h:p/master or redis+cluster://h:p,h:p; default: no L2',
     parse: redisUrl,
@@ -61,9 +65,9 @@ const spec = {
   }),
 };
 
-type Own = Omit<EnvOf<typeof spec>, keyof typeof commonEnv>;
+type Own = Omit<EnvOf<typeof spec>, keyof typeof followerEnv>;
 
-export type Config = CommonConfig & Own & { readonly redisTls: TlsIdentity | undefined };
+export type Config = FollowerConfig & Own & { readonly redisTls: TlsIdentity | undefined };
 
 export const HELP = `Usage: node sidecar/src/main.ts [--config FILE] [--help]
 
@@ -87,7 +91,13 @@ export function readConfig(
   });
   if (values.help === true) return undefined;
   const settings = readEnv(spec, values.config === undefined ? env : { ...env, TIDEMARK_CONFIG: values.config });
-  return Object.freeze({ ...settings, ...resolveCommon(settings), redisTls: redisTlsOf(settings) });
+  return Object.freeze({ ...settings, ...resolveFollower(settings), redisTls: redisTlsOf(settings) });
+}
+
+function names(found: string): ReadonlySet<string> {
+  const list = found.split(',').map((part) => part.trim());
+  if (list.includes('')) throw new Error('expected names of namespaces, several divided by commas');
+  return new Set(list);
 }
 
 function octalMode(found: string): number {

@@ -1,8 +1,10 @@
+import type { ConfigIntake } from '@tidemark/proto';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { RedisStore } from './adapters/redis-store.ts';
 import type { KafkaFeed } from './adapters/kafka-feed.ts';
 import type { BatchReader } from './core/batch-reader.ts';
 import type { Coalescer } from './core/coalescer.ts';
+import type { Taken } from './core/configuration.ts';
 import type { Follower } from './core/follower.ts';
 import type { Leases } from './core/leases.ts';
 import type { Namespace } from './core/namespace.ts';
@@ -13,7 +15,7 @@ import type { ReplicaState, SourceReplica } from './core/replica.ts';
 import type { Sessions } from './core/sessions.ts';
 
 export interface Observed {
-  readonly namespaces: readonly Namespace[];
+  readonly namespaces: ReadonlyMap<string, Namespace>;
   readonly replica: SourceReplica;
   readonly state: () => ReplicaState;
   readonly follower: Follower;
@@ -77,10 +79,25 @@ export class Metrics {
     return { contentType: this.registry.contentType, body: await this.registry.metrics() };
   }
 
-  /** Registers what is read from the parts when somebody asks. Once. */
-  watch(parts: Observed): void {
+  /** Registers what is known from the start. Once. `ignored` counts records that were older or that nobody understood. */
+  watchConfig(intake: ConfigIntake<Taken>, ignored: () => number): void {
     // Among them the lag of the event loop: tidemark_nodejs_eventloop_lag_p99_seconds.
     collectDefaultMetrics({ register: this.registry, prefix: 'tidemark_' });
+    this.#gauge('tidemark_config_taken', '1 once there is a document to serve.', (set) =>
+      set({}, intake.stamp === undefined ? 0 : 1),
+    );
+    this.#gauge('tidemark_config_term', 'Term of the document that is served.', (set) =>
+      set({}, intake.stamp?.term ?? 0),
+    );
+    this.#gauge('tidemark_config_revision', 'Its revision.', (set) => set({}, intake.stamp?.revision ?? 0));
+    this.#counter('tidemark_config_changes_total', 'Documents by what became of them.', ['result'], (set) => {
+      for (const [result, count] of Object.entries(intake.counters)) set({ result }, count);
+      set({ result: 'ignored' }, ignored());
+    });
+  }
+
+  /** Registers what is read from the parts when somebody asks. Once. */
+  watch(parts: Observed): void {
     this.#watchNamespaces(parts.namespaces);
     this.#watchFeed(parts);
     this.#watchL2(parts);
@@ -92,7 +109,17 @@ export class Metrics {
     );
   }
 
-  #watchNamespaces(namespaces: readonly Namespace[]): void {
+  /** They come and go with the configuration. */
+  #watchNamespaces(all: ReadonlyMap<string, Namespace>): void {
+    const namespaces = { [Symbol.iterator]: () => all.values() };
+    this.#gauge(
+      'tidemark_rules_info',
+      '1 for the rules that each namespace is cached under; the hash is that of /v1/status.',
+      (set) => {
+        for (const { name, rules } of namespaces) if (rules) set({ namespace: name, rules: rules.hashHex }, 1);
+      },
+      ['namespace', 'rules'],
+    );
     this.#counter('tidemark_requests_total', 'Reads by how they ended.', ['namespace', 'result'], (set) => {
       for (const { name, counters } of namespaces) {
         set({ namespace: name, result: 'hit_l1' }, counters.hitsL1);
@@ -126,13 +153,17 @@ export class Metrics {
     this.#gauge(
       'tidemark_l1_bytes',
       'Memory of the entries in L1.',
-      (set) => namespaces.forEach(({ name, l1 }) => set({ namespace: name }, l1.bytes)),
+      (set) => {
+        for (const { name, l1 } of namespaces) set({ namespace: name }, l1.bytes);
+      },
       ['namespace'],
     );
     this.#gauge(
       'tidemark_l1_entries',
       'Entries in L1.',
-      (set) => namespaces.forEach(({ name, l1 }) => set({ namespace: name }, l1.entries)),
+      (set) => {
+        for (const { name, l1 } of namespaces) set({ namespace: name }, l1.entries);
+      },
       ['namespace'],
     );
   }
@@ -250,7 +281,10 @@ export class Metrics {
       help,
       labelNames: [...labelNames],
       registers: [this.registry],
-      collect: () => read((labels, value) => gauge.set(labels, value)),
+      collect: () => {
+        gauge.reset();
+        read((labels, value) => gauge.set(labels, value));
+      },
     });
   }
 }

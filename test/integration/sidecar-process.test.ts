@@ -66,6 +66,7 @@ describe('without Kafka and Redis', () => {
     }
     expect(await (await fetch(`http://${bound.admin}/v1/status`)).json()).toMatchObject({
       rules: { user: { hash: expect.stringMatching(/^[0-9a-f]{16}$/) as string } },
+      config: { from: 'file', state: 'taken', term: null, revision: null, complaint: null },
       sources: { main: { epoch: 0, applied: '0/0', visible: '0/0', horizon: '0/0', lagMs: 0, state: 'starting' } },
       l1: { entries: 1, maxBytes: 2 * 64 * 1024 * 1024 },
       l2: { state: 'down', lagMs: null },
@@ -154,7 +155,10 @@ describe('says what is wrong', () => {
 
   it.each([
     ['a missing file', { TIDEMARK_CONFIG: '/nowhere.yaml' }, '/nowhere.yaml'],
-    ['no file named', {}, 'TIDEMARK_CONFIG: found nothing'],
+    ['no file named', {}, 'TIDEMARK_CONFIG and TIDEMARK_CONFIG_TOPIC: found neither of them, expected one of them'],
+    ['file and topic', { TIDEMARK_CONFIG_TOPIC: 't' }, 'found both, expected one of them'],
+    ['a bad topic', { TIDEMARK_CONFIG_TOPIC: 'a/b' }, 'TIDEMARK_CONFIG_TOPIC: found "a/b", expected 1 to 249'],
+    ['an empty name', { TIDEMARK_NAMESPACES: 'a,,b' }, 'expected names of namespaces, several divided by commas'],
     ['a mistyped name', { TIDEMARK_LISTENS: '127.0.0.1:0' }, 'did you mean TIDEMARK_LISTEN'],
     ['a bad duration', { TIDEMARK_LEASE_TTL: 'soon' }, 'TIDEMARK_LEASE_TTL'],
     ['an unknown source', { TIDEMARK_SOURCE: 'other' }, 'expected one of the sources in '],

@@ -7,6 +7,8 @@ import type { SourceReplica } from './replica.ts';
 
 /** Names of namespaces by what a document did to them; `kept` are those whose settings are all as they were. */
 export interface Taken {
+  /** Whether anything is different. */
+  readonly isNew: boolean;
   readonly kept: readonly string[];
   readonly added: readonly string[];
   readonly changed: readonly string[];
@@ -45,7 +47,7 @@ export class Configuration {
     const { replica, evictor, coalescer } = this.#options;
     const next = this.#served(document);
     const taken = this.#compare(next);
-    if (taken.added.length + taken.changed.length + taken.removed.length === 0) return taken;
+    if (!taken.isNew) return taken;
     const rules = rulesOfSource({ ...document, namespaces: next }, this.#options.source);
     const retired = [...taken.changed, ...taken.removed].map((name) => this.#namespaces.get(name) as Namespace);
     for (const namespace of retired) namespace.retire();
@@ -73,11 +75,15 @@ export class Configuration {
     const names = Object.keys(next);
     const before = (name: string): NamespaceConfig | undefined => this.#namespaces.get(name)?.config;
     const isSame = (name: string): boolean => JSON.stringify(before(name)) === JSON.stringify(next[name]);
+    const known = names.filter((name) => before(name) !== undefined);
+    const kept = known.filter(isSame);
+    const removed = [...this.#namespaces.keys()].filter((name) => !Object.hasOwn(next, name));
     return {
-      kept: names.filter((name) => before(name) !== undefined && isSame(name)),
+      isNew: kept.length < names.length || removed.length > 0,
+      kept,
       added: names.filter((name) => before(name) === undefined),
-      changed: names.filter((name) => before(name) !== undefined && !isSame(name)),
-      removed: [...this.#namespaces.keys()].filter((name) => !Object.hasOwn(next, name)),
+      changed: known.filter((name) => !isSame(name)),
+      removed,
     };
   }
 

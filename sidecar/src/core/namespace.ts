@@ -23,8 +23,40 @@ export class NamespaceCounters {
   }
 }
 
+/** What a request finds by the name in its path; undefined for a name that is not served. */
+export type Namespaces = Pick<ReadonlyMap<string, Namespace>, 'get'>;
+
 /** Rules that no publisher covers and that are fenced for ever, by whatever replica: their index is nobody's. */
 const NOBODYS: NamespaceRules = { index: -1, name: '', hash: 0n, hashHex: '' };
+
+/** Nothing is refused for its size before it is known what is too large. */
+const ANY_CONFIG: NamespaceConfig = {
+  source: '',
+  invalidation: 'rules',
+  ttl: { hard: 0, negative: 0, jitter: 0 },
+  l1: { maxBytes: 0 },
+  l2: { enabled: false },
+  maxItemBytes: 16 * 1024 * 1024,
+  invalidate: [],
+};
+
+const NOTHING: L1Store = {
+  maxBytes: 0,
+  bytes: 0,
+  entries: 0,
+  displaced: 0,
+  get: () => undefined,
+  recent: () => [],
+  set: () => false,
+  delete: () => 0,
+  deleteTag: () => 0,
+  clear: () => 0,
+};
+
+/** What stands for any namespace while it is not known which ones there are: it holds nothing and takes nothing. */
+export function unconfigured(name: string): Namespace {
+  return new Namespace({ name, config: ANY_CONFIG, rules: NOBODYS, l1: NOTHING });
+}
 
 /** A namespace as this process serves it. */
 export class Namespace {

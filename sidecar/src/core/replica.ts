@@ -12,6 +12,7 @@ import {
   type Span,
   type Step,
 } from '@tidemark/proto';
+import { NameBound } from './name-bound.ts';
 
 /** Where evictions go: the sidecar's own memory. Every call is synchronous; nothing is servable between two of them. */
 export interface EvictionTarget {
@@ -28,11 +29,6 @@ export interface RecordTimes {
   readonly committedAtUs: number;
   readonly publishedAtUs: number;
 }
-
-/** An eviction takes 2 µs at the most, so a record of the largest size keeps nobody waiting for longer than some 50 ms. */
-const MAX_NAMES = 10_000;
-
-type FenceSlots = { readonly keySlots?: number; readonly tagSlots?: number };
 
 const NO_TIMES: RecordTimes = { committedAtUs: 0, publishedAtUs: 0 };
 
@@ -54,7 +50,7 @@ export class SourceReplica {
   #rules: CompiledRules;
   readonly #evict: EvictionTarget;
   readonly #maxStalenessMs: number;
-  readonly #fenceSlots: FenceSlots;
+  readonly #fenceSlots: { readonly keySlots?: number; readonly tagSlots?: number };
   #fences: Fences;
   readonly #sink: InvalidationSink;
   #started = false;
@@ -69,10 +65,7 @@ export class SourceReplica {
   /** The newest record that was seen is of an older epoch, or behind W: it is no sign of the publisher that is followed. */
   #hearsOlder = false;
   #times = NO_TIMES;
-  readonly #maxNames: number;
-  /** Names of each namespace that the record under way has invalidated so far, and its end. */
-  #named: Float64Array;
-  #recordTo: Lsn = 0;
+  readonly #bound: NameBound;
   #unreadableBlocks = 0;
 
   /**
@@ -83,7 +76,7 @@ export class SourceReplica {
     rules: CompiledRules;
     evict: EvictionTarget;
     maxStalenessMs: number;
-    fenceSlots?: FenceSlots;
+    fenceSlots?: { readonly keySlots: number; readonly tagSlots: number };
     maxNames?: number;
   }) {
     this.#rules = options.rules;
@@ -92,16 +85,19 @@ export class SourceReplica {
     this.#fenceSlots = options.fenceSlots ?? {};
     this.#fences = new Fences({ namespaces: options.rules.namespaces.length, ...this.#fenceSlots });
     this.#covered = options.rules.namespaces.map(() => false);
-    this.#named = new Float64Array(options.rules.namespaces.length);
-    this.#maxNames = options.maxNames ?? MAX_NAMES;
+    this.#bound = new NameBound({
+      most: options.maxNames,
+      flush: (namespace, lsn) => this.#fenceNamespace(namespace, lsn),
+    });
+    this.#bound.reconfigure(options.rules);
     this.#sink = {
       key: (namespace, key, lsn) => {
-        if (this.#isFlushed(namespace)) return;
+        if (this.#bound.isFlushed(namespace)) return;
         this.#fences.raiseKey(namespace.index, key, lsn);
         this.#evict.key(namespace, key, lsn);
       },
       tag: (namespace, tag, lsn) => {
-        if (this.#isFlushed(namespace)) return;
+        if (this.#bound.isFlushed(namespace)) return;
         this.#fences.raiseTag(namespace.index, tag, lsn);
         this.#evict.tag(namespace, tag, lsn);
       },
@@ -219,7 +215,7 @@ export class SourceReplica {
     this.#fences = new Fences({ namespaces: rules.namespaces.length, ...this.#fenceSlots });
     this.#fences.restart(this.#newest);
     this.#covered = rules.namespaces.map(({ hash }) => this.#covers.includes(hash));
-    this.#named = new Float64Array(rules.namespaces.length);
+    this.#bound.reconfigure(rules);
   }
 
   #observeTooNew(span: Span, visible: Lsn): Observed {
@@ -257,8 +253,7 @@ export class SourceReplica {
   #apply(batch: Batch): void {
     this.#learnCovers(batch);
     if (batch.tables.length > 0 || batch.purges.length > 0) {
-      this.#named.fill(0);
-      this.#recordTo = batch.to;
+      this.#bound.begin(batch.to);
       this.#unreadableBlocks += invalidate(this.#rules, batch, this.#sink).unreadable;
     }
     this.#applied = batch.to;
@@ -287,14 +282,6 @@ export class SourceReplica {
       this.#covered[namespace.index] = covered;
       this.#fenceNamespace(namespace, batch.to);
     }
-  }
-
-  /** Counts one more name; whether the record has so many that one flush, at its end, stands for the rest of them. */
-  #isFlushed(namespace: NamespaceRules): boolean {
-    const named = (this.#named[namespace.index] as number) + 1;
-    this.#named[namespace.index] = named;
-    if (named === this.#maxNames + 1) this.#fenceNamespace(namespace, this.#recordTo);
-    return named > this.#maxNames;
   }
 
   #fenceNamespace(namespace: NamespaceRules, lsn: Lsn): void {

@@ -6,7 +6,7 @@ import type { BatchAnswer, BatchItem, BatchReader } from '../core/batch-reader.t
 import type { Coalescer } from '../core/coalescer.ts';
 import type { Filler } from '../core/filler.ts';
 import type { BypassReason, Outcome } from '../core/flights.ts';
-import type { Namespace } from '../core/namespace.ts';
+import type { Namespace, Namespaces } from '../core/namespace.ts';
 import type { Clock } from '../core/ports.ts';
 import type { ReadMode } from '../core/reader.ts';
 import type { SourceReplica } from '../core/replica.ts';
@@ -23,7 +23,7 @@ import { refuseMinLsn, visitOf } from './visits.ts';
 export const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 
 export interface BatchRouteOptions {
-  readonly namespaces: ReadonlyMap<string, Namespace>;
+  readonly namespaces: Namespaces;
   readonly replica: SourceReplica;
   readonly batches: BatchReader;
   readonly filler: Filler;
@@ -55,17 +55,18 @@ export function batchRoute(options: BatchRouteOptions): Handler {
       problem(response, { code: 'bad-request', detail: error.message });
       return;
     }
-    const missing = namesOf(body).find((name) => !namespaces.has(name));
+    const missing = namesOf(body).find((name) => namespaces.get(name) === undefined);
     if (missing !== undefined) {
       const detail = `no namespace "${missing}" is configured for this sidecar`;
       problem(response, { code: 'unknown-namespace', detail });
       return;
     }
     for (const [name] of body.gets) refuseTtlOnly({ request, snapshot: body.snapshot }, of(namespaces, name));
-    const put = await storeAll(options, body.puts, visit);
+    // Looked up now: the configuration may change while Redis is told of what is stored.
     const items = body.gets.flatMap(([name, keys]) =>
       keys.map((key): BatchItem => ({ namespace: of(namespaces, name), key })),
     );
+    const put = await storeAll(options, body.puts, visit);
     const answer = (answered: BatchAnswer): void =>
       answerBatch({ ...options, response, visit, body, put }, items, answered);
     readAll(options, { items, mode, snapshot: body.snapshot, visit, response, answer });
@@ -81,7 +82,7 @@ function namesOf({ puts, gets }: BatchBody): readonly string[] {
   return [...puts.map(({ namespace }) => namespace), ...gets.map(([name]) => name)];
 }
 
-function of(namespaces: ReadonlyMap<string, Namespace>, name: string): Namespace {
+function of(namespaces: Namespaces, name: string): Namespace {
   return namespaces.get(name) as Namespace;
 }
 

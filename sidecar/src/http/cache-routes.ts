@@ -4,7 +4,7 @@ import { problem, type ProblemOptions } from '@tidemark/runtime';
 import type { Coalescer } from '../core/coalescer.ts';
 import type { Filler, FillRefusal } from '../core/filler.ts';
 import type { BypassReason, Outcome } from '../core/flights.ts';
-import type { Namespace } from '../core/namespace.ts';
+import type { Namespace, Namespaces } from '../core/namespace.ts';
 import type { Clock } from '../core/ports.ts';
 import type { Purger } from '../core/purger.ts';
 import type { Reader, ReadMode } from '../core/reader.ts';
@@ -19,7 +19,7 @@ import { refuse, refusingFields, type Handler } from './refuse.ts';
 import { refuseMinLsn, visitOf } from './visits.ts';
 
 export interface CacheRoutesOptions {
-  readonly namespaces: ReadonlyMap<string, Namespace>;
+  readonly namespaces: Namespaces;
   readonly replica: SourceReplica;
   readonly reader: Reader;
   readonly filler: Filler;

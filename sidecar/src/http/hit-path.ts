@@ -1,6 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Coalescer } from '../core/coalescer.ts';
-import type { Namespace } from '../core/namespace.ts';
+import type { Namespaces } from '../core/namespace.ts';
 import type { Clock } from '../core/ports.ts';
 import type { SourceReplica } from '../core/replica.ts';
 import { CACHE_PREFIX, splitPath, type PathParts } from './address.ts';
@@ -11,7 +11,7 @@ import { answerValue, LsnText } from './answers.ts';
  * header object: at tens of thousands of requests a second those are most of the cost. All others go to `fallback`.
  */
 export function hitPath(options: {
-  namespaces: ReadonlyMap<string, Namespace>;
+  namespaces: Namespaces;
   replica: SourceReplica;
   coalescer: Coalescer;
   clock: Clock;

@@ -96,6 +96,16 @@ export const schemas = {
   }),
   Status: object({
     version: text,
+    config: object({
+      from: { enum: ['file', 'topic'] },
+      state: {
+        enum: ['waiting', 'taken'],
+        description: 'waiting: no document has come yet, and every read is a miss.',
+      },
+      term: { type: ['integer', 'null'] },
+      revision: { type: ['integer', 'null'] },
+      complaint: { type: ['string', 'null'], description: 'What of the newest document was not taken, and why.' },
+    }),
     rules: mapOf(object({ hash: text })),
     sources: mapOf(
       object({

@@ -1,6 +1,6 @@
 import { purgeSchema } from '@tidemark/proto';
 import { problem } from '@tidemark/runtime';
-import type { Namespace } from '../core/namespace.ts';
+import type { Namespaces } from '../core/namespace.ts';
 import type { Purger } from '../core/purger.ts';
 import type { Sessions } from '../core/sessions.ts';
 import { answerPurge } from './answers.ts';
@@ -11,11 +11,7 @@ import { visitOf } from './visits.ts';
 const MAX_PURGE_BYTES = 1024 * 1024;
 
 /** `POST /v1/purge`: keys, tags and whole namespaces, through the WAL. */
-export function purgeRoute(options: {
-  namespaces: ReadonlyMap<string, Namespace>;
-  purger: Purger;
-  sessions: Sessions;
-}): Handler {
+export function purgeRoute(options: { namespaces: Namespaces; purger: Purger; sessions: Sessions }): Handler {
   return refusingFields(async (request, response) => {
     const visit = visitOf(options.sessions, request);
     const read = await readBody(request, response, MAX_PURGE_BYTES);

@@ -28,6 +28,12 @@ export function createHttpServer(listener: RequestListener, options: { maxConnec
   return server;
 }
 
+/** Later requests go to another listener; those that are under way end where they began. */
+export function replaceListener(server: Server, before: RequestListener, after: RequestListener): void {
+  server.off('request', before).on('request', after);
+  server.off('checkContinue', before).on('checkContinue', after);
+}
+
 function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();

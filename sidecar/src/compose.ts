@@ -1,0 +1,210 @@
+import { compileRules, type ConfigIntake, type SourceOf } from '@tidemark/proto';
+import { createRedis, type Logger, type RedisClient } from '@tidemark/runtime';
+import type { RequestListener } from 'node:http';
+import { HttpInvalidatorClient } from './adapters/invalidator-client.ts';
+import { LruStore } from './adapters/lru-store.ts';
+import { RedisStore } from './adapters/redis-store.ts';
+import { systemClock as clock, systemRandom } from './adapters/system.ts';
+import type { Config } from './config.ts';
+import { BatchReader } from './core/batch-reader.ts';
+import { Coalescer } from './core/coalescer.ts';
+import { Configuration, type Taken } from './core/configuration.ts';
+import { Evictor } from './core/evictor.ts';
+import { Filler } from './core/filler.ts';
+import { Follower, type FollowerEvents } from './core/follower.ts';
+import { L2Lag } from './core/l2-lag.ts';
+import { Leases } from './core/leases.ts';
+import { unconfigured, type Namespaces } from './core/namespace.ts';
+import type { PositionClient, PurgeClient } from './core/ports.ts';
+import { Positions } from './core/positions.ts';
+import { Promoter } from './core/promoter.ts';
+import { Purger } from './core/purger.ts';
+import { Reader } from './core/reader.ts';
+import { SourceReplica } from './core/replica.ts';
+import { ANY_SOURCE } from './core/session-token.ts';
+import { Sessions } from './core/sessions.ts';
+import { statusOf, type ConfigStatus, type L2State, type Status } from './core/status.ts';
+import { Watermark } from './core/watermark.ts';
+import { createApp, type AppOptions } from './http/app.ts';
+import { batchRoute } from './http/batch-route.ts';
+import { cacheRoutes } from './http/cache-routes.ts';
+import { hitPath } from './http/hit-path.ts';
+import { openapi } from './http/openapi.ts';
+import { purgeRoute } from './http/purge-route.ts';
+import type { Metrics } from './metrics.ts';
+
+const VERSION = '0.1.0';
+const LIMITS = {
+  leases: 65_536,
+  waiters: 10_000,
+  waitersPerKey: 1_000,
+  watermarkWaits: 1_000,
+  positionQuestions: 10_000,
+} as const;
+/** A purge is written within this time, or a position told; a purge is applied here within the other. */
+const INVALIDATOR_TIMEOUT_MS = 5_000;
+const PURGE_WAIT_MS = 5_000;
+const L2_LAG_SAMPLES = 600;
+
+/** Everything that decides, over the adapters that it needs. */
+export type Core = ReturnType<typeof createCore>;
+
+/** What every core of the process is made of. */
+export interface Surroundings {
+  readonly config: Config;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+}
+
+/** The core of a source, with no namespace yet. */
+export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surroundings: Surroundings) {
+  const { config, metrics, logger } = surroundings;
+  const { source, sourceConfig } = of;
+  const redis = createStore(source, sourceConfig.l2.buckets, surroundings);
+  const { invalidatorUrl } = config;
+  const client =
+    invalidatorUrl === undefined
+      ? undefined
+      : new HttpInvalidatorClient({ invalidatorUrl, source, timeoutMs: INVALIDATOR_TIMEOUT_MS });
+  const parts = createParts({ source, config, l2: redis?.store, client });
+  const { replica, evictor, coalescer, watermark } = parts;
+  const events = followerEvents(replica, metrics, logger);
+  const follower = new Follower({ replica, coalescer, watermark, clock, events });
+  const configuration = new Configuration({
+    source,
+    served: config.namespaces,
+    replica,
+    evictor,
+    coalescer,
+    createL1: ({ l1 }) => new LruStore({ maxBytes: l1.maxBytes }),
+  });
+  const lag = new L2Lag(L2_LAG_SAMPLES);
+  return { ...parts, ...of, redis, follower, configuration, namespaces: configuration.namespaces, lag };
+}
+
+/**
+ * What answers until a document has come: its stream never begins, so every read is a miss without a lease, and there is no lease
+ * that could be filled.
+ */
+export function createUnconfigured(config: Config) {
+  const client: PurgeClient & PositionClient = {
+    purge: () => Promise.resolve({ failed: 'this sidecar has no configuration yet' }),
+    position: () => Promise.resolve({ failed: 'this sidecar has no configuration yet' }),
+  };
+  const namespaces: Namespaces = { get: unconfigured };
+  return { ...createParts({ source: ANY_SOURCE, config, l2: undefined, client }), namespaces };
+}
+
+function createParts(options: {
+  source: string;
+  config: Config;
+  l2: RedisStore | undefined;
+  client: (PurgeClient & PositionClient) | undefined;
+}) {
+  const { source, config, l2, client } = options;
+  const { maxStalenessMs, leaseTtlMs, coalesceTimeoutMs: waitMs, sessionTimeoutMs: timeoutMs } = config;
+  const random = systemRandom();
+  const evictor = new Evictor([]);
+  const replica = new SourceReplica({ rules: compileRules([]), evict: evictor, maxStalenessMs });
+  const leases = new Leases({ ttlMs: leaseTtlMs, most: LIMITS.leases });
+  const limits = { waitMs, waiters: LIMITS.waiters, waitersPerKey: LIMITS.waitersPerKey };
+  const coalescer = new Coalescer({ namespaces: [], replica, leases, clock, random, limits });
+  const watermark = new Watermark({ replica, clock, most: LIMITS.watermarkWaits });
+  const promoter = l2 && new Promoter({ l2, coalescer, replica, clock });
+  const reader = new Reader({ replica, coalescer, l2, clock, promoter });
+  const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
+  const purger = new Purger({ client, watermark, waitMs: PURGE_WAIT_MS });
+  const positions = new Positions({ client, most: LIMITS.positionQuestions });
+  const sessions = new Sessions({ source, replica, watermark, positions, clock, timeoutMs });
+  const batches = new BatchReader({ reader, replica, watermark, positions, clock, timeoutMs });
+  return {
+    evictor,
+    replica,
+    leases,
+    coalescer,
+    watermark,
+    promoter,
+    reader,
+    filler,
+    purger,
+    positions,
+    sessions,
+    batches,
+  };
+}
+
+function createStore(
+  source: string,
+  buckets: number,
+  { config, metrics, logger }: Surroundings,
+): { store: RedisStore; client: RedisClient } | undefined {
+  const { redisUrl, redisDeadlineMs: deadlineMs } = config;
+  if (redisUrl === undefined) return undefined;
+  const client = createRedis(redisUrl, { deadlineMs, logger, tls: config.redisTls });
+  const onLatency = (ms: number): void => metrics.observeL2Latency(ms);
+  return { client, store: new RedisStore({ client, source, buckets, deadlineMs, onLatency }) };
+}
+
+function followerEvents(replica: SourceReplica, metrics: Metrics, logger: Logger): FollowerEvents {
+  let wasReady = false;
+  return {
+    state(state, before) {
+      const level = state === 'stalled' ? 'warn' : 'info';
+      logger[level]({ state, before, applied: replica.applied }, 'the state of the feed changed');
+      if (state !== 'live' || wasReady) return;
+      wasReady = true;
+      logger.info('ready');
+    },
+    irregular(kind, details) {
+      if (kind === 'stale-epoch') logger.debug({ kind, ...details }, 'a record of an older epoch was ignored');
+      else if (kind === 'started') logger.info({ kind, ...details }, 'the stream begins here');
+      else logger.warn({ kind, ...details }, 'the stream does not continue what was applied: L1 was flushed');
+    },
+    applied: (lagMs) => metrics.observeEvictLag(lagMs),
+  };
+}
+
+/** What is done once a second: notice a stall, how far Redis is, and what falls behind there. */
+export function tick({ follower, replica, redis, promoter, namespaces, lag }: Core): void {
+  follower.checkState();
+  void redis?.store.probe().then((header) => {
+    const log = typeof header === 'object' ? header : undefined;
+    lag.sample({ applied: replica.applied, to: log?.to, atMs: clock.monotonicMs() });
+    if (log !== undefined) promoter?.sweep(namespaces.values(), log);
+  });
+}
+
+/** Body of `GET /v1/status`. */
+export function status(core: Core | undefined, configStatus: ConfigStatus): Status {
+  const l2 = (): L2State => {
+    if (core?.redis === undefined) return { state: 'off', lagMs: null };
+    return core.redis.store.available ? { state: 'up', lagMs: core.lag.lagMs } : { state: 'down', lagMs: null };
+  };
+  return statusOf({ version: VERSION, config: configStatus, core, l2, clock });
+}
+
+/** What `/v1/status` says of the configuration. */
+export function configStatusOf(config: Config, intake: ConfigIntake<Taken>): ConfigStatus {
+  const { stamp, complaint = null } = intake;
+  const state = stamp === undefined ? 'waiting' : 'taken';
+  if (config.origin.kind === 'file') return { from: 'file', state, term: null, revision: null, complaint };
+  return { from: 'topic', state, term: stamp?.term ?? null, revision: stamp?.revision ?? null, complaint };
+}
+
+/** The pages that do not depend on a core. */
+export type Pages = Pick<AppOptions, 'health' | 'status' | 'logger'>;
+
+/** The address for probes and people. */
+export function adminListener(pages: Pages): RequestListener {
+  return createApp({ ...pages, openapi });
+}
+
+/** The address for applications. */
+export function applicationListener(core: Core | ReturnType<typeof createUnconfigured>, pages: Pages): RequestListener {
+  const { namespaces, replica, coalescer } = core;
+  const cache = cacheRoutes({ ...core, clock });
+  const purge = purgeRoute(core);
+  const batch = batchRoute({ ...core, clock });
+  const fallback = createApp({ ...pages, openapi, cache, purge, batch });
+  return hitPath({ namespaces, replica, coalescer, clock, fallback });
+}

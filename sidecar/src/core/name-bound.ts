@@ -1,0 +1,40 @@
+import type { CompiledRules, Lsn, NamespaceRules } from '@tidemark/proto';
+
+/** An eviction takes 2 µs at the most, so a record of the largest size keeps nobody waiting for longer than some 50 ms. */
+const MAX_NAMES = 10_000;
+
+/** Bounds how many names of a namespace one record evicts one by one (SPEC I13). */
+export class NameBound {
+  readonly #most: number;
+  readonly #flush: (namespace: NamespaceRules, lsn: Lsn) => void;
+  /** Names of each namespace that the record under way has invalidated so far, and its end. */
+  #named = new Float64Array(0);
+  #to: Lsn = 0;
+
+  /**
+   * @param options.most beyond it the namespace is flushed as a whole
+   * @param options.flush called once a record, and only then
+   */
+  constructor(options: { most: number | undefined; flush: (namespace: NamespaceRules, lsn: Lsn) => void }) {
+    this.#most = options.most ?? MAX_NAMES;
+    this.#flush = options.flush;
+  }
+
+  reconfigure(rules: CompiledRules): void {
+    this.#named = new Float64Array(rules.namespaces.length);
+  }
+
+  /** A record begins whose end stands at `to`. */
+  begin(to: Lsn): void {
+    this.#named.fill(0);
+    this.#to = to;
+  }
+
+  /** Counts one more name; whether the record has so many that one flush, at its end, stands for the rest of them. */
+  isFlushed(namespace: NamespaceRules): boolean {
+    const named = (this.#named[namespace.index] as number) + 1;
+    this.#named[namespace.index] = named;
+    if (named === this.#most + 1) this.#flush(namespace, this.#to);
+    return named > this.#most;
+  }
+}
