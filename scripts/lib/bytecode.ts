@@ -21,7 +21,10 @@ export async function writeBytecode(bundle: string, folder: string, node = proce
   const env = bytecodeEnv(folder);
   // Each run hashes strings with a seed of its own, and compiles in threads: both show in the bytecode without this flag.
   // It is none of those that V8 ties bytecode to.
-  const run = (...args: string[]): Promise<unknown> => promisify(execFile)(node, ['--predictable', ...args], { env });
+  const run = (...args: string[]): Promise<unknown> =>
+    promisify(execFile)(node, ['--predictable', ...args], { env }).catch((error: Error & { stderr?: string }) => {
+      throw new Error(`the bundle ${bundle} does not load: ${lastLines(error.stderr ?? error.message)}`);
+    });
   await run(join(bundle, 'main.js'), '--help');
   // What main.js loads only when it is needed.
   const others = (await readdir(bundle)).filter((name) => name.endsWith('.js') && name !== 'main.js').toSorted();
@@ -30,4 +33,13 @@ export async function writeBytecode(bundle: string, folder: string, node = proce
   // Node writes the files for itself alone.
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }))
     if (entry.isFile()) await chmod(join(entry.parentPath, entry.name), 0o644);
+}
+
+/** A bundle has lines of a megabyte, and Node shows the one that failed. */
+function lastLines(output: string): string {
+  const lines = output.split('\n').filter((line) => line.trim() !== '');
+  return lines
+    .map((line) => line.slice(0, 200))
+    .slice(-8)
+    .join('\n');
 }

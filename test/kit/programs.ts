@@ -41,10 +41,12 @@ async function prepare(service: Service): Promise<Program> {
   const bundled = await cached(`${service}-${await fingerprint(service)}`, async (folder) => {
     // The packages are CommonJS in part, ours are not: the folder is none of a package.
     await writeFile(join(folder, 'package.json'), '{ "type": "module" }\n');
-    await bundle(service, folder).catch((error: unknown) => {
+    try {
+      await bundle(service, folder);
+      await writeBytecode(folder, join(folder, 'bytecode'));
+    } catch (error) {
       throw new KitError(`${service} cannot be bundled: ${(error as Error).message}`);
-    });
-    await writeBytecode(folder, join(folder, 'bytecode'));
+    }
   });
   return { args: [join(bundled, 'main.js')], env: bytecodeEnv(join(bundled, 'bytecode')) };
 }
