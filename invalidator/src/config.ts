@@ -21,6 +21,7 @@ import {
   type TlsIdentity,
 } from '@tidemark/runtime';
 import { complaintAbout, type ElectionTimes } from './core/election.ts';
+import { injectEnv, resolveInject, type InjectConfig } from './inject/environment.ts';
 
 /** Longest name of a slot: NAMEDATALEN - 1. */
 const SLOT_NAME = /^[a-z0-9_]{1,63}$/;
@@ -117,7 +118,7 @@ const replayFile = {
   brokers: { ...commonEnv.brokers, whenUnset: { value: [] as readonly string[] } },
 };
 
-const specs = { run, apply, replay, capture: { ...commonEnv, logLevel: replay.logLevel } };
+const specs = { run, apply, inject: injectEnv, replay, capture: { ...commonEnv, logLevel: replay.logLevel } };
 
 type Own<S extends EnvSpec> = CommonConfig & Omit<EnvOf<S>, keyof typeof commonEnv>;
 
@@ -172,6 +173,11 @@ export function applyConfig(env: Env, configFile: string | undefined): ApplyConf
   const common = resolveCommon(settings);
   const group = settings.group ?? `tidemark-applier-${common.source}`;
   return Object.freeze({ ...settings, ...common, group, redisTls: redisTlsOf(settings) });
+}
+
+/** Settings of `inject`. Throws like {@link runConfig}. */
+export function injectConfig(env: Env): InjectConfig {
+  return Object.freeze(resolveInject(readEnv(injectEnv, env, { alsoKnown: allNames })));
 }
 
 /** Settings of `replay`; without brokers when it reads a capture. Throws like {@link runConfig}. */

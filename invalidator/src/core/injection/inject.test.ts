@@ -191,7 +191,10 @@ describe('overrides', () => {
     const { spec } = apply(before, decide(before, 'shop', settings));
     expect(spec.volumes).toContainEqual({ name: 'tidemark-socket', emptyDir: {} });
     expect(spec.initContainers?.[0]).toMatchObject({ volumeMounts: [{ name: 'tidemark-socket' }] });
-    expect(spec.initContainers?.[0]?.env).toContainEqual({ name: 'TIDEMARK_SOCKET_MODE', value: '0666' });
+    expect(spec.initContainers?.[0]?.env).toContainEqual({
+      name: 'TIDEMARK_SOCKET',
+      value: '/run/tidemark/tidemark.sock',
+    });
     expect(spec.containers[0]).toEqual({
       name: 'app',
       image: 'app',

@@ -25,8 +25,6 @@ export function sidecarFor(settings: InjectionSettings, overrides: Overrides): S
     ['TIDEMARK_LOG_LEVEL', overrides['log-level']],
     ['TIDEMARK_NAMESPACES', overrides.namespaces],
     [SOCKET_VARIABLE, hasSocket ? path : undefined],
-    // The containers of a pod may run as any user; the folder is what nobody else can enter.
-    ['TIDEMARK_SOCKET_MODE', hasSocket ? '0666' : undefined],
   ]);
   const envFrom = [...(base.envFrom ?? []), ...(secret === undefined ? [] : [{ secretRef: { name: secret } }])];
   const volumeMounts = [
