@@ -2,6 +2,8 @@ import {
   certificateFile,
   commonEnv,
   duration,
+  flag,
+  followerEnv,
   helpText,
   keyFile,
   optional,
@@ -12,12 +14,15 @@ import {
   redisUrl,
   required,
   resolveCommon,
+  resolveFollower,
   SettingError,
   text,
+  topicName,
   withDefault,
   type CommonConfig,
   type EnvOf,
   type EnvSpec,
+  type FollowerConfig,
   type TlsIdentity,
 } from '@tidemark/runtime';
 import { complaintAbout, type ElectionTimes } from './core/election.ts';
@@ -62,6 +67,14 @@ const election = {
 
 const run = {
   ...commonEnv,
+  configTopic: optional('TIDEMARK_CONFIG_TOPIC', {
+    description: 'Kafka topic in which sidecars and appliers find the configuration (default: it is not published)',
+    parse: topicName,
+  }),
+  cacheNamespaces: withDefault('TIDEMARK_CACHE_NAMESPACES', 'false', {
+    description: 'whether CacheNamespace resources of the cluster belong to the configuration',
+    parse: flag,
+  }),
   postgresUrl: required('TIDEMARK_POSTGRES_URL', {
     description: 'URL of the primary, for a role that may replicate; TLS: ?sslmode=verify-full&sslrootcert=FILE',
     parse: postgresUrl,
@@ -78,7 +91,7 @@ const run = {
 };
 
 const apply = {
-  ...commonEnv,
+  ...followerEnv,
   redisUrl: required('TIDEMARK_REDIS_URL', {
     description: 'redis://, rediss://, redis+sentinel://HOST:PORT,.../MASTER or redis+cluster://HOST:PORT,...',
     parse: redisUrl,
@@ -124,6 +137,7 @@ type Own<S extends EnvSpec> = CommonConfig & Omit<EnvOf<S>, keyof typeof commonE
 
 /** Settings of `run`. */
 export type RunConfig = Omit<Own<typeof run>, keyof typeof election> & {
+  readonly configFile: string;
   readonly slot: string;
   readonly publication: string;
   readonly kubeconfig: string | undefined;
@@ -139,7 +153,8 @@ export interface ElectionConfig {
   readonly times: ElectionTimes;
 }
 /** Settings of `apply`. */
-export type ApplyConfig = Own<typeof apply> & { readonly group: string; readonly redisTls: TlsIdentity | undefined };
+export type ApplyConfig = FollowerConfig &
+  Omit<EnvOf<typeof apply>, keyof typeof followerEnv> & { readonly redisTls: TlsIdentity | undefined };
 
 /** Settings of `replay`. */
 export type ReplayConfig = Own<typeof replay> & { readonly redisTls: TlsIdentity | undefined };
@@ -170,9 +185,7 @@ function electionOf(settings: EnvOf<typeof election>): ElectionConfig | undefine
 /** Throws like {@link runConfig}. */
 export function applyConfig(env: Env, configFile: string | undefined): ApplyConfig {
   const settings = readEnv(apply, withFile(env, configFile), { alsoKnown: allNames });
-  const common = resolveCommon(settings);
-  const group = settings.group ?? `tidemark-applier-${common.source}`;
-  return Object.freeze({ ...settings, ...common, group, redisTls: redisTlsOf(settings) });
+  return Object.freeze({ ...settings, ...resolveFollower(settings), redisTls: redisTlsOf(settings) });
 }
 
 /** Settings of `inject`. Throws like {@link runConfig}. */

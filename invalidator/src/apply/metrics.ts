@@ -1,10 +1,21 @@
+import type { ConfigStamp } from '@tidemark/proto';
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type { BeginReason } from '../core/applier.ts';
 import type { Group } from '../core/applier-groups.ts';
 
-/** What the process is doing. `standby`: another member of the group applies. */
-export const APPLIER_STATES = ['starting', 'standby', 'applying', 'redis-away', 'stalled', 'stopping'] as const;
+/** What the process is doing. `waiting`: for a document; `standby`: another member of the group applies. */
+export const APPLIER_STATES = [
+  'starting',
+  'waiting',
+  'standby',
+  'applying',
+  'redis-away',
+  'stalled',
+  'stopping',
+] as const;
 export type ApplierState = (typeof APPLIER_STATES)[number];
+
+const CONFIG_RESULTS = ['applied', 'unchanged', 'refused', 'ignored'] as const;
 
 const PREFIX = 'tidemark_applier_';
 /** From a tenth of a millisecond to ten seconds. */
@@ -33,7 +44,12 @@ export class ApplyMetrics {
   );
   readonly #state = this.#gauge('state', '1 for the state that the process is in', ['state']);
 
+  readonly #configChanges = this.#counter('config_changes_total', 'Documents by what became of them', ['result']);
+  readonly #configTerm = this.#gauge('config_term', 'Term of the document that is applied');
+  readonly #configRevision = this.#gauge('config_revision', 'Its revision');
+
   constructor() {
+    for (const result of CONFIG_RESULTS) this.#configChanges.inc({ result }, 0);
     collectDefaultMetrics({ register: this.#registry });
     this.setState('starting');
   }
@@ -44,6 +60,14 @@ export class ApplyMetrics {
 
   setState(state: ApplierState): void {
     for (const each of APPLIER_STATES) this.#state.set({ state: each }, each === state ? 1 : 0);
+  }
+
+  /** What became of a document; `stamp` of one that was taken. */
+  config(result: (typeof CONFIG_RESULTS)[number], stamp?: ConfigStamp): void {
+    this.#configChanges.inc({ result });
+    if (stamp === undefined) return;
+    this.#configTerm.set(stamp.term);
+    this.#configRevision.set(stamp.revision);
   }
 
   applied(

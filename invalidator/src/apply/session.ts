@@ -8,9 +8,10 @@ import { Applier, type FenceLogs } from '../core/applier-loop.ts';
 import type { ApplierState, ApplyMetrics } from './metrics.ts';
 
 export interface SessionContext {
-  readonly document: TidemarkConfig;
   readonly source: string;
   readonly topic: string;
+  /** Names of a namespace beyond which it is fenced as a whole. */
+  readonly maxFences: number;
   readonly kafka: Kafka;
   readonly logs: FenceLogs;
   readonly logger: Logger;
@@ -40,12 +41,15 @@ export class ApplySession {
   #isRedisAway = false;
   readonly #onProgress: () => void;
 
-  /** @param onProgress called after every delivery that was applied */
-  constructor(context: SessionContext, onProgress: () => void) {
-    const { document, source, logs, metrics, logger } = context;
+  /** @param options.onProgress called after every delivery that was applied */
+  constructor(
+    context: SessionContext,
+    options: { readonly document: TidemarkConfig; readonly onProgress: () => void },
+  ) {
+    const { source, maxFences: maxNames, logs, metrics, logger } = context;
+    const { document } = options;
     this.#context = context;
-    this.#onProgress = onProgress;
-    const maxNames = document.sources[source]?.l2.maxFences ?? 0;
+    this.#onProgress = options.onProgress;
     this.#grouper = new RecordGrouper({ config: document, source, maxNames, maxGroupNames: MAX_FENCES_PER_CALL });
     this.#applier = new Applier({
       logs,

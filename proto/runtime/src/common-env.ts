@@ -149,7 +149,8 @@ function saslOf(settings: Omit<EnvOf<typeof commonEnv>, 'configFile'>): KafkaOpt
   return { mechanism, username, password };
 }
 
-function topicName(found: string): string {
+/** Checks the name of a topic; throws what was expected. */
+export function topicName(found: string): string {
   if (!/^[a-zA-Z0-9._-]{1,249}$/.test(found)) throw new Error("expected 1 to 249 of a-z, A-Z, 0-9, '.', '_', '-'");
   return found;
 }
