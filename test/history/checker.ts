@@ -6,6 +6,8 @@ export interface SeenRow {
   readonly version: number;
   /** The timeline of the server on which this version was written (default 1: never was a standby promoted). */
   readonly timeline?: number;
+  /** Whether it was loaded from a standby, which shows commits that the primary still holds back. */
+  readonly isOfStandby?: boolean;
 }
 
 /** A value that a cache served, and the watermark under which it did. */

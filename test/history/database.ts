@@ -8,6 +8,8 @@ export interface Row {
   readonly id: number;
   readonly version: number;
   readonly timeline: number;
+  /** Whoever loads from a standby says so in the value. */
+  readonly isOfStandby?: boolean;
 }
 
 type Item = Row & { readonly padding: string };
@@ -65,7 +67,7 @@ export class Database {
       const { rows } = await client.query<Row>(itemSql, [id]);
       client.release();
       const sourceLsn = replayed.rows[0]?.lsn;
-      return sourceLsn ? { item: rows[0] && { ...rows[0], padding }, sourceLsn } : undefined;
+      return sourceLsn ? { item: rows[0] && { ...rows[0], padding, isOfStandby: true }, sourceLsn } : undefined;
     } catch (error) {
       client.release(true);
       throw error;

@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import type { SeenRow } from './checker.ts';
 import type { Database } from './database.ts';
 import type { Pod, Thing, Workload } from './workload.ts';
 import { docs, probeItem } from './world.ts';
@@ -24,12 +25,12 @@ export async function recovered(options: Options, withinMs: number): Promise<voi
   let complaint = 'Postgres takes no write';
   while (!signal.aborted) {
     const written = await workload.commit(() => database.change([probeItem]));
-    const version = written?.rows[0]?.version;
-    if (version !== undefined) {
-      const filled = await servedAt(first, thing, { ...options, version, endMs });
+    const row = written?.rows[0];
+    if (row !== undefined) {
+      const filled = await servedAt(first, thing, { ...options, row, endMs });
       complaint = `${first.name} does not serve a row that was changed`;
       if (filled !== undefined) {
-        const layers = await Promise.all(others.map((pod) => servedAt(pod, thing, { ...options, version, endMs })));
+        const layers = await Promise.all(others.map((pod) => servedAt(pod, thing, { ...options, row, endMs })));
         const missing = others.find((_, index) => layers[index] !== 'l2');
         if (missing === undefined) return;
         complaint = `${missing.name} does not get from Redis what ${first.name} was filled with`;
@@ -40,19 +41,26 @@ export async function recovered(options: Options, withinMs: number): Promise<voi
   }
 }
 
-/** From where a sidecar serves a version or a newer one, as soon as it does; undefined where it does not in time. */
+/**
+ * From where a sidecar serves a row as it was written or newer, as soon as it does; undefined where it does not in time. A promotion
+ * may have undone the same version before: whoever serves that one has not heard of the promotion yet.
+ */
 async function servedAt(
   pod: Pod,
   thing: Thing,
-  options: Options & { readonly version: number; readonly endMs: number },
+  options: Options & { readonly row: SeenRow; readonly endMs: number },
 ): Promise<'l1' | 'l2' | undefined> {
-  const { workload, version, endMs, signal } = options;
+  const { workload, row, endMs, signal } = options;
   while (!signal.aborted && performance.now() < endMs) {
     const cached = await workload.readThrough(pod, thing);
-    if (cached.kind === 'hit' && (thing.rowsOf(cached.value)[0]?.version ?? 0) >= version) return cached.layer;
+    if (cached.kind === 'hit' && thing.rowsOf(cached.value).some((shown) => isAtLeast(shown, row))) return cached.layer;
     await wait(everyMs);
   }
   return undefined;
+}
+
+function isAtLeast(shown: SeenRow, written: SeenRow): boolean {
+  return shown.version >= written.version && (shown.timeline ?? 1) >= (written.timeline ?? 1);
 }
 
 /** Nobody writes any more: settles when every sidecar serves everything as it stands in Postgres. Rejects with the key that it does not. */

@@ -111,6 +111,7 @@ class Run {
       pods: this.#podsOfUsers,
       database: this.#database,
       workload: this.#workload,
+      journal: this.#journal,
       random: seededRandom(options.seed),
       violated: (row, text) => this.#violated(row, text),
     });

@@ -26,3 +26,12 @@ test('a row that is gone is older than every version of it', () => {
   view.shown(at(1));
   expect(view.shown(at(0))).toMatchObject({ version: 0, expectedVersion: 1 });
 });
+
+test('what a standby showed early binds caches, and not the primary', () => {
+  const view = new SessionView();
+  view.shown([{ row: 'items/1', version: 3, isOfStandby: true }]);
+  expect(view.loaded(at(2))).toBeUndefined();
+  expect(view.shown(at(2))).toMatchObject({ version: 2, expectedVersion: 3 });
+  view.shown(at(3));
+  expect(view.loaded(at(2))).toMatchObject({ version: 2, expectedVersion: 3 });
+});

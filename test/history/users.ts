@@ -1,7 +1,9 @@
 import type { CacheClient } from './cache-client.ts';
+import type { SeenRow } from './checker.ts';
 import type { Database } from './database.ts';
+import type { Journal } from './journal.ts';
 import { pick, type Random } from './random.ts';
-import { describeWentBack, SessionView } from './session-view.ts';
+import { describeWentBack, SessionView, type WentBack } from './session-view.ts';
 import type { Thing, Workload } from './workload.ts';
 
 interface Options {
@@ -11,6 +13,7 @@ interface Options {
   ];
   readonly database: Database;
   readonly workload: Workload;
+  readonly journal: Journal;
   readonly random: Random;
   /** Gets what a user saw that must not be. */
   readonly violated: (row: string, text: string) => void;
@@ -96,7 +99,8 @@ export class Users {
       if (cached.kind !== 'hit' || generation !== this.#generation) return;
       const view = new SessionView();
       view.wrote(written.rows);
-      this.#shown({ who: `${user.name}, who demanded ${written.lsn} of ${name},`, view }, thing, cached.value);
+      const who = `${user.name}, who demanded ${written.lsn} of ${name},`;
+      this.#judge(who, thing.rowsOf(cached.value), (rows) => view.shown(rows));
     } else {
       user.view.wrote(written.rows);
       user.written = written.lsn;
@@ -118,13 +122,13 @@ export class Users {
       user.written = undefined;
     }
     if (cached.kind === 'hit') {
-      this.#shown({ who: `${user.name} at ${name}`, view: user.view }, thing, cached.value);
+      this.#judge(`${user.name} at ${name}`, thing.rowsOf(cached.value), (rows) => user.view.shown(rows));
       return;
     }
     const value = await thing.load();
     const loadedAt = random() < 0.5 ? await database.position() : undefined;
     if (generation !== this.#generation) return;
-    this.#shown({ who: `${user.name}, who loaded it himself,`, view: user.view }, thing, value);
+    this.#judge(`${user.name}, who loaded it himself,`, thing.rowsOf(value), (rows) => user.view.loaded(rows));
     if (cached.kind === 'unreachable' || cached.lease === undefined) return;
     const fill = { value, lease: cached.lease, tags: thing.tags };
     const headers = {
@@ -135,8 +139,11 @@ export class Users {
     if (generation === this.#generation) user.token = session ?? user.token;
   }
 
-  #shown({ who, view }: { who: string; view: SessionView }, thing: Thing, value: unknown): void {
-    const back = view.shown(thing.rowsOf(value));
-    if (back !== undefined) this.#options.violated(back.row, `${who} ${describeWentBack(back)}`);
+  #judge(who: string, rows: readonly SeenRow[], goesBack: (rows: readonly SeenRow[]) => WentBack | undefined): void {
+    const { journal, violated } = this.#options;
+    for (const { row, version, isOfStandby = false } of rows)
+      journal.note(row, performance.now(), `${who} saw version ${version}${isOfStandby ? ' of a standby' : ''}`);
+    const back = goesBack(rows);
+    if (back !== undefined) violated(back.row, `${who} ${describeWentBack(back)}`);
   }
 }

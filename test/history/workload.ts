@@ -284,5 +284,6 @@ export class Workload {
 }
 
 function seen(table: string, id: number, row: Row | undefined): SeenRow {
-  return { row: `${table}/${id}`, version: row?.version ?? 0, timeline: row?.timeline ?? 1 };
+  const { version = 0, timeline = 1, isOfStandby = false } = row ?? {};
+  return { row: `${table}/${id}`, version, timeline, isOfStandby };
 }
