@@ -1,22 +1,16 @@
 import { join } from 'node:path';
-import {
-  type ApiConstructor,
-  type ApiType,
-  CoreV1Api,
-  DiscoveryV1Api,
-  KubeConfig,
-  VersionApi,
-} from '@kubernetes/client-node';
+import { type ApiConstructor, type ApiType, CoreV1Api, KubeConfig, VersionApi } from '@kubernetes/client-node';
 import { setTimeout as wait } from 'node:timers/promises';
 import { KitError, type Progress, toStderr } from '../error.ts';
 import type { ProcessHandle } from '../handle.ts';
 import { scratchFolder } from '../scratch.ts';
 import { startControlPlane } from './control-plane.ts';
 import { type Controllers, startControllers } from './controllers.ts';
-import { type FoundService, type Routes, startEgress } from './egress.ts';
+import { type Routes, startEgress } from './egress.ts';
 import { type Helm, startHelm } from './helm.ts';
 import { writeKubeconfig } from './kubeconfig.ts';
 import { type Objects, objectsOf } from './objects.ts';
+import { serviceAt } from './services.ts';
 
 const tokenSeconds = 3_600;
 const controllersTimeoutMs = 60_000;
@@ -27,6 +21,8 @@ export interface ClusterOptions {
    * in two zones, so that a Deployment becomes Running pods (that do nothing).
    */
   readonly components?: 'api' | 'all';
+  /** With `all`: pods that have a container whose image begins with this are left to somebody else (`startPodRunner`). */
+  readonly notPlayed?: string;
   readonly progress?: Progress;
 }
 
@@ -48,7 +44,7 @@ export interface Cluster {
   /** What kubectl does, as the administrator. */
   readonly objects: Objects;
   /** A typed client, as the administrator or with the kubeconfig given. */
-  api<T extends ApiType>(type: ApiConstructor<T>, kubeconfig?: string): T;
+  readonly api: <T extends ApiType>(type: ApiConstructor<T>, kubeconfig?: string) => T;
   /** The kubeconfig of a ServiceAccount that exists, with a token (1 h) that the API server gave: RBAC holds for it. Answers its path. */
   kubeconfigFor(namespace: string, serviceAccount: string): Promise<string>;
   /** What the API server says of its version, such as v1.36.3. */
@@ -76,10 +72,15 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     stops.push(() => plane.stop());
     const api = clientsOf(plane.kubeconfig);
     const objects = objectsOf(configOf(plane.kubeconfig));
-    egress.lookUp = (clusterIp, port) => findService(api, clusterIp, port);
+    egress.lookUp = (clusterIp) => serviceAt(api, clusterIp);
     let controllers: Controllers | undefined;
     if (options.components === 'all') {
-      const started = await startControllers({ ...plane, folder: scratch.path, progress });
+      const started = await startControllers({
+        ...plane,
+        folder: scratch.path,
+        notPlayed: options.notPlayed,
+        progress,
+      });
       stops.push(() => started.stop());
       controllers = started;
       await objects.apply(...['a', 'b'].map(nodeOf));
@@ -165,23 +166,4 @@ async function settled(api: Cluster['api']): Promise<void> {
     }
     await wait(50);
   }
-}
-
-async function findService(api: Cluster['api'], clusterIp: string, port: number): Promise<FoundService | undefined> {
-  const { items } = await api(CoreV1Api).listServiceForAllNamespaces();
-  const service = items.find(({ spec }) => spec?.clusterIP === clusterIp);
-  const { name, namespace } = service?.metadata ?? {};
-  const portName = service?.spec?.ports?.find((each) => each.port === port)?.name;
-  if (name === undefined || namespace === undefined) return undefined;
-  const slices = await api(DiscoveryV1Api).listNamespacedEndpointSlice({
-    namespace,
-    labelSelector: `kubernetes.io/service-name=${name}`,
-  });
-  const endpoints = slices.items.flatMap(({ endpoints: found, ports }) => {
-    const target = ports?.find((each) => (each.name ?? '') === (portName ?? ''))?.port;
-    return (found ?? [])
-      .filter(({ conditions }) => conditions?.ready !== false)
-      .flatMap(({ addresses }) => addresses.map((address) => `${address}:${target}`));
-  });
-  return { namespace, name, endpoints };
 }

@@ -1,5 +1,5 @@
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Progress } from '../error.ts';
 import type { ProcessHandle } from '../handle.ts';
 import { kubeBinary } from './binaries.ts';
@@ -18,6 +18,7 @@ export async function startControllers(options: {
   readonly kubeconfig: string;
   readonly caFile: string;
   readonly signingKeyFile: string;
+  readonly notPlayed: string | undefined;
   readonly progress: Progress;
 }): Promise<Controllers> {
   const { folder, kubeconfig, progress } = options;
@@ -37,6 +38,7 @@ export async function startControllers(options: {
       ],
       health: ([port]) => `https://${host}:${port}/healthz`,
     });
+  const stages = await writeStages(folder, options.notPlayed);
   const started = await Promise.allSettled([
     kubernetes('kube-controller-manager', [
       `--service-account-private-key-file=${options.signingKeyFile}`,
@@ -55,7 +57,7 @@ export async function startControllers(options: {
         '--cidr=10.244.0.0/16',
         '--node-ip=10.0.0.1',
         `--server-address=${host}:${port}`,
-        `--config=${fileURLToPath(new URL('stages.yaml', import.meta.url))}`,
+        `--config=${stages}`,
       ],
       health: ([port]) => `http://${host}:${port}/healthz`,
     }),
@@ -74,4 +76,13 @@ export async function startControllers(options: {
 
 async function start(spec: ComponentSpec): Promise<ProcessHandle> {
   return (await startComponent(spec)).process;
+}
+
+const nobody = 'image-of-nobody';
+
+async function writeStages(folder: string, notPlayed = nobody): Promise<string> {
+  const text = await readFile(new URL('stages.yaml', import.meta.url), 'utf8');
+  const path = join(folder, 'stages.yaml');
+  await writeFile(path, text.replaceAll(nobody, notPlayed));
+  return path;
 }
