@@ -36,10 +36,10 @@ export function complaintAbout({ durationMs, renewDeadlineMs, retryMs }: Electio
 }
 
 /**
- * One candidate's decisions: the algorithm of client-go's leaderelection over a Lease (coordination.k8s.io/v1), with two
+ * One candidate's decisions: the algorithm of client-go's leaderelection over a Lease (coordination.k8s.io/v1), with three
  * differences. The time for which a leader is sure of itself counts from *before* its last renewal was sent, so that it does not
- * overlap with another's even when answers are late. And a lease that was deleted goes on counting its transitions where
- * somebody remembers them.
+ * overlap with another's even when answers are late. A candidate that could not ask for a while lets the leader
+ * renew first. And a lease that was deleted goes on counting its transitions where somebody remembers them.
  *
  * Clocks of other machines do not matter: a lease has run out when it did not change for its duration on the clock of
  * whoever looks. Clocks must only run equally fast, to within durationMs / renewDeadlineMs. What no lease can do is stop a
@@ -53,6 +53,10 @@ export class Election {
   readonly #random: () => number;
   #observed: { readonly lease: StoredLease; readonly atMs: number } | undefined;
   #sureUntilMs = Number.NEGATIVE_INFINITY;
+  /** The last attempt got no answer. */
+  #wasBlind = false;
+  /** The version for whose sake we have waited longer already. */
+  #spared: string | undefined;
 
   /**
    * @param options.identity of this run of this process: one that starts again is another candidate
@@ -100,6 +104,17 @@ export class Election {
 
   /** Takes the lease if it is free or has run out, or renews it. Rejects when the store does; not to be called again before. */
   async attempt(): Promise<Attempt> {
+    try {
+      const outcome = await this.#attempt();
+      this.#wasBlind = false;
+      return outcome;
+    } catch (error) {
+      this.#wasBlind = true;
+      throw error;
+    }
+  }
+
+  async #attempt(): Promise<Attempt> {
     const known = this.#observed;
     if (known !== undefined && this.isLeader && !this.#hasRunOut(known)) {
       // Nobody has written since, most likely: one request instead of two.
@@ -109,6 +124,7 @@ export class Election {
     const found = await this.#store.read();
     if (found === undefined) return this.#write('acquired', undefined);
     this.observe(found);
+    this.#spare(found);
     const { record } = found;
     if (record.holder === this.identity) return this.#write('renewed', found);
     if (record.holder !== '' && this.#observed !== undefined && !this.#hasRunOut(this.#observed)) return 'other';
@@ -137,6 +153,18 @@ export class Election {
       if (found === undefined) return;
       this.observe(found);
     }
+  }
+
+  /**
+   * A server that was away for us may have been away for the leader too. So when it is back the leader gets the time to say
+   * that it lives; once for each sign of life, so that a dead one is replaced also by a server that comes and goes.
+   */
+  #spare(found: StoredLease): void {
+    if (!this.#wasBlind || this.#observed === undefined || found.version === this.#spared) return;
+    this.#spared = found.version;
+    const { renewDeadlineMs } = this.#times;
+    const sparedMs = this.#clock.monotonicMs() - found.record.durationS * 1000 + renewDeadlineMs;
+    this.#observed = { lease: found, atMs: Math.max(this.#observed.atMs, sparedMs) };
   }
 
   async #write(kind: 'acquired' | 'renewed', over: StoredLease | undefined): Promise<Attempt> {

@@ -1,0 +1,225 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
+import { type Cluster, startCluster } from '../kit/kube/index.ts';
+import { scratchFolder, type Stack } from '../kit/index.ts';
+import { eventually } from '../integration/support/eventually.ts';
+import type { Feed } from '../integration/support/feed.ts';
+import { startFollowed } from '../integration/support/followed.ts';
+import { Writers } from '../integration/support/writers.ts';
+import { type Replica, Replicas, SHORT } from './support/replicas.ts';
+
+// Replicas of `tidemark run` on a real API server, Postgres and Kafka: who leads when the leader is killed, stopped, paused or
+// cut off, and what the records say of it. Every record is held to the chain (Feed).
+
+let stack: Stack;
+let feed: Feed;
+let cluster: Cluster;
+let replicas: Replicas;
+let count = 0;
+const scratch = scratchFolder('leader');
+
+beforeAll(async () => {
+  [cluster, { stack, feed }] = await Promise.all([startCluster(), startFollowed()]);
+  // The topic and the slot are there; from now on replicas take turns.
+  await stack.invalidator.stop();
+}, 120_000);
+
+afterAll(async () => {
+  await feed?.stop();
+  await Promise.all([stack?.stop(), cluster?.stop()]);
+  scratch.remove();
+});
+
+beforeEach(() => {
+  replicas = new Replicas({ stack, cluster, lease: `tidemark-${(count += 1)}`, folder: scratch.path });
+  onTestFailed(() => void process.stderr.write(`${replicas.logs().slice(-60).join('\n')}\n`));
+});
+
+afterEach(() => replicas.stop());
+
+/** Two of them, under load: [leader, standby]. */
+async function pair(env?: Readonly<Record<string, string>>): Promise<readonly [Replica, Replica]> {
+  const first = await replicas.start('first', env);
+  await replicas.leader();
+  const second = await replicas.start('second', env);
+  expect(await second.readyz()).toEqual([200, expect.stringMatching(/^standby: first_.* leads$/)]);
+  return [first, second];
+}
+
+/** Waits for the next record after what has been read by now, and answers how long that took, ms. */
+async function nextRecord(withinMs: number): Promise<number> {
+  const [startMs, { length }] = [performance.now(), feed.batches];
+  await eventually(() => expect(feed.batches.length).toBeGreaterThan(length), { withinMs });
+  return performance.now() - startMs;
+}
+
+/** What the leader had sent is read by now. */
+async function nothingMoreComes(): Promise<void> {
+  for (let length = -1; length !== feed.batches.length;) {
+    ({ length } = feed.batches);
+    await new Promise((resolve) => void setTimeout(resolve, 200));
+  }
+}
+
+describe('a standby takes over', () => {
+  it('[I1] within the duration of the lease after a kill -9, at the default times', { timeout: 60_000 }, async () => {
+    const epochs = feed.epochs;
+    const [first, second] = await pair({});
+    const writers = new Writers({ url: stack.postgres, clients: 2, perSecond: 100 });
+    await nextRecord(5000);
+    const atMs = performance.now();
+    await first.kill();
+    await nothingMoreComes();
+    await nextRecord(20_000);
+    const tookMs = performance.now() - atMs;
+    process.stderr.write(`kill -9 to the next record: ${Math.round(tookMs)} ms\n`);
+    // The lease, and the start of a stream on a busy machine.
+    expect(tookMs).toBeLessThan(15_000 + 3000);
+    await writers.stop();
+    await writers.expectPublished({ stack, feed });
+    expect([feed.epochs, await second.metric('leader'), await second.metric('leader_term')]).toEqual([epochs, 1, 1]);
+  });
+
+  it('[I1] at once when the leader is stopped', { timeout: 60_000 }, async () => {
+    const epochs = feed.epochs;
+    const tookMs: number[] = [];
+    const [first] = await pair({});
+    const writers = new Writers({ url: stack.postgres, clients: 2, perSecond: 100 });
+    let leader = first;
+    for (let round = 0; round < 3; round++) {
+      await nextRecord(5000);
+      const atMs = performance.now();
+      await leader.kill('SIGTERM');
+      await nextRecord(5000);
+      tookMs.push(Math.round(performance.now() - atMs));
+      expect(leader.exits.at(-1)).toMatchObject({ code: 0 });
+      const other = await replicas.leader();
+      await replicas.start(`next-${round}`, {});
+      leader = other;
+    }
+    process.stderr.write(`SIGTERM to the next record: ${tookMs.join(', ')} ms\n`);
+    expect(Math.max(...tookMs)).toBeLessThan(2000);
+    await writers.stop();
+    await writers.expectPublished({ stack, feed });
+    expect(feed.epochs).toEqual(epochs);
+  });
+
+  it('[I1] [I2] from a leader that is paused, which does no harm when it wakes', { timeout: 120_000 }, async () => {
+    const epochs = feed.epochs;
+    await pair();
+    const writers = new Writers({ url: stack.postgres, clients: 4, perSecond: 400 });
+    for (let round = 0; round < 4; round++) {
+      const paused = await replicas.leader();
+      await nextRecord(5000);
+      paused.pause();
+      const atMs = performance.now();
+      await nothingMoreComes();
+      await nextRecord(10_000);
+      process.stderr.write(`SIGSTOP to the next record: ${Math.round(performance.now() - atMs)} ms\n`);
+      const leader = await replicas.leader();
+      expect(leader.name).not.toBe(paused.name);
+      expect(await leader.metric('evictions_total')).toBeGreaterThan(0);
+      paused.resume();
+      await eventually(async () =>
+        expect(await paused.readyz()).toEqual([200, expect.stringContaining(`standby: ${leader.name}_`)]),
+      );
+      // It takes nothing back.
+      await nextRecord(5000);
+      expect((await replicas.leader()).name).toBe(leader.name);
+    }
+    await writers.stop();
+    await writers.expectPublished({ stack, feed });
+    expect(feed.epochs).toEqual(epochs);
+  });
+
+  it('[I1] [I2] from a leader that cannot reach the API server any more', { timeout: 60_000 }, async () => {
+    const epochs = feed.epochs;
+    const [first, second] = await pair();
+    const writers = new Writers({ url: stack.postgres, clients: 2, perSecond: 200 });
+    await nextRecord(5000);
+    first.toApi.cut();
+    await eventually(async () => expect(await second.readyz()).toEqual([200, 'streaming']), { withinMs: 10_000 });
+    expect(await second.metric('evictions_total')).toBeGreaterThan(0);
+    // It does not know who leads, only that it cannot work.
+    await eventually(async () => expect((await first.readyz())[0]).toBe(503));
+    await nextRecord(5000);
+    expect(await second.metric('restarts_total')).toBeNaN();
+    first.toApi.heal();
+    await eventually(async () =>
+      expect(await first.readyz()).toEqual([200, expect.stringContaining('standby: second_')]),
+    );
+    await writers.stop();
+    await writers.expectPublished({ stack, feed });
+    expect(feed.epochs).toEqual(epochs);
+  });
+});
+
+describe('while the API server is away', () => {
+  it('[I1] the leader goes on, not sure, and in its term afterwards', { timeout: 60_000 }, async () => {
+    const epochs = feed.epochs;
+    const [first, second] = await pair();
+    const writers = new Writers({ url: stack.postgres, clients: 2, perSecond: 200 });
+    cluster.apiserver.pause();
+    await eventually(async () => expect(await first.metric('leader_sure')).toBe(0));
+    // Longer than the lease lasts.
+    const endMs = performance.now() + 4000;
+    while (performance.now() < endMs) expect(await nextRecord(3000)).toBeLessThan(3000);
+    expect(await first.readyz()).toEqual([200, 'streaming']);
+    cluster.apiserver.resume();
+    await eventually(async () => expect(await first.metric('leader_sure')).toBe(1), { withinMs: 20_000 });
+    expect([await first.metric('leader_term'), await second.metric('leader')]).toEqual([0, 0]);
+    await writers.stop();
+    await writers.expectPublished({ stack, feed });
+    expect(feed.epochs).toEqual(epochs);
+  });
+
+  it(
+    '[I1] nobody takes over from a leader that dies, and a standby does once it is back',
+    { timeout: 60_000 },
+    async () => {
+      const epochs = feed.epochs;
+      const [first, second] = await pair();
+      const writers = new Writers({ url: stack.postgres, clients: 2, perSecond: 200 });
+      cluster.apiserver.hold();
+      await cluster.apiserver.kill();
+      await first.kill();
+      await nothingMoreComes();
+      await eventually(async () =>
+        expect(await second.metric('lease_attempts_total{outcome="failed"}')).toBeGreaterThan(3),
+      );
+      expect(await second.readyz()).toEqual([200, expect.stringContaining('standby: first_')]);
+      await cluster.apiserver.release();
+      await nextRecord(20_000);
+      await writers.stop();
+      await writers.expectPublished({ stack, feed });
+      expect(feed.epochs).toEqual(epochs);
+    },
+  );
+});
+
+describe('any replica', () => {
+  it('takes purges and knows the position, a standby too', { timeout: 60_000 }, async () => {
+    const [first, second] = await pair();
+    const position = async (replica: Replica) => {
+      const response = await fetch(`${replica.url}/v1/position`);
+      return { status: response.status, ...((await response.json()) as { epoch: number; source: string }) };
+    };
+    expect(await position(second)).toMatchObject({ status: 200, source: 'main', epoch: feed.epochs.at(-1) });
+    expect((await position(first)).epoch).toBe((await position(second)).epoch);
+    const answer = await fetch(`${second.url}/v1/purge`, {
+      method: 'POST',
+      body: '{"purge":[{"namespace":"items","keys":["17"]}]}',
+    });
+    expect(answer.status).toBe(200);
+    const { lsn } = (await answer.json()) as { lsn: string };
+    await feed.reaches(lsn);
+    expect(feed.batches.flatMap(({ purges }) => purges)).toContainEqual(
+      expect.objectContaining({ namespace: 'items', keys: ['17'] }),
+    );
+  });
+});
+
+it('says what is wrong with its times before it begins', async () => {
+  await expect(replicas.start('hasty', { ...SHORT, TIDEMARK_LEASE_DURATION: '2s' })).rejects.toThrow(
+    /the lease lasts 2000 ms, expected more than the renew deadline of 2000 ms: mend TIDEMARK_LEASE_DURATION/,
+  );
+});

@@ -1,0 +1,117 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Forwarder, freePort, type ProcessHandle, type Stack } from '../../kit/index.ts';
+import { tidemarkProcess } from '../../kit/tidemark.ts';
+import type { Cluster } from '../../kit/kube/index.ts';
+import { eventually } from '../../integration/support/eventually.ts';
+
+/** One `tidemark run` that takes part in the election. */
+export interface Replica extends ProcessHandle {
+  readonly url: string;
+  /** Its way to the API server. */
+  readonly toApi: Forwarder;
+  /** What /readyz says: its status and its words. */
+  readyz(): Promise<readonly [status: number, words: string]>;
+  /** A value of /metrics, by the name behind `tidemark_invalidator_`. */
+  metric(name: string): Promise<number>;
+}
+
+/** Times that tests can wait for. */
+export const SHORT = {
+  TIDEMARK_LEASE_DURATION: '3s',
+  TIDEMARK_LEASE_RENEW_DEADLINE: '2s',
+  TIDEMARK_LEASE_RETRY: '400ms',
+};
+
+/** Replicas of one release: the same source, slot and Lease. */
+export class Replicas {
+  readonly #stack: Stack;
+  readonly #cluster: Cluster;
+  readonly #lease: string;
+  readonly #folder: string;
+  readonly #all: Replica[] = [];
+
+  constructor(options: { stack: Stack; cluster: Cluster; lease: string; folder: string }) {
+    this.#stack = options.stack;
+    this.#cluster = options.cluster;
+    this.#lease = options.lease;
+    this.#folder = options.folder;
+  }
+
+  /** Starts one and waits until it is ready, which a standby is too. */
+  async start(name: string, env: Readonly<Record<string, string>> = SHORT): Promise<Replica> {
+    const stack = this.#stack;
+    const [address, toApi] = [`127.0.0.1:${await freePort()}`, await this.#wayToApi()];
+    const handle = await tidemarkProcess({
+      role: 'invalidator',
+      name,
+      supervise: false,
+      env: {
+        TIDEMARK_CONFIG: stack.configFile,
+        TIDEMARK_KAFKA_BROKERS: stack.brokers.join(','),
+        TIDEMARK_POSTGRES_URL: stack.postgres,
+        TIDEMARK_SLOT: stack.slot,
+        TIDEMARK_PUBLICATION: stack.publication,
+        TIDEMARK_HTTP_LISTEN: address,
+        TIDEMARK_LEASE: this.#lease,
+        TIDEMARK_KUBECONFIG: this.#kubeconfigVia(name, toApi),
+        ...env,
+      },
+    });
+    const url = `http://${address}`;
+    const replica: Replica = Object.assign(handle, {
+      url,
+      toApi,
+      async readyz() {
+        const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(1000) });
+        return [response.status, (await response.text()).trim()] as const;
+      },
+      async metric(metric: string) {
+        const text = await (await fetch(`${url}/metrics`)).text();
+        const line = text.split('\n').find((each) => each.startsWith(`tidemark_invalidator_${metric} `));
+        return Number(line?.split(' ').at(-1));
+      },
+    });
+    this.#all.push(replica);
+    await replica.start();
+    return replica;
+  }
+
+  /** The one that streams, once there is one. */
+  async leader(withinMs = 20_000): Promise<Replica> {
+    return eventually(
+      async () => {
+        for (const each of this.#all) {
+          if (each.pid === undefined) continue;
+          const [, words] = await each.readyz().catch(() => [0, ''] as const);
+          if (words === 'streaming') return each;
+        }
+        throw new Error('nobody streams');
+      },
+      { withinMs, everyMs: 20 },
+    );
+  }
+
+  logs(): string[] {
+    return this.#all.flatMap((each) => each.logs().map((line) => `${each.name} ${line}`));
+  }
+
+  async stop(): Promise<void> {
+    for (const each of this.#all.splice(0)) {
+      if (each.pid !== undefined) each.resume();
+      await each.stop();
+      await each.toApi.stop();
+    }
+  }
+
+  async #wayToApi(): Promise<Forwarder> {
+    return Forwarder.start(Number(new URL(this.#cluster.url).port));
+  }
+
+  #kubeconfigVia(name: string, forwarder: Forwarder): string {
+    const path = join(this.#folder, `${name}.kubeconfig`);
+    const direct = readFileSync(this.#cluster.kubeconfig, 'utf8');
+    writeFileSync(path, direct.replaceAll(this.#cluster.url, `https://127.0.0.1:${forwarder.port}`));
+    return path;
+  }
+}
