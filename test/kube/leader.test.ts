@@ -26,7 +26,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await feed?.stop();
   await Promise.all([stack?.stop(), cluster?.stop()]);
-  scratch.remove();
+  await scratch.remove();
 });
 
 beforeEach(() => {
