@@ -1,5 +1,4 @@
 import { createServer } from 'node:http';
-import { rulesInputs } from '@tidemark/proto';
 import {
   closeServer,
   createKafka,
@@ -10,6 +9,7 @@ import {
   shareNext,
 } from '@tidemark/runtime';
 import type { ClientConfig } from 'pg';
+import { followFile } from './adapters/config-file.ts';
 import { openRequestPool } from './adapters/postgres-pool.ts';
 import { markPosition } from './adapters/postgres-position.ts';
 import { emitPurge } from './adapters/postgres-purge.ts';
@@ -19,12 +19,13 @@ import type { Leadership } from './core/leader-loop.ts';
 import { createRoutes } from './http/routes.ts';
 import { SOLE } from './run/context.ts';
 import { FollowedByOthers } from './run/followed-by-others.ts';
-import { LiveRules } from './run/live-rules.ts';
 import { RunMetrics } from './run/metrics.ts';
 import type { State, Status } from './run/state.ts';
 import { positionIn, type Followed } from './run/position.ts';
 import { watchSlot } from './run/slot-watch.ts';
-import { supervise } from './run/supervisor.ts';
+import { followConfigured } from './run/configuration.ts';
+import { ConfigDocument } from './run/config-document.ts';
+import type { ConfigView } from './run/config-keeper.ts';
 
 const CONNECT_MS = 5000;
 const QUERY_MS = 10_000;
@@ -48,8 +49,10 @@ export async function run(configFile: string | undefined): Promise<void> {
     metrics.setState(state);
   };
   const kafka = createKafka({ ...config.kafka, clientId: `tidemark-invalidator-${config.instance}`, logger });
+  const file = new ConfigDocument({ file: config.configFile, source: config.source, logger, metrics: metrics.config });
   const pool = openRequestPool(connection);
   let followed: Followed | undefined;
+  let configView: (() => ConfigView) | undefined;
   const byOthers = new FollowedByOthers(kafka, config.topic);
   // However many sidecars ask, Postgres is asked by one at a time.
   const position = shareNext(() => pool.use(markPosition));
@@ -65,6 +68,7 @@ export async function run(configFile: string | undefined): Promise<void> {
       const known = followed ?? (config.election === undefined ? undefined : await byOthers.find());
       return positionIn(config.source, known, await position());
     },
+    config: () => configView?.(),
     onPurge: (code) => metrics.purgeRequest(code),
     onError: (error) => logger.warn({ err: error }, 'a request failed'),
   });
@@ -79,12 +83,7 @@ export async function run(configFile: string | undefined): Promise<void> {
   };
   const lead = async (leadership: Leadership, ended: AbortSignal): Promise<void> => {
     setState('starting', '');
-    await supervise({
-      rules: new LiveRules({
-        rules: rulesInputs(config.document, config.source),
-        before: [],
-        nowMs: () => performance.now(),
-      }),
+    await followConfigured({
       context: {
         config,
         kafka,
@@ -97,8 +96,10 @@ export async function run(configFile: string | undefined): Promise<void> {
         setState: (state, detail) => void (ended.aborted || setState(state, detail)),
         setFollowed: (stream) => void (ended.aborted || (followed = stream)),
       },
+      file,
       stop: ended,
       onReady: tellReady,
+      onConfig: (view) => void (ended.aborted || (configView = view)),
     });
   };
   const { election, kubeconfig, instance } = config;
@@ -113,6 +114,7 @@ export async function run(configFile: string | undefined): Promise<void> {
           metrics,
           onFollowing: (holder) => {
             followed = undefined;
+            configView = undefined;
             setState('standby', `${holder} leads`, true);
             tellReady();
           },
@@ -120,6 +122,12 @@ export async function run(configFile: string | undefined): Promise<void> {
           stop: stop.signal,
         });
   if (election === undefined) metrics.leading(SOLE.term);
+  const following = followFile({
+    path: config.configFile,
+    onText: (text) => file.takeText(text),
+    onUnreadable: (error) => file.takeUnreadable(error),
+    stop: stop.signal,
+  });
   const watching = watchSlot({
     look: () => pool.use((client, version) => slotHealth(client, config.slot, version)),
     onHealth: (health) => metrics.slot(health),
@@ -138,7 +146,7 @@ export async function run(configFile: string | undefined): Promise<void> {
           setState('stopping', '');
           stop.abort();
           // Its failure was told already.
-          await Promise.allSettled([work, watching]);
+          await Promise.allSettled([work, watching, following]);
         },
       },
       { name: 'http', run: () => closeServer(server, 1000) },

@@ -7,8 +7,13 @@ export const MAX_RETIRED = 256;
 
 /** Remembers rules that were replaced or taken away, for a while. */
 export class RetiredRules {
+  readonly #keptForMs: number;
   /** By hash, the latest to retire last. */
   #retired = new Map<bigint, { readonly input: RulesInput; readonly atMs: number }>();
+
+  constructor(keptForMs: number) {
+    this.#keptForMs = keptForMs;
+  }
 
   /** Rules that follow others: what only the others have retires. */
   replace(before: readonly RulesInput[], now: readonly RulesInput[], nowMs: number): void {
@@ -18,7 +23,7 @@ export class RetiredRules {
       this.#retired.delete(hash);
       this.#retired.set(hash, { input, atMs: nowMs });
     }
-    const recent = [...this.#retired].filter(([hash, { atMs }]) => !kept.has(hash) && nowMs - atMs < RETIRED_FOR_MS);
+    const recent = [...this.#retired].filter(([hash, { atMs }]) => !kept.has(hash) && nowMs - atMs < this.#keptForMs);
     this.#retired = new Map(recent.slice(-MAX_RETIRED));
   }
 

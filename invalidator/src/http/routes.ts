@@ -10,15 +10,17 @@ export interface RoutesOptions {
   readonly onPurge: (status: number) => void;
   /** Where the database stands; undefined while no stream of this server is followed. Rejects likewise. */
   readonly position: () => Promise<PositionAnswer | undefined>;
+  /** The configuration that holds, for people; undefined where this process does not decide it. */
+  readonly config: () => object | undefined;
   readonly onError: (error: unknown) => void;
 }
 
 const MAX_BODY = '1mb';
 const RETRY_AFTER_S = '1';
 
-/** The interface of `run`: probes, metrics, POST /v1/purge and GET /v1/position. */
+/** The interface of `run`: probes, metrics, POST /v1/purge, GET /v1/position and GET /v1/config. */
 export function createRoutes(options: RoutesOptions): Express {
-  const { health, purge, position, onPurge, onError } = options;
+  const { health, purge, position, config, onPurge, onError } = options;
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
@@ -58,7 +60,12 @@ export function createRoutes(options: RoutesOptions): Express {
   app.get('/v1/position', (_request, response, next) => {
     answerPosition(response).then(() => undefined, next);
   });
-  app.all(['/livez', '/readyz', '/metrics', '/v1/position'], (_request, response) =>
+  app.get('/v1/config', (_request, response) => {
+    const found = config();
+    if (found === undefined) problem(response, { code: 'unavailable', detail: 'this process does not lead' });
+    else response.set('cache-control', 'no-store').status(200).json(found);
+  });
+  app.all(['/livez', '/readyz', '/metrics', '/v1/position', '/v1/config'], (_request, response) =>
     problem(response, { code: 'method-not-allowed', headers: { allow: 'GET, HEAD' } }),
   );
   app.all('/v1/purge', (_request, response) =>

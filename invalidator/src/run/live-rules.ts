@@ -9,9 +9,11 @@ import type { CoverageReport, RulesFeed, RulesTurn } from './rules-feed.ts';
  */
 export class LiveRules implements RulesFeed {
   readonly #nowMs: () => number;
-  readonly #retired = new RetiredRules();
+  readonly #retiredForMs: number;
+  readonly #retired: RetiredRules;
   #inputs: readonly RulesInput[];
   #set: RuleSet;
+  #newest: { readonly report: CoverageReport; readonly atMs: number } | undefined;
   #changedAtMs: number;
   #turn: { readonly set: RuleSet; readonly changed: AbortController; report: CoverageReport | undefined } | undefined;
 
@@ -22,18 +24,27 @@ export class LiveRules implements RulesFeed {
   constructor(options: {
     readonly rules: readonly RulesInput[];
     readonly before: readonly RulesInput[];
+    /** How long those that were replaced are claimed. */
+    readonly retiredForMs?: number;
     readonly nowMs: () => number;
   }) {
     this.#nowMs = options.nowMs;
+    this.#retiredForMs = options.retiredForMs ?? RETIRED_FOR_MS;
+    this.#retired = new RetiredRules(this.#retiredForMs);
     this.#inputs = options.before;
     this.#set = ruleSet([]);
     this.#changedAtMs = 0;
     this.#replace(options.rules);
   }
 
+  /** Whether these are the rules of now. */
+  is(rules: readonly RulesInput[]): boolean {
+    return sameRules(rules, this.#inputs);
+  }
+
   /** Other rules from now on; false when they are the same. */
   change(rules: readonly RulesInput[]): boolean {
-    if (sameRules(rules, this.#inputs)) return false;
+    if (this.is(rules)) return false;
     this.#replace(rules);
     if (this.#turn?.report !== undefined) this.#turn.changed.abort();
     return true;
@@ -44,17 +55,23 @@ export class LiveRules implements RulesFeed {
     return this.#turn?.set === this.#set ? this.#turn.report : undefined;
   }
 
+  /** The newest report, also by the rules before, and when it came (ms of the clock). */
+  get newest(): { readonly report: CoverageReport; readonly atMs: number } | undefined {
+    return this.#newest;
+  }
+
   next(): RulesTurn {
     const set = this.#set;
     const turn = { set, changed: new AbortController(), report: undefined as CoverageReport | undefined };
     this.#turn = turn;
-    const retiredUntilMs = this.#changedAtMs + RETIRED_FOR_MS;
+    const retiredUntilMs = this.#changedAtMs + this.#retiredForMs;
     return {
       rules: set,
       claimsRetired: () => this.#nowMs() < retiredUntilMs,
       changed: turn.changed.signal,
       onPublished: (report) => {
         turn.report = report;
+        this.#newest = { report, atMs: this.#nowMs() };
         if (this.#set !== set) turn.changed.abort();
       },
     };

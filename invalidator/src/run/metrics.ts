@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 import type { Attempt } from '../core/election.ts';
 import { WAL_STATUSES, type SlotHealth, type SlotLoss } from '../core/slot-health.ts';
 import type { EpochReason } from '../core/start.ts';
+import { ConfigMetrics } from './config-metrics.ts';
 import type { Published } from './publisher.ts';
 import { STATES, type State } from './state.ts';
 
@@ -12,6 +13,8 @@ const LATENCY_BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0
 /** What `run` tells Prometheus. No label holds anything but words of this file and of the core. */
 export class RunMetrics {
   readonly #registry = new Registry();
+  /** What is told about the configuration. */
+  readonly config = new ConfigMetrics(this.#registry, PREFIX);
   readonly #records = this.#counter('records_total', 'Records written to Kafka, by kind', ['kind']);
   readonly #changes = this.#counter(
     'changes_total',

@@ -1,0 +1,266 @@
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { compileRules, readTableChanges, type Batch } from '@tidemark/proto';
+import { createKafka, createLogger, publishConfig } from '@tidemark/runtime';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { createStack, type Stack } from '../kit/index.ts';
+import { uniqueWord, withKafkaAdmin } from '../kit/names.ts';
+import { sharedServers } from '../kit/shared.ts';
+import { eventually } from './support/eventually.ts';
+import { Feed } from './support/feed.ts';
+import { PublishedConfigs } from './support/published.ts';
+import { showLogsOnFailure } from './support/stack.ts';
+
+// The document changes while `run` runs: its rules reach the stream, and the document reaches the configuration topic.
+
+interface Rule {
+  readonly table: string;
+  readonly keys?: readonly string[];
+  readonly tags?: readonly string[];
+}
+type Namespaces = Readonly<Record<string, { readonly source: string; readonly invalidate: readonly Rule[] }>>;
+
+const rules = (...invalidate: readonly Rule[]) => ({ source: 'main', invalidate });
+const users = rules({ table: 'public.users', keys: ['{id}'] });
+const orders = rules({ table: 'public.orders', tags: ['of:{user_id}'] });
+const byTeam = rules({ table: 'public.users', keys: ['{id}'], tags: ['team:{team}'] });
+
+/** Hash of a namespace, as records name it. */
+function hashOf(name: string, { source, invalidate }: Namespaces[string]): bigint {
+  const filled = invalidate.map(({ table, keys = [], tags = [] }) => ({ table, keys, tags }));
+  const [compiled] = compileRules([{ name, source, rules: filled }]).namespaces;
+  return compiled!.hash;
+}
+
+let stack: Stack;
+let feed: Feed;
+let configs: PublishedConfigs;
+const topic = `${uniqueWord()}.config`;
+
+beforeAll(async () => {
+  stack = await createStack(sharedServers(), {
+    sidecars: 0,
+    applier: false,
+    redis: false,
+    env: { invalidator: { TIDEMARK_CONFIG_TOPIC: topic } },
+    initSql: `
+      create table users (id int primary key, team text, n int default 0);
+      create table orders (id int primary key, user_id int);
+      create table noise (id int primary key, n int);
+      alter table users replica identity full;
+      alter table orders replica identity full;
+      insert into users select i, 'a' from generate_series(1, 20) i;
+    `,
+    config: { namespaces: { users } },
+  });
+  feed = await Feed.open(stack);
+  configs = new PublishedConfigs({ brokers: stack.brokers, topic });
+}, 60_000);
+
+afterAll(async () => {
+  await configs?.stop();
+  await feed?.stop();
+  await stack?.stop();
+  await withKafkaAdmin(sharedServers().kafka.brokers, (admin) => admin.deleteTopics({ topics: [topic] }));
+});
+
+beforeEach(() => showLogsOnFailure(stack));
+
+/** Another document, put in place of the one before as kubelet does it: at once. */
+async function write(text: string): Promise<void> {
+  await writeFile(`${stack.configFile}.new`, text);
+  await rename(`${stack.configFile}.new`, stack.configFile);
+}
+
+async function change(namespaces: Namespaces): Promise<void> {
+  const document = parse(await readFile(stack.configFile, 'utf8')) as object;
+  await write(stringify({ ...document, namespaces }));
+}
+
+async function published(namespaces: Namespaces): Promise<void> {
+  await eventually(() => expect(configs.last.document).toMatchObject({ namespaces }));
+}
+
+const covered = (...namespaces: readonly [string, Namespaces[string]][]) =>
+  eventually(() => {
+    for (const [name, namespace] of namespaces) expect(feed.last.covers).toContain(hashOf(name, namespace));
+  });
+
+async function metric(name: string): Promise<number> {
+  const text = await (await fetch(`${stack.invalidator.url}/metrics`)).text();
+  return Number(new RegExp(`^tidemark_invalidator_${name} (\\S+)$`, 'm').exec(text)?.[1]);
+}
+
+/** Changes a row of `users` all the time, one after the other; `stop` answers how often. */
+function writeRows(everyMs: number): { stop: () => Promise<number> } {
+  const stop = new AbortController();
+  const work = (async () => {
+    let count = 0;
+    while (!stop.signal.aborted) {
+      count += 1;
+      await stack.sql('update users set n = $1 where id = 1', [count]);
+      await sleep(everyMs);
+    }
+    return count;
+  })();
+  return {
+    stop: () => {
+      stop.abort();
+      return work;
+    },
+  };
+}
+
+/** The longest time without a record, ms, by the clock of the publisher. */
+function longestPauseMs(batches: readonly Batch[]): number {
+  return Math.max(...batches.slice(1).map((batch, i) => (batch.publishedAtUs - batches[i]!.publishedAtUs) / 1000));
+}
+
+describe('the document', () => {
+  it('is published with its source at the start', async () => {
+    await published({ users });
+    expect(configs.last).toMatchObject({ source: 'main', document: { sources: { main: { topic: stack.topic } } } });
+  });
+
+  it('[I8] changes while rows change: what follows is claimed before it is published, and no record is missing', async () => {
+    const first = feed.batches.length;
+    const rows = writeRows(2);
+    const next = { users: byTeam, orders };
+    await change(next);
+    await published(next);
+    const heard = feed.batches.length;
+    await covered(['users', byTeam], ['orders', orders]);
+    const count = await rows.stop();
+    await feed.catchesUp(stack);
+    const batches = feed.batches.slice(first);
+    // Caches that have not heard of it yet go on, those that have are served at once.
+    for (const { covers } of batches) expect(covers).toContain(hashOf('users', users));
+    for (const { covers } of feed.batches.slice(heard)) expect(covers).toContain(hashOf('users', byTeam));
+    const pauseMs = longestPauseMs(batches);
+    process.stderr.write(`the stream paused for ${Math.round(pauseMs)} ms\n`);
+    expect(pauseMs).toBeLessThan(1000);
+    const told = feed.changes(first).flatMap(({ table, after }) => (table === 'public.users' ? [after] : []));
+    expect(told).toHaveLength(count);
+    expect(told.at(-1)).toEqual({ id: '1', team: 'a' });
+    expect(feed.epochs).toHaveLength(1);
+  });
+
+  it('that is not valid changes nothing, and says so', async () => {
+    const before = configs.records.length;
+    const text = await readFile(stack.configFile, 'utf8');
+    await change({ users: byTeam, broken: rules({ table: 'nowhere', keys: ['{id}'] }) });
+    await eventually(async () => expect(await metric('config_file_valid')).toBe(0));
+    expect((await fetch(`${stack.invalidator.url}/readyz`)).status).toBe(200);
+    expect(stack.logs('invalidator').join('\n')).toContain('namespaces.broken.invalidate.0.table: found');
+    expect(await (await fetch(`${stack.invalidator.url}/v1/config`)).json()).toMatchObject({
+      complaint: expect.stringContaining('namespaces.broken') as string,
+      document: { namespaces: { orders } },
+    });
+    await write(text);
+    await eventually(async () => expect(await metric('config_file_valid')).toBe(1));
+    expect(configs.records).toHaveLength(before);
+  });
+
+  it('keeps the settings of its source until a restart, and takes its namespaces', async () => {
+    const text = await readFile(stack.configFile, 'utf8');
+    const document = parse(text) as { sources: { main: object }; namespaces: Namespaces };
+    const namespaces = { users: byTeam };
+    const sources = { main: { ...document.sources.main, l2: { buckets: 7 } } };
+    await write(stringify({ sources, namespaces }));
+    await published(namespaces);
+    await eventually(() => expect(configs.namespaces).toEqual(['users']));
+    expect(configs.last.document).toMatchObject({ sources: document.sources });
+    expect(stack.logs('invalidator').join('\n')).toContain('sources.main is another one than at the start');
+    await write(text);
+    await published({ orders });
+  });
+
+  it('with a table that is not there serves the others, and that one as soon as it is', async () => {
+    const late = rules({ table: 'public.late', keys: ['{id}'] });
+    await change({ users: byTeam, late });
+    await published({ late });
+    await covered(['users', byTeam]);
+    expect(feed.last.covers).not.toContain(hashOf('late', late));
+    await stack.sql('create table late (id int primary key)');
+    await covered(['late', late]);
+  });
+
+  it('with a table that nobody may publish does not end the stream', async () => {
+    const never = rules({ table: 'pg_catalog.pg_class', keys: ['{oid}'] });
+    await change({ users: byTeam, never, orders });
+    await published({ never });
+    await covered(['users', byTeam], ['orders', orders]);
+    await change({ users: byTeam, orders });
+    await published({ orders });
+  });
+});
+
+describe('the configuration topic', () => {
+  const logger = createLogger({ service: 'test', instance: 'former', level: 'silent' });
+  const kafka = () => createKafka({ brokers: stack.brokers, tls: false, clientId: 'test-former', logger });
+
+  it('what a leader writes that was replaced is buried', async () => {
+    const { term, revision, document } = configs.last;
+    const other = { ...(document as object), namespaces: {} };
+    await publishConfig(kafka(), { topic, term, revision: revision - 1, document: other });
+    await eventually(() => {
+      expect(configs.last).toMatchObject({ term, document });
+      expect(configs.last.revision).toBeGreaterThan(revision);
+    });
+  });
+
+  it('that was deleted is made anew', async () => {
+    const { document } = configs.last;
+    await withKafkaAdmin(sharedServers().kafka.brokers, (admin) => admin.deleteTopics({ topics: [topic] }));
+    const again = new PublishedConfigs({ brokers: stack.brokers, topic });
+    onTestFinished(() => again.stop());
+    await eventually(() => expect(again.last).toMatchObject({ document }), { withinMs: 40_000 });
+  });
+});
+
+it('[I8] rules that change again and again: whatever is claimed is told with every column that its rules need', async () => {
+  const variants = [users, byTeam, rules({ table: 'public.users', tags: ['n:{n}'] }), orders];
+  const needs = new Map<bigint, ReadonlySet<string>>();
+  for (const [name, namespace] of [
+    ...variants.map((variant) => ['users', variant] as const),
+    ...variants.map((variant) => ['other', variant] as const),
+  ]) {
+    const [compiled] = [
+      compileRules([
+        {
+          name,
+          source: 'main',
+          rules: namespace.invalidate.map(({ table, keys = [], tags = [] }) => ({ table, keys, tags })),
+        },
+      ]),
+    ];
+    needs.set(compiled.namespaces[0]!.hash, new Set(compiled.columns.get('public.users') ?? []));
+  }
+  const first = feed.batches.length;
+  const rows = writeRows(1);
+  for (let i = 0; i < 20; i++) {
+    const next = { users: variants[i % 3]!, ...(i % 2 === 0 && { other: variants[(i + 1) % 4]! }) };
+    await change(next);
+    // Some are overtaken by the next one before they are served.
+    if (i % 3 === 0) await eventually(() => expect(configs.last.document).toHaveProperty('namespaces', next));
+    else await sleep(300);
+  }
+  await eventually(() => expect(configs.last.document).toHaveProperty('namespaces', { users: variants[1] }));
+  const count = await rows.stop();
+  await feed.catchesUp(stack);
+  let claims = 0;
+  for (const { tables, covers } of feed.batches.slice(first)) {
+    for (const block of tables.filter(({ table }) => table === 'users')) {
+      const { columns } = readTableChanges(block.changes);
+      for (const hash of covers) {
+        claims += 1;
+        for (const column of needs.get(hash) ?? []) expect(columns).toContain(column);
+      }
+    }
+  }
+  expect(claims).toBeGreaterThan(count / 2);
+  const told = feed.changes(first).filter(({ table }) => table === 'public.users');
+  expect(told).toHaveLength(count);
+  expect(feed.epochs).toHaveLength(1);
+}, 120_000);
