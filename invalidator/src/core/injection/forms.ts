@@ -6,7 +6,7 @@ export interface Form {
 }
 
 // The policy (charts/tidemark/templates/injection-policy.yaml) checks annotations with the same patterns, which RE2 reads:
-// no look-around, no back-reference.
+// no look-around, no back-reference, no repetition of a repetition.
 
 /** An image reference, loosely: the kubelet knows best. */
 export const IMAGE: Form = {
@@ -31,7 +31,7 @@ export const OBJECT_NAME: Form = {
 
 /** Names of cache namespaces, divided by commas. */
 export const NAMESPACE_LIST: Form = {
-  pattern: /^[a-z0-9][a-z0-9._-]{0,62}(,[a-z0-9][a-z0-9._-]{0,62}){0,255}$/,
+  pattern: /^[a-z0-9][a-z0-9._-]{0,62}(,[a-z0-9][a-z0-9._-]{0,62})*$/,
   expected: 'names of cache namespaces, divided by commas without spaces',
 };
 
