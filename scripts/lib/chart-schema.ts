@@ -124,6 +124,8 @@ const shapes: Readonly<Record<string, Schema>> = {
   },
   'injection.credentialsSecret': objectName,
   'injection.certificates.mode': { enum: ['self-signed', 'cert-manager', 'provided'] },
+  'injection.certificates.life': duration,
+  'injection.timeoutSeconds': { type: 'integer', minimum: 1, maximum: 30 },
   'injection.certificates.issuerRef': strict({ name: text, kind: text, group: text }),
   'injection.socket.directory': { type: 'string', pattern: '^/[^:]{1,80}$' },
   'injection.socket.mode': { type: 'string', pattern: '^0?[0-7]{3}$' },

@@ -115,3 +115,8 @@ admissionregistration.k8s.io/{{ $version }}
 {{- define "tidemark.slot" -}}
 {{- .Values.source.slot | default (printf "tidemark_%s" (regexReplaceAll "[^a-z0-9_]" .Values.source.name "_") | trunc 63) -}}
 {{- end -}}
+
+{{/* Where the webhook's certificate is. */}}
+{{- define "tidemark.webhookSecret" -}}
+{{- .Values.injection.certificates.existingSecret | default (include "tidemark.roleName" (list . "webhook-tls")) -}}
+{{- end -}}

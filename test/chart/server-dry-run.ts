@@ -1,0 +1,54 @@
+import { request } from 'node:https';
+import { text } from 'node:stream/consumers';
+import type { Cluster } from '../kit/kube/index.ts';
+import type { Rendered } from './chart.ts';
+
+/** What the API server says of an object that it is not to keep. */
+export interface Verdict {
+  readonly status: number;
+  /** Its message where it refuses the object. */
+  readonly message: string;
+  /** Texts of the Warning headers: deprecated fields, what Pod Security would refuse. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Creates an object with `dryRun=All&fieldValidation=Strict`: everything happens but that it is stored, admission included, and
+ * an unknown or repeated field is an error.
+ */
+export function dryRun(cluster: Cluster, object: Rendered): Promise<Verdict> {
+  return post(cluster, object, 'dryRun=All&fieldValidation=Strict');
+}
+
+/**
+ * Creates an object as it is. A client with types would leave out what its types spell otherwise, such as
+ * x-kubernetes-preserve-unknown-fields.
+ */
+export function create(cluster: Cluster, object: Rendered): Promise<Verdict> {
+  return post(cluster, object, 'fieldValidation=Strict');
+}
+
+async function post(cluster: Cluster, object: Rendered, query: string): Promise<Verdict> {
+  const { apiVersion, kind, metadata } = object;
+  const group = apiVersion.includes('/') ? `apis/${apiVersion}` : `api/${apiVersion}`;
+  const scope = metadata.namespace === undefined ? '' : `/namespaces/${metadata.namespace}`;
+  const url = `${cluster.url}/${group}${scope}/${plural(kind)}?${query}`;
+  const headers = { authorization: `Bearer ${cluster.adminToken}`, 'content-type': 'application/json' };
+  return new Promise((resolve, reject) => {
+    // A connection of its own: one that is kept may be closed by the server in the moment it is used again.
+    const asked = request(url, { method: 'POST', headers, ca: cluster.ca, agent: false }, (response) => {
+      text(response).then((body) => {
+        const { message } = JSON.parse(body) as { message?: unknown };
+        const warnings = [response.headers['warning'] ?? []].flat();
+        resolve({ status: response.statusCode ?? 0, message: typeof message === 'string' ? message : '', warnings });
+      }, reject);
+    });
+    asked.on('error', reject);
+    asked.end(JSON.stringify(object));
+  });
+}
+
+function plural(kind: string): string {
+  const word = kind.toLowerCase();
+  return word.endsWith('y') ? `${word.slice(0, -1)}ies` : `${word}s`;
+}
