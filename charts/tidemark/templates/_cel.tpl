@@ -30,14 +30,15 @@ variables.annotations[?'{{ index . 0 }}'].orValue({{ index . 1 }})
 {{- define "tidemark.cel.quantities" -}}
 {{- $fields := list -}}
 {{- range $key, $value := omit .base "cpu" "memory" -}}
-{{- $fields = append $fields (printf "%s: %s" (toJson $key) (toJson (toString $value))) -}}
+{{- $fields = append $fields (printf "%s: dyn(%s)" (toJson $key) (toJson (toString $value))) -}}
 {{- end -}}
 {{- range $key := list "cpu" "memory" -}}
 {{- $annotation := printf "config.tidemark.dev/%s-%s" $key $.kind -}}
 {{- if hasKey $.base $key -}}
-{{- $fields = append $fields (printf "%s: %s" (toJson $key) (include "tidemark.cel.said" (list $annotation (index $.base $key | toString | toJson)))) -}}
+{{- $fields = append $fields (printf "%s: dyn(%s)" (toJson $key) (include "tidemark.cel.said" (list $annotation (index $.base $key | toString | toJson)))) -}}
 {{- else -}}
-{{- $fields = append $fields (printf "?%s: variables.annotations[?'%s']" (toJson $key) $annotation) -}}
+{{- /* Not simply [?…]: in a map, cel-go 0.26 panics over an optional entry that it knows no type of. */ -}}
+{{- $fields = append $fields (printf "?%s: '%s' in variables.annotations ? optional.of(dyn(variables.annotations['%s'])) : optional.none()" (toJson $key) $annotation $annotation) -}}
 {{- end -}}
 {{- end -}}
 { {{- join ", " $fields -}} }
