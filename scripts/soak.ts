@@ -26,7 +26,8 @@ async function work(
   tell: (told: Told) => void,
 ): Promise<void> {
   for (let seed = first; Date.now() < untilMs; seed += stride) {
-    const script = fullScript(seed);
+    // Every other one with changes of the configuration.
+    const script = fullScript(seed, Math.floor(seed / stride) % 2 === 1);
     const { violation, served, taken, faults } = await play(script);
     const steps = [...taken.values()].reduce((sum, count) => sum + count, 0);
     const failure = violation === undefined ? undefined : await report(script);

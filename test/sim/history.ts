@@ -1,7 +1,7 @@
 import { Dice } from '../../sidecar/src/testing/random.ts';
 import { checkRecovery } from './parts/recovery.ts';
 import type { Served } from './parts/oracle.ts';
-import { takeStep, weatherOf } from './parts/steps.ts';
+import { changeConfiguration, takeStep, weatherOf } from './parts/steps.ts';
 import type { Sabotage } from './parts/sabotage.ts';
 import { World } from './parts/world.ts';
 
@@ -10,6 +10,8 @@ export interface Script {
   readonly seed: number;
   /** Numbers of steps, ascending; each has dice of its own, so leaving one out does not change the others' choices. */
   readonly steps: readonly number[];
+  /** Whether the configuration changes meanwhile. */
+  readonly changes?: boolean;
 }
 
 export interface HistoryResult {
@@ -29,13 +31,14 @@ export interface HistoryResult {
 export const STEPS = 600;
 
 /** All the steps of a seed. */
-export function fullScript(seed: number, steps = STEPS): Script {
-  return { seed, steps: Array.from({ length: steps }, (_, i) => i) };
+export function fullScript(seed: number, changes = false): Script {
+  return { seed, steps: Array.from({ length: STEPS }, (_, i) => i), changes };
 }
 
 /** Plays a history to its first violation, or to its end and through the recovery after it. The same script gives the same history. */
-export async function play({ seed, steps }: Script, sabotage: Sabotage = {}): Promise<HistoryResult> {
-  const world = new World(sabotage);
+export async function play(script: Script, sabotage: Sabotage = {}): Promise<HistoryResult> {
+  const { seed, steps, changes = false } = script;
+  const world = new World({ sabotage, changes });
   const { oracle } = world;
   const taken = new Map<string, number>();
   const log: string[] = [];
@@ -51,6 +54,11 @@ export async function play({ seed, steps }: Script, sabotage: Sabotage = {}): Pr
     if (isFault) faults += 1;
     taken.set(name, (taken.get(name) ?? 0) + 1);
     log.push(`${step}: ${name}`);
+    if (changes) {
+      world.dice = new Dice(mixed(~seed, step));
+      const change = changeConfiguration(world);
+      if (change !== undefined) log.push(`${step}: ${change}`);
+    }
     if (oracle.violations.length > 0) return result(step);
   }
   world.dice = new Dice(mixed(seed, -1));

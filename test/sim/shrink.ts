@@ -9,7 +9,7 @@ export async function shrink(script: Script, sabotage: Sabotage = {}): Promise<S
   let played = 0;
   const failsAt = async (steps: readonly number[]): Promise<number | undefined> => {
     played += 1;
-    const { violation, at } = await play({ seed: script.seed, steps }, sabotage);
+    const { violation, at } = await play({ ...script, steps }, sabotage);
     return violation !== undefined && kindOf(violation) === kind ? at : undefined;
   };
   let { steps } = script;
@@ -28,7 +28,7 @@ export async function shrink(script: Script, sabotage: Sabotage = {}): Promise<S
       else steps = fewer;
     }
   }
-  return { seed: script.seed, steps };
+  return { ...script, steps };
 }
 
 /** Another fault that shows on the way would be another story. */

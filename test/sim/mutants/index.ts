@@ -1,3 +1,4 @@
+import { CONFIGURATION_MUTANTS } from './configuration.ts';
 import type { Mutant } from './mutant.ts';
 import { PUBLISHER_MUTANTS } from './publisher.ts';
 import { REDIS_MUTANTS } from './redis.ts';
@@ -7,4 +8,9 @@ import { SIDECAR_MUTANTS } from './sidecar.ts';
  * Each one alone must be found: a simulation that cannot find the hole is worth nothing. Not here: that a publisher skips what
  * was published before, because to repeat it would cost needless evictions only.
  */
-export const MUTANTS: readonly Mutant[] = [...SIDECAR_MUTANTS, ...REDIS_MUTANTS, ...PUBLISHER_MUTANTS];
+export const MUTANTS: readonly Mutant[] = [
+  ...SIDECAR_MUTANTS,
+  ...REDIS_MUTANTS,
+  ...PUBLISHER_MUTANTS,
+  ...CONFIGURATION_MUTANTS,
+];

@@ -5,4 +5,6 @@ export interface Mutant {
   readonly guard: string;
   readonly seed: number;
   readonly sabotage: Sabotage;
+  /** Whether it takes a change of the configuration to find it. */
+  readonly changes?: boolean;
 }

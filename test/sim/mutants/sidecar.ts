@@ -1,7 +1,7 @@
-import { RULES } from '../parts/keys.ts';
+import { ALL_RULES } from '../parts/documents.ts';
 import type { Mutant } from './mutant.ts';
 
-const COVERS = RULES.namespaces.map(({ hash }) => hash);
+const COVERS = ALL_RULES.namespaces.map(({ hash }) => hash);
 
 /** Guards of a sidecar (SPEC I1, I3 to I10). */
 export const SIDECAR_MUTANTS: readonly Mutant[] = [

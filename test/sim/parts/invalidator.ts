@@ -1,4 +1,4 @@
-import type { CompiledRules } from '@tidemark/proto';
+import type { RuleSet } from '../../../invalidator/src/core/rule-set.ts';
 import { RestartPolicy } from '../../../invalidator/src/core/restart.ts';
 import { StreamError } from '../../../invalidator/src/run/stream-error.ts';
 import type { Topic, TopicRecord } from './kafka.ts';
@@ -13,7 +13,7 @@ export interface InvalidatorOptions {
   readonly time: VirtualTime;
   readonly network: Network;
   readonly topic: Topic;
-  readonly rules: CompiledRules;
+  readonly rules: RuleSet;
   readonly primary: () => Server;
   readonly sabotage: PublisherSabotage;
   /** Told of each record when Kafka takes it. */

@@ -1,5 +1,4 @@
-import { parseConfig, rulesOfSource, type CompiledRules, type Purge, type TidemarkConfig } from '@tidemark/proto';
-import { TABLE } from './publication.ts';
+import type { Purge } from '@tidemark/proto';
 
 /** Where a key's value comes from. */
 export interface KeySpec {
@@ -11,26 +10,7 @@ export interface KeySpec {
 
 export const ROWS = ['a', 'b'] as const;
 
-/** Few keys, so that things meet: by key, by one tag, by two. */
-export const KEYS: readonly KeySpec[] = [
-  { namespace: 'byid', key: 'a', rows: ['a'], tags: [] },
-  { namespace: 'byid', key: 'b', rows: ['b'], tags: [] },
-  { namespace: 'lists', key: 'one', rows: ['a'], tags: ['row:a'] },
-  { namespace: 'lists', key: 'both', rows: ROWS, tags: ['row:a', 'row:b'] },
-];
-
 export const MAX_STALENESS_MS = 5_000;
-
-const parsed = parseConfig({
-  sources: { main: { topic: 't' } },
-  namespaces: {
-    byid: { source: 'main', invalidate: [{ table: TABLE, keys: ['{id}'] }] },
-    lists: { source: 'main', invalidate: [{ table: TABLE, tags: ['row:{id}'] }] },
-  },
-});
-if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
-export const CONFIG: TidemarkConfig = parsed.config;
-export const RULES: CompiledRules = rulesOfSource(CONFIG, 'main');
 
 /** Whether a purge names a key. */
 export function isPurged(spec: KeySpec, { namespace, keys, tags, all }: Omit<Purge, 'commit'>): boolean {

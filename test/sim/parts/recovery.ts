@@ -1,4 +1,4 @@
-import { bodyOf, KEYS, loadedFrom, ROWS, type KeySpec } from './keys.ts';
+import { bodyOf, loadedFrom, ROWS, type KeySpec } from './keys.ts';
 import type { Answer, SimSidecar } from './sidecar.ts';
 import type { World } from './world.ts';
 
@@ -30,13 +30,14 @@ function heal(world: World): void {
   topic.isUp = true;
   for (const clock of clocks) clock.isAsleep = false;
   world.loads.length = 0;
+  world.allHear();
 }
 
 /** Every sidecar serves every key as the database has it now, and from after its purges. */
 async function untilAllFresh(world: World, when: string): Promise<void> {
   const { time, oracle, sidecars } = world;
   const untilMs = time.nowMs + RECOVERY_MS;
-  let waiting = sidecars.flatMap((sidecar) => KEYS.map((spec) => ({ sidecar, spec })));
+  let waiting = sidecars.flatMap((sidecar) => world.document.keys.map((spec) => ({ sidecar, spec })));
   while (waiting.length > 0 && oracle.violations.length === 0) {
     if (time.nowMs > untilMs) {
       const [first] = waiting;
@@ -61,7 +62,7 @@ async function untilShared(world: World): Promise<void> {
   const untilMs = time.nowMs + RECOVERY_MS;
   const [first] = world.sidecars;
   if (first === undefined) return;
-  for (let waiting: readonly KeySpec[] = KEYS; waiting.length > 0 && oracle.violations.length === 0;) {
+  for (let waiting = world.document.keys; waiting.length > 0 && oracle.violations.length === 0;) {
     if (time.nowMs > untilMs) {
       oracle.violations.push(`${waiting[0]?.namespace}/${waiting[0]?.key} is not found in Redis again`);
       return;

@@ -3,9 +3,14 @@ import type { FenceLogs } from '../../../invalidator/src/core/applier-loop.ts';
 import type { decideStart } from '../../../invalidator/src/core/start.ts';
 import type { VisibleClock } from '../../../invalidator/src/core/visibility.ts';
 import type { Beginning } from '../../../invalidator/src/run/beginning.ts';
+import type { Coalescer } from '../../../sidecar/src/core/coalescer.ts';
+import type { Evictor } from '../../../sidecar/src/core/evictor.ts';
+import type { Leases } from '../../../sidecar/src/core/leases.ts';
+import type { Namespace } from '../../../sidecar/src/core/namespace.ts';
 import type { L2Found } from '../../../sidecar/src/core/ports.ts';
 import type { EvictionTarget, ReplicaView, SourceReplica } from '../../../sidecar/src/core/replica.ts';
 import type { ScriptSabotage } from '../redis/client.ts';
+import type { SimDocument } from './documents.ts';
 import type { lookAt } from './publication.ts';
 
 /** Ways to leave out one guard; a simulation that cannot find the hole is worth nothing. */
@@ -14,6 +19,15 @@ export interface Sabotage {
   readonly publisher?: PublisherSabotage;
   readonly applier?: ApplierSabotage;
   readonly script?: ScriptSabotage;
+}
+
+/** What a document is taken with. */
+export interface ConfigurationParts {
+  readonly namespaces: ReadonlyMap<string, Namespace>;
+  readonly replica: SourceReplica;
+  readonly evictor: Evictor;
+  readonly coalescer: Coalescer;
+  readonly leases: Leases;
 }
 
 /** What goes wrong in a sidecar that lacks a guard. */
@@ -27,6 +41,8 @@ export interface SidecarSabotage {
   readonly reading?: (replica: SourceReplica) => Partial<ReplicaView>;
   /** What Redis answers. */
   readonly found?: (found: L2Found, replica: SourceReplica) => L2Found;
+  /** In place of how a document is taken. */
+  readonly take?: (take: () => void, parts: ConfigurationParts, document: SimDocument) => void;
   /** What a record looks like to a replica. */
   readonly record?: (batch: Batch, replica: SourceReplica) => Batch;
   /** When a request is taken to have been sent. */

@@ -1,4 +1,4 @@
-import { compileRules, encodeBatch, type Lsn } from '@tidemark/proto';
+import { encodeBatch, type Lsn } from '@tidemark/proto';
 import { DEFAULT_BOUNDS } from '../../../invalidator/src/core/bounds.ts';
 import { Outbox } from '../../../invalidator/src/core/outbox.ts';
 import { decideStart, type SlotFacts } from '../../../invalidator/src/core/start.ts';
@@ -91,8 +91,8 @@ export class Session {
     while (!(await this.#ask((server) => this.#tryLock(server)))) await clock.sleep(POLL_MS);
     const coverage = await CoverageWatch.open({
       context: { logger: silent, config: { publication: PUBLICATION } },
-      rules: { current: rules, retired: compileRules([]), all: rules },
-      claimsRetired: () => false,
+      rules,
+      claimsRetired: () => true,
       catalog: {
         look: () => this.#ask((server) => this.#look(server)),
         nextXid: () => this.#ask((server) => BigInt(server.assignXid())),
@@ -205,7 +205,7 @@ export class Session {
   #claimsAt(coverage: CoverageWatch, from: Lsn): { covers: readonly bigint[]; catalog: readonly bigint[] } {
     const { sabotage, rules } = this.#options;
     const covers = coverage.coversAt(from);
-    return { covers: sabotage.covers?.(covers, rules) ?? covers, catalog: coverage.digests };
+    return { covers: sabotage.covers?.(covers, rules.all) ?? covers, catalog: coverage.digests };
   }
 
   async #append(bytes: Uint8Array): Promise<void> {
@@ -258,7 +258,7 @@ export class Session {
     });
     this.#publisher = publisher;
     const reader: StreamReader = new StreamReader({
-      ...{ rules, outbox, bounds: DEFAULT_BOUNDS, clock: visibility },
+      ...{ rules: rules.all, outbox, bounds: DEFAULT_BOUNDS, clock: visibility },
       lookUp: () => this.#ask(relationOf),
       partitioned: () => coverage.partitioned,
       onMember: (oid, lineage) => coverage.noteMember(oid, lineage),

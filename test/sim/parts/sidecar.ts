@@ -1,14 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { encodeBatch } from '@tidemark/proto';
+import { compileRules, encodeBatch } from '@tidemark/proto';
 import { LruStore } from '../../../sidecar/src/adapters/lru-store.ts';
 import { RedisStore } from '../../../sidecar/src/adapters/redis-store.ts';
 import { Coalescer } from '../../../sidecar/src/core/coalescer.ts';
+import { Configuration } from '../../../sidecar/src/core/configuration.ts';
 import { Evictor } from '../../../sidecar/src/core/evictor.ts';
 import { Filler, type Fill, type FillOutcome } from '../../../sidecar/src/core/filler.ts';
 import type { Waiter } from '../../../sidecar/src/core/flights.ts';
 import { Follower } from '../../../sidecar/src/core/follower.ts';
 import { Leases } from '../../../sidecar/src/core/leases.ts';
-import { Namespace } from '../../../sidecar/src/core/namespace.ts';
+import type { Namespace } from '../../../sidecar/src/core/namespace.ts';
 import type { L2Failure, L2Found, L2Store } from '../../../sidecar/src/core/ports.ts';
 import { Reader, type ReadMode } from '../../../sidecar/src/core/reader.ts';
 import { SourceReplica, type ReplicaView } from '../../../sidecar/src/core/replica.ts';
@@ -16,11 +17,12 @@ import { Watermark } from '../../../sidecar/src/core/watermark.ts';
 import { hitPath } from '../../../sidecar/src/http/hit-path.ts';
 import { BUCKETS } from './applier.ts';
 import type { Fetched, Topic, TopicRecord } from './kafka.ts';
-import { CONFIG, MAX_STALENESS_MS, RULES, type KeySpec } from './keys.ts';
+import type { SimDocument } from './documents.ts';
+import { MAX_STALENESS_MS, type KeySpec } from './keys.ts';
 import type { Channel, Network } from './network.ts';
 import type { Oracle, Standpoint } from './oracle.ts';
 import { SimRedisClient, type ScriptSabotage, type SimRedis } from '../redis/client.ts';
-import type { SidecarSabotage } from './sabotage.ts';
+import type { ConfigurationParts, SidecarSabotage } from './sabotage.ts';
 import { nothing } from './silent.ts';
 import { SimClock, type VirtualTime } from './time.ts';
 
@@ -33,6 +35,8 @@ export interface SidecarOptions {
   readonly oracle: Oracle;
   readonly sabotage: SidecarSabotage;
   readonly script: ScriptSabotage | undefined;
+  /** Undefined: it has none yet. */
+  readonly document: SimDocument | undefined;
   readonly fraction: () => number;
   readonly onLease: (sidecar: SimSidecar, spec: KeySpec, token: string) => void;
 }
@@ -48,14 +52,15 @@ const LONG_POLL_MS = 500;
 /** Room for two entries: the least recently used goes. */
 const L1_BYTES = 1_900;
 
-/** One sidecar process, wired as sidecar/src/sidecar.ts wires it. */
+/** One sidecar process, wired as sidecar/src/compose.ts wires it. */
 export class SimSidecar {
   readonly name: string;
   readonly clock: SimClock;
   readonly #options: SidecarOptions;
   readonly #kafka: Channel;
   readonly #redis: SimRedisClient;
-  readonly #namespaces: ReadonlyMap<string, Namespace>;
+  readonly #configuration: Configuration;
+  readonly #parts: ConfigurationParts;
   readonly #replica: SourceReplica;
   readonly #follower: Follower;
   readonly #reader: Reader;
@@ -64,6 +69,7 @@ export class SimSidecar {
   readonly #hits: ReturnType<typeof hitPath>;
   #record: TopicRecord | undefined;
   #seq = 0;
+  #document: SimDocument | undefined;
   #isDead = false;
 
   constructor(options: SidecarOptions) {
@@ -73,22 +79,10 @@ export class SimSidecar {
     this.clock = new SimClock(options.time);
     this.#kafka = network.open(this.clock);
     this.#redis = new SimRedisClient({ redis, network, clock: this.clock, sabotage: script });
-    this.#namespaces = new Map(
-      RULES.namespaces.map((rules) => [
-        rules.name,
-        new Namespace({
-          name: rules.name,
-          config: CONFIG.namespaces[rules.name] as Namespace['config'],
-          rules,
-          l1: new LruStore({ maxBytes: L1_BYTES }),
-        }),
-      ]),
-    );
-    const namespaces = [...this.#namespaces.values()];
-    const evictor = new Evictor(namespaces);
+    const evictor = new Evictor([]);
     const { clock } = this;
     this.#replica = new SourceReplica({
-      rules: RULES,
+      rules: compileRules([]),
       evict: sabotage.evictions?.(evictor) ?? evictor,
       maxStalenessMs: MAX_STALENESS_MS,
       // So few that names collide now and then.
@@ -98,7 +92,7 @@ export class SimSidecar {
     const random = { token: () => `${name}-${(tokens += 1)}`, fraction: options.fraction };
     const leases = new Leases({ ttlMs: 10_000, most: 100 });
     const limits = { waitMs: 2_000, waiters: 5, waitersPerKey: 3 };
-    const coalescer = new Coalescer({ namespaces, replica: this.#view('granting'), leases, clock, random, limits });
+    const coalescer = new Coalescer({ namespaces: [], replica: this.#view('granting'), leases, clock, random, limits });
     const l2 = this.#store();
     this.#reader = new Reader({ replica: this.#view('reading'), coalescer, l2, clock });
     this.#filler = new Filler({ replica: this.#view('filling'), leases, coalescer, l2, clock, random });
@@ -107,11 +101,36 @@ export class SimSidecar {
       ...{ replica: this.#replica, coalescer, watermark: this.watermark, clock },
       events: { state: nothing, irregular: nothing, applied: nothing },
     });
+    const replica = this.#replica;
+    const createL1 = () => new LruStore({ maxBytes: L1_BYTES });
+    this.#configuration = new Configuration({
+      source: 'main',
+      served: undefined,
+      replica,
+      evictor,
+      coalescer,
+      createL1,
+    });
+    this.#parts = { namespaces: this.#configuration.namespaces, replica, evictor, coalescer, leases };
     this.#hits = hitPath({
-      ...{ namespaces: this.#namespaces, replica: this.#replica, coalescer, clock },
+      ...{ namespaces: this.#configuration.namespaces, replica: this.#replica, coalescer, clock },
       fallback: () => undefined,
     });
+    if (options.document !== undefined) this.take(options.document);
     void this.#follow();
+  }
+
+  get document(): SimDocument | undefined {
+    return this.#document;
+  }
+
+  /** It hears of a document. */
+  take(document: SimDocument): void {
+    const { sabotage } = this.#options;
+    const take = (): void => void this.#configuration.take(document.config);
+    if (sabotage.take === undefined) take();
+    else sabotage.take(take, this.#parts, document);
+    this.#document = document;
   }
 
   get standpoint(): Standpoint {
@@ -137,8 +156,13 @@ export class SimSidecar {
       onEnd({ from: 'l1', body: hit });
       return undefined;
     }
+    const namespace = this.#of(spec);
+    if (namespace === undefined) {
+      onEnd({ from: 'bypass', body: undefined });
+      return undefined;
+    }
     return this.#reader.read({
-      namespace: this.#of(spec),
+      namespace,
       key: spec.key,
       mode,
       settle: (outcome) => {
@@ -160,17 +184,29 @@ export class SimSidecar {
   }
 
   /** Undefined when the process is gone. */
-  put(spec: KeySpec, fill: Pick<Fill, 'token' | 'body' | 'sourceLsn'>): FillOutcome | undefined {
-    if (this.#isDead) return undefined;
+  put(
+    spec: KeySpec,
+    fill: Pick<Fill, 'token' | 'body' | 'sourceLsn'>,
+    namespace = this.#of(spec),
+  ): FillOutcome | undefined {
+    if (this.#isDead || namespace === undefined) return undefined;
     const { sabotage } = this.#options;
     const { key, tags } = spec;
     const rest = { tags, absent: false, contentType: '', etag: '' };
     const sourceLsn = sabotage.ignoreSourceLsn === true ? undefined : fill.sourceLsn;
-    return this.#filler.fill({ namespace: this.#of(spec), key, ...fill, sourceLsn, ...rest });
+    return this.#filler.fill({ namespace, key, ...fill, sourceLsn, ...rest });
+  }
+
+  /** The same with a body that takes its time; the namespace was looked up before. */
+  async putSlowly(spec: KeySpec, fill: Pick<Fill, 'token' | 'body' | 'sourceLsn'>, ms: number): Promise<void> {
+    const namespace = this.#of(spec);
+    await this.clock.sleep(ms);
+    this.put(spec, fill, namespace);
   }
 
   abandon(spec: KeySpec, token: string): void {
-    if (!this.#isDead) this.#filler.abandon(this.#of(spec), spec.key, token);
+    const namespace = this.#of(spec);
+    if (!this.#isDead && namespace !== undefined) this.#filler.abandon(namespace, spec.key, token);
   }
 
   /** What L1 alone answers, in front of everything else. */
@@ -253,8 +289,8 @@ export class SimSidecar {
     }
   }
 
-  #of(spec: KeySpec): Namespace {
-    return this.#namespaces.get(spec.namespace) as Namespace;
+  #of(spec: KeySpec): Namespace | undefined {
+    return this.#configuration.namespaces.get(spec.namespace);
   }
 
   #view(part: 'granting' | 'filling' | 'reading'): ReplicaView {

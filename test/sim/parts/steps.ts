@@ -98,6 +98,17 @@ export async function takeStep(
   return { name, isFault };
 }
 
+/** Beside a step now and then a document is published, or one process hears of the newest one. */
+export function changeConfiguration(world: World): string | undefined {
+  if (world.dice.chance(0.015)) {
+    world.publish();
+    return 'another document is published';
+  }
+  if (!world.dice.chance(0.12)) return undefined;
+  world.hear();
+  return 'a process hears of the newest document';
+}
+
 /** What its socket holds when it wakes up is as old as its sleep; and it is asked at once. */
 async function sleepForLong(world: World): Promise<void> {
   const { clock } = world.dice.pick(world.sidecars);

@@ -3,7 +3,8 @@ import { Dice } from '../../../sidecar/src/testing/random.ts';
 import { SimApplier } from './applier.ts';
 import { SimInvalidator } from './invalidator.ts';
 import { Topic } from './kafka.ts';
-import { bodyOf, CONFIG, KEYS, ROWS, RULES, type KeySpec, type Loaded } from './keys.ts';
+import { DOCUMENTS, rulesOf, type SimDocument } from './documents.ts';
+import { bodyOf, ROWS, type KeySpec, type Loaded } from './keys.ts';
 import { Network } from './network.ts';
 import { Oracle } from './oracle.ts';
 import { Ids, Server, type OpenTransaction, type WalRecord } from './postgres.ts';
@@ -48,9 +49,14 @@ export class World {
   /** Servers that another one took over from, still alive. */
   readonly #old: Server[] = [];
   #names = 0;
+  /** Documents that were published, the newest last. */
+  readonly #published: SimDocument[] = [DOCUMENTS[0]];
+  readonly #changes: boolean;
 
-  constructor(sabotage: Sabotage) {
+  /** @param options.changes whether the configuration changes */
+  constructor({ sabotage, changes }: { sabotage: Sabotage; changes: boolean }) {
     this.sabotage = sabotage;
+    this.#changes = changes;
     this.primary = Server.create(new Ids());
     const primary = (): Server => this.primary;
     this.oracle = new Oracle({ topic: this.topic, primary, nowMs: () => this.time.nowMs });
@@ -61,6 +67,37 @@ export class World {
 
   get clocks(): readonly SimClock[] {
     return [...this.sidecars, ...this.invalidators, ...this.appliers].map(({ clock }) => clock);
+  }
+
+  /** The newest one. */
+  get document(): SimDocument {
+    return this.#published.at(-1) as SimDocument;
+  }
+
+  /** Another document is published; nobody has heard of it yet. */
+  publish(): void {
+    this.#published.push(this.dice.pick(DOCUMENTS.filter((document) => document !== this.document)));
+  }
+
+  /** One process hears of the newest document. */
+  hear(): void {
+    const { document } = this;
+    const i = this.dice.below(SIDECARS + INVALIDATORS + APPLIERS);
+    if (i < SIDECARS) {
+      const sidecar = this.sidecars[i] as SimSidecar;
+      if (!sidecar.clock.isAsleep) sidecar.take(document);
+    } else if (i < SIDECARS + INVALIDATORS) this.#renew(i - SIDECARS);
+    else {
+      const applier = this.appliers[i - SIDECARS - INVALIDATORS] as SimApplier;
+      if (!applier.clock.isAsleep) applier.take(document);
+    }
+  }
+
+  /** Everybody has heard of it. */
+  allHear(): void {
+    if (!this.#changes) return;
+    for (let i = 0; i < INVALIDATORS; i++) this.#renew(i);
+    for (const each of [...this.sidecars, ...this.appliers]) each.take(this.document);
   }
 
   /** Messages arrive, some of them; what they cause happens before the next one arrives. */
@@ -87,7 +124,9 @@ export class World {
 
   /** One more sidecar, which nobody else knows. */
   newcomer(): SimSidecar {
-    return this.#sidecar(SIDECARS);
+    const sidecar = this.#sidecar(SIDECARS);
+    sidecar.take(this.document);
+    return sidecar;
   }
 
   /** Nothing goes on afterwards. */
@@ -102,7 +141,10 @@ export class World {
   }
 
   restartInvalidator(): void {
-    const i = this.dice.below(INVALIDATORS);
+    this.#renew(this.dice.below(INVALIDATORS));
+  }
+
+  #renew(i: number): void {
     this.invalidators[i]?.kill();
     this.invalidators[i] = this.#invalidator();
   }
@@ -159,7 +201,7 @@ export class World {
   }
 
   purge(): WalRecord['purges'][number] {
-    const { namespace, key, tags } = this.dice.pick(KEYS);
+    const { namespace, key, tags } = this.dice.pick(this.document.keys);
     const roll = this.dice.below(4);
     if (roll === 0) return { namespace, keys: [], tags: [], all: true };
     if (roll === 1 && tags.length > 0) return { namespace, keys: [], tags: tags.slice(0, 1), all: false };
@@ -197,7 +239,8 @@ export class World {
   get(): void {
     const sidecar = this.dice.pick(this.sidecars);
     if (sidecar.clock.isAsleep) return;
-    const spec = this.dice.pick(KEYS);
+    if (sidecar.document === undefined) return;
+    const spec = this.dice.pick(sidecar.document.keys);
     const mode = this.dice.chance(0.05) ? 'reload' : this.dice.chance(0.05) ? 'only-cached' : 'usual';
     const waiter = sidecar.get(spec, mode);
     if (waiter !== undefined && this.dice.chance(0.05)) sidecar.leave(waiter);
@@ -211,12 +254,14 @@ export class World {
     if (loaded !== undefined) {
       if (sidecar.clock.isAsleep) this.loads.push(load);
       else if (this.dice.chance(0.03)) sidecar.abandon(spec, token);
-      else
-        sidecar.put(spec, {
-          token,
-          body: bodyOf(loaded),
+      else {
+        const fill = {
+          ...{ token, body: bodyOf(loaded) },
           ...(load.sourceLsn !== undefined && { sourceLsn: load.sourceLsn }),
-        });
+        };
+        if (this.#changes && this.dice.chance(0.25)) void sidecar.putSlowly(spec, fill, this.dice.below(300));
+        else sidecar.put(spec, fill);
+      }
     } else if (load.sourceLsn === undefined && this.dice.chance(0.2)) {
       // A read replica says first how far it is.
       this.loads.push({ ...load, sourceLsn: this.primary.replayed });
@@ -235,7 +280,7 @@ export class World {
   #invalidator(): SimInvalidator {
     const { time, network, topic, sabotage } = this;
     return new SimInvalidator({
-      ...{ time, network, topic, rules: RULES, primary: () => this.primary },
+      ...{ time, network, topic, rules: rulesOf(this.document, this.#published.at(-2)), primary: () => this.primary },
       sabotage: sabotage.publisher ?? {},
       onAppended: (record) => this.oracle.appended(record),
     });
@@ -244,7 +289,7 @@ export class World {
   #applier(): SimApplier {
     const { time, network, topic, redis, sabotage } = this;
     return new SimApplier({
-      ...{ time, network, topic, redis, config: CONFIG, freshName: () => this.fresh() },
+      ...{ time, network, topic, redis, document: this.#found(), freshName: () => this.fresh() },
       ...{ sabotage: sabotage.applier ?? {}, script: sabotage.script },
     });
   }
@@ -252,9 +297,16 @@ export class World {
   #sidecar(i: number): SimSidecar {
     const { time, network, topic, redis, oracle, sabotage } = this;
     return new SimSidecar({
-      ...{ name: `sidecar ${i}${this.fresh()}`, time, network, topic, redis, oracle },
+      ...{ name: `sidecar ${i}${this.fresh()}`, time, network, topic, redis, oracle, document: this.#found() },
       ...{ sabotage: sabotage.sidecar ?? {}, script: sabotage.script, fraction: () => this.dice.fraction() },
       onLease: (sidecar, spec, token) => void this.loads.push({ sidecar, spec, token }),
     });
+  }
+
+  /** What a process that starts has heard of: sometimes nothing yet, sometimes something older. */
+  #found(): SimDocument | undefined {
+    const { dice } = this;
+    if (!this.#changes || dice.chance(0.6)) return this.document;
+    return dice.chance(0.5) ? undefined : dice.pick(this.#published);
   }
 }
