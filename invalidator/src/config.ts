@@ -1,11 +1,9 @@
 import {
-  certificateFile,
   commonEnv,
   duration,
   flag,
   followerEnv,
   helpText,
-  keyFile,
   optional,
   parseListenAddress,
   readEnv,
@@ -26,10 +24,8 @@ import {
   type TlsIdentity,
 } from '@tidemark/runtime';
 import { complaintAbout, type ElectionTimes } from './core/election.ts';
+import { httpUrl, postgresUrl, slotName } from './env-values.ts';
 import { injectEnv, resolveInject, type InjectConfig } from './inject/environment.ts';
-
-/** Longest name of a slot: NAMEDATALEN - 1. */
-const SLOT_NAME = /^[a-z0-9_]{1,63}$/;
 
 const listen = (fallback: string) =>
   withDefault('TIDEMARK_HTTP_LISTEN', fallback, {
@@ -131,7 +127,27 @@ const replayFile = {
   brokers: { ...commonEnv.brokers, whenUnset: { value: [] as readonly string[] } },
 };
 
-const specs = { run, apply, inject: injectEnv, replay, capture: { ...commonEnv, logLevel: replay.logLevel } };
+/** Where the slot is; neither Kafka nor the document is needed to drop it. */
+const drop = { source: commonEnv.source, postgresUrl: run.postgresUrl, slot: run.slot, publication: run.publication };
+
+const selftest = {
+  url: required('TIDEMARK_URL', { description: 'http://HOST:PORT of a sidecar', parse: httpUrl }),
+  postgresUrl: required('TIDEMARK_POSTGRES_URL', {
+    description: 'URL of the primary, for a role that may write to the table of the test',
+    parse: postgresUrl,
+    secret: true,
+  }),
+};
+
+const specs = {
+  run,
+  apply,
+  inject: injectEnv,
+  replay,
+  capture: { ...commonEnv, logLevel: replay.logLevel },
+  'drop-slot': drop,
+  selftest,
+};
 
 type Own<S extends EnvSpec> = CommonConfig & Omit<EnvOf<S>, keyof typeof commonEnv>;
 
@@ -165,7 +181,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 export function runConfig(env: Env, configFile: string | undefined): RunConfig {
   const settings = readEnv(run, withFile(env, configFile), { alsoKnown: allNames });
   const common = resolveCommon(settings);
-  const name = `tidemark_${common.source.replaceAll(/[^a-z0-9_]/g, '_')}`.slice(0, 63);
+  const name = nameInPostgres(common.source);
   const { slot = name, publication = name } = settings;
   return Object.freeze({ ...settings, ...common, slot, publication, election: electionOf(settings) });
 }
@@ -208,6 +224,36 @@ export function captureConfig(env: Env, configFile: string | undefined): CommonC
   return Object.freeze(resolveCommon(readEnv(specs.capture, withFile(env, configFile), { alsoKnown: allNames })));
 }
 
+/** Settings of `drop-slot`. */
+export interface DropSlotConfig {
+  readonly postgresUrl: string;
+  readonly slot: string;
+  readonly publication: string;
+}
+
+/** Throws EnvError or {@link SettingError}. */
+export function dropSlotConfig(env: Env): DropSlotConfig {
+  const { source, postgresUrl: url, ...named } = readEnv(drop, env, { alsoKnown: allNames });
+  const name = source === undefined ? undefined : nameInPostgres(source);
+  const { slot = name, publication = name } = named;
+  if (slot === undefined || publication === undefined) {
+    throw new SettingError(
+      'TIDEMARK_SOURCE: found nothing, expected the name of the source (or TIDEMARK_SLOT and TIDEMARK_PUBLICATION)',
+    );
+  }
+  return { postgresUrl: url, slot, publication };
+}
+
+/** Settings of `selftest`. Throws EnvError. */
+export function selftestConfig(env: Env): EnvOf<typeof selftest> {
+  return readEnv(selftest, env, { alsoKnown: allNames });
+}
+
+/** Slot and publication of a source, unless they are named. */
+function nameInPostgres(source: string): string {
+  return `tidemark_${source.replaceAll(/[^a-z0-9_]/g, '_')}`.slice(0, 63);
+}
+
 /** The environment of a command, for `--help`. */
 export function environmentHelp(command: keyof typeof specs): string {
   return helpText(specs[command]);
@@ -222,35 +268,4 @@ const allNames = Object.values(specs).flatMap(namesOf);
 
 function namesOf(spec: Readonly<Record<string, { readonly name: string }>>): string[] {
   return Object.values(spec).map(({ name }) => name);
-}
-
-function slotName(found: string): string {
-  if (!SLOT_NAME.test(found)) throw new Error('expected 1 to 63 of a-z, 0-9 and "_"');
-  return found;
-}
-
-function postgresUrl(found: string): string {
-  if (!/^postgres(ql)?:\/\//.test(found) || !URL.canParse(found))
-    throw new Error('expected postgres://USER:PASSWORD@HOST:PORT/DATABASE');
-  // pg reads them at each connection, and would fail there.
-  for (const [name, check] of Object.entries(POSTGRES_TLS_FILES)) {
-    const path = new URL(found).searchParams.get(name);
-    if (path !== null) inParameter(name, () => check(path));
-  }
-  return found;
-}
-
-const POSTGRES_TLS_FILES = { sslrootcert: certificateFile, sslcert: certificateFile, sslkey: keyFile };
-
-function inParameter(name: string, check: () => unknown): void {
-  try {
-    check();
-  } catch (error) {
-    throw new Error(`${(error as Error).message} in ${name}`, { cause: error });
-  }
-}
-
-function httpUrl(found: string): string {
-  if (!/^https?:\/\//.test(found) || !URL.canParse(found)) throw new Error('expected http://HOST:PORT');
-  return found;
 }

@@ -9,6 +9,8 @@ const USAGE = `Tidemark beside Postgres, Kafka and Redis.
   tidemark inject                  gives annotated pods the sidecar, as an admission webhook of Kubernetes
   tidemark replay ...              rebuilds invalidations from Kafka, or tries rules on a capture
   tidemark capture ...             writes the records in Kafka to a file
+  tidemark drop-slot ...           drops the slot of a source that is not followed any more
+  tidemark selftest ...            writes a row and sees its eviction in a sidecar
   tidemark COMMAND --help          tells about a command and lists its environment
 
   --config FILE   YAML file with sources and namespaces (same as TIDEMARK_CONFIG)
@@ -24,6 +26,8 @@ const services = {
 const tools = {
   replay: async (args: readonly string[]) => (await import('./replay.ts')).replay(args),
   capture: async (args: readonly string[]) => (await import('./capture.ts')).capture(args),
+  'drop-slot': async (args: readonly string[]) => (await import('./drop-slot.ts')).dropSlotCommand(args),
+  selftest: async (args: readonly string[]) => (await import('./selftest.ts')).selftest(args),
 };
 
 function isOneOf<T extends object>(commands: T, word: string | undefined): word is keyof T & string {

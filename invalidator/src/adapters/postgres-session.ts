@@ -32,6 +32,16 @@ export async function openSession(options: {
   return client;
 }
 
+/** What the server is, whether or not it can be followed. */
+export async function serverFacts(client: ClientBase): Promise<ServerFacts> {
+  const { rows } = await client.query<ServerFacts>(`
+    select current_setting('server_version_num')::int as version, pg_is_in_recovery() as "inRecovery",
+           current_user as role, current_database() as database`);
+  const [facts] = rows;
+  if (facts === undefined) throw new Error('the server answered nothing');
+  return facts;
+}
+
 /** Checks that this server can be followed at all. Throws {@link OperatorError} with what mends it. */
 export async function checkServer(client: ClientBase): Promise<ServerFacts> {
   const { rows } = await client.query<ServerFacts & { wal_level: string }>(`
@@ -96,6 +106,18 @@ export async function walSenderOf(client: ClientBase, pid: number): Promise<WalS
     [pid],
   );
   return rows[0] && { waitEvent: rows[0].event };
+}
+
+/** A connection in words: its name, where it comes from, and since when. */
+export async function backendFacts(client: ClientBase, pid: number): Promise<string> {
+  const { rows } = await client.query<{ name: string; from: string | null; since: string }>(
+    `select application_name as name, host(client_addr) as from, backend_start::timestamptz(0)::text as since
+       from pg_stat_activity where pid = $1`,
+    [pid],
+  );
+  const [row] = rows;
+  if (row === undefined) return `process ${pid} of Postgres`;
+  return `"${row.name}" (process ${pid} of Postgres, from ${row.from ?? 'a local socket'}, since ${row.since})`;
 }
 
 /** Ends a walsender of ours that the other end of a dead connection still keeps busy with the slot. */

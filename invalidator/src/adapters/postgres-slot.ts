@@ -116,6 +116,14 @@ export async function dropSlot(client: ClientBase, slot: string): Promise<void> 
   await client.query('select pg_drop_replication_slot($1)', [slot]);
 }
 
+/** Answers whether there was one. Rejects with the server's error where the role does not own it. */
+export async function dropPublication(client: ClientBase, publication: string): Promise<boolean> {
+  const { rowCount } = await client.query('select 1 from pg_publication where pubname = $1', [publication]);
+  if (rowCount === 0) return false;
+  await client.query(`drop publication if exists ${quoteIdentifier(publication)}`);
+  return true;
+}
+
 /** Who the server is, with a mark that tells its connections from those of any other server. */
 export interface IdentifiedServer extends ServerIdentity {
   /** Whom its timeline descends from. */

@@ -1,0 +1,40 @@
+import { certificateFile, keyFile } from '@tidemark/runtime';
+
+// How values of the environment are read that only this service has. Each throws an Error that begins with "expected".
+
+/** Longest name of a slot: NAMEDATALEN - 1. */
+const SLOT_NAME = /^[a-z0-9_]{1,63}$/;
+
+/** A name that Postgres takes for a slot. */
+export function slotName(found: string): string {
+  if (!SLOT_NAME.test(found)) throw new Error('expected 1 to 63 of a-z, 0-9 and "_"');
+  return found;
+}
+
+/** A connection string whose TLS files can be read. */
+export function postgresUrl(found: string): string {
+  if (!/^postgres(ql)?:\/\//.test(found) || !URL.canParse(found))
+    throw new Error('expected postgres://USER:PASSWORD@HOST:PORT/DATABASE');
+  // pg reads them at each connection, and would fail there.
+  for (const [name, check] of Object.entries(POSTGRES_TLS_FILES)) {
+    const path = new URL(found).searchParams.get(name);
+    if (path !== null) inParameter(name, () => check(path));
+  }
+  return found;
+}
+
+const POSTGRES_TLS_FILES = { sslrootcert: certificateFile, sslcert: certificateFile, sslkey: keyFile };
+
+function inParameter(name: string, check: () => unknown): void {
+  try {
+    check();
+  } catch (error) {
+    throw new Error(`${(error as Error).message} in ${name}`, { cause: error });
+  }
+}
+
+/** An URL of HTTP, with or without TLS. */
+export function httpUrl(found: string): string {
+  if (!/^https?:\/\//.test(found) || !URL.canParse(found)) throw new Error('expected http://HOST:PORT');
+  return found;
+}
