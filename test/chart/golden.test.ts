@@ -23,7 +23,7 @@ describe.each(scenarios)('values $name', ({ name, files }) => {
     const objects = await render(helm, files);
     const ids = objects.map(({ kind, metadata }) => `${kind}/${metadata.name}`);
     expect(new Set(ids).size).toBe(ids.length);
-    const clusterWide = /^(ClusterRole|ClusterRoleBinding|CustomResourceDefinition|Mutating.*)$/;
+    const clusterWide = /^(ClusterRole|ClusterRoleBinding|CustomResourceDefinition|(Mutating|Validating).*)$/;
     for (const { kind, metadata } of objects) {
       expect(metadata.namespace, `${kind} ${metadata.name}`).toBe(clusterWide.test(kind) ? undefined : 'caches');
       if (kind === 'CustomResourceDefinition') continue;

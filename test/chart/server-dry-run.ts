@@ -43,7 +43,7 @@ async function post(cluster: Cluster, object: Rendered, query: string): Promise<
         resolve({ status: response.statusCode ?? 0, message: typeof message === 'string' ? message : '', warnings });
       }, reject);
     });
-    asked.on('error', reject);
+    asked.on('error', (error) => reject(new Error(`${kind} ${metadata.name}: ${error.message}`, { cause: error })));
     asked.end(JSON.stringify(object));
   });
 }
