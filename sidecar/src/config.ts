@@ -51,6 +51,10 @@ const spec = {
     description: 'after so long without a record everything is a miss',
     parse: duration({ min: '1s', max: '1h' }),
   }),
+  fetchIntervalMs: withDefault('TIDEMARK_FETCH_INTERVAL', '0ms', {
+    description: 'shortest time between two fetches from Kafka while rows change all the time; spares the broker',
+    parse: duration({ min: '0ms', max: '500ms' }),
+  }),
   leaseTtlMs: withDefault('TIDEMARK_LEASE_TTL', '10s', {
     description: 'how long the lease of a miss can be filled',
     parse: duration({ min: '100ms', max: '10m' }),

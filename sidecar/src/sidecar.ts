@@ -103,7 +103,13 @@ async function run(config: Config, logger: Logger): Promise<never> {
   };
   const begin = (of: SourceOf) => {
     const core = createCore(of, { config, metrics, logger });
-    const feed = new KafkaFeed({ kafka, topic: of.sourceConfig.topic, logger, silenceMs: FEED_SILENCE_MS });
+    const feed = new KafkaFeed({
+      kafka,
+      topic: of.sourceConfig.topic,
+      logger,
+      fetchIntervalMs: config.fetchIntervalMs,
+      silenceMs: FEED_SILENCE_MS,
+    });
     metrics.watch({ ...core, state: () => core.replica.state(clock.monotonicMs()), feed, redis: core.redis?.store });
     feed.start(core.follower);
     running = { core, feed, ticking: setInterval(() => tick(core), TICK_MS) };

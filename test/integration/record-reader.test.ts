@@ -234,6 +234,39 @@ describe('whatever happens to the connection', () => {
 });
 
 describe('its end', () => {
+  it('brings all that was written within its interval by one fetch, and the first after a silence at once', async () => {
+    const topic = await makeTopic();
+    await append(topic, 'start');
+    const deliveries: string[][] = [];
+    const reader = new RecordReader({
+      kafka,
+      topic,
+      start: { from: 'newest-record' },
+      logger,
+      fetchIntervalMs: 300,
+      onRecords: ({ records }) => {
+        if (records.length > 0) deliveries.push(records.map(({ value }) => Buffer.from(value).toString()));
+      },
+      onReset: () => undefined,
+    });
+    readers.push(reader);
+    const all = (): string[] => deliveries.flat();
+    await eventually(() => expect(all()).toEqual(['start']));
+    const written = Array.from({ length: 100 }, (_, n) => `v${n}`);
+    const beganAtMs = performance.now();
+    await append(topic, ...written);
+    await eventually(() => expect(all()).toEqual(['start', ...written]));
+    expect(deliveries.length).toBeLessThanOrEqual(3 + (performance.now() - beganAtMs) / 300);
+    // Longer than an interval after the last fetch began, which is now a long poll: no rest stands before the answer.
+    await eventually(() => expect(performance.now() - beganAtMs).toBeGreaterThan(1500));
+    const count = deliveries.length;
+    const atMs = performance.now();
+    await append(topic, 'lone');
+    await eventually(() => expect(deliveries.length).toBe(count + 1), { withinMs: 2000 });
+    expect(performance.now() - atMs).toBeLessThan(1000);
+    await reader.stop();
+  });
+
   it('stops at once in the middle of a long poll, and tells nothing afterwards', async () => {
     const topic = await makeTopic();
     const { reader, told } = read(topic);

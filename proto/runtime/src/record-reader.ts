@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Kafka } from 'kafkajs';
 import { Backoff } from './backoff.ts';
 import { isMissingTopic, TopicConnection, type FetchedPartition } from './kafka-cluster.ts';
@@ -56,6 +57,11 @@ export interface RecordReaderOptions {
   readonly onConnection?: (isConnected: boolean) => void;
   /** Most bytes that one fetch brings, unless the first record alone is larger. */
   readonly maxBytes?: number;
+  /**
+   * Shortest time between the begins of two fetches while nothing is left to read (default 0 ms). What is written meanwhile
+   * comes with one fetch: the broker's work goes with fetches, hardly with records. A record after a silence is not held up.
+   */
+  readonly fetchIntervalMs?: number;
   /** How long a fetch waits for a record once all are read; less than the time in which a request must be answered. */
   readonly longPollMs?: number;
 }
@@ -134,7 +140,11 @@ export class RecordReader {
       try {
         await connection.open();
         this.#next ??= this.#newest(await connection.bounds());
-        while (!this.#stopping.signal.aborted) await this.#readOnce(connection);
+        while (!this.#stopping.signal.aborted) {
+          const beganAtMs = performance.now();
+          await this.#readOnce(connection);
+          await this.#rest(beganAtMs);
+        }
       } catch (error) {
         if (error instanceof CallbackError) throw error.cause;
         if (!this.#stopping.signal.aborted) this.#complain(error);
@@ -190,6 +200,12 @@ export class RecordReader {
         caughtUp: this.#isCaughtUp,
       }),
     );
+  }
+
+  async #rest(sinceMs: number): Promise<void> {
+    const leftMs = (this.#options.fetchIntervalMs ?? 0) - (performance.now() - sinceMs);
+    if (leftMs <= 0 || !this.#isCaughtUp) return;
+    await pause(leftMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
   }
 
   /** The new start is known before anybody is told: what is flushed because of the break is filled again from there on. */

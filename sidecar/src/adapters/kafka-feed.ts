@@ -11,6 +11,8 @@ export interface KafkaFeedOptions {
   readonly kafka: Kafka;
   readonly topic: string;
   readonly logger: Logger;
+  /** See RecordReader. */
+  readonly fetchIntervalMs: number;
   /** A reader that calls nobody for so long is replaced; it should be longer than any deadline inside it. */
   readonly silenceMs: number;
 }
@@ -53,6 +55,7 @@ export class KafkaFeed implements Feed {
       kafka: this.#options.kafka,
       topic: this.#options.topic,
       logger: this.#options.logger,
+      fetchIntervalMs: this.#options.fetchIntervalMs,
       start: offset === undefined ? { from: 'newest-record' } : { from: 'offset', offset },
       onRecords: async ({ records, caughtUp, requestedAtMs }) => {
         if (this.#reader !== reader) return;
