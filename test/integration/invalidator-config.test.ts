@@ -79,7 +79,7 @@ async function change(namespaces: Namespaces): Promise<void> {
 }
 
 async function published(namespaces: Namespaces): Promise<void> {
-  await eventually(() => expect(configs.last.document).toMatchObject({ namespaces }));
+  await eventually(() => expect(configs.last.document).toHaveProperty('namespaces', namespaces));
 }
 
 const covered = (...namespaces: readonly [string, Namespaces[string]][]) =>
@@ -169,17 +169,16 @@ describe('the document', () => {
     const sources = { main: { ...document.sources.main, l2: { buckets: 7 } } };
     await write(stringify({ sources, namespaces }));
     await published(namespaces);
-    await eventually(() => expect(configs.namespaces).toEqual(['users']));
     expect(configs.last.document).toMatchObject({ sources: document.sources });
     expect(stack.logs('invalidator').join('\n')).toContain('sources.main is another one than at the start');
     await write(text);
-    await published({ orders });
+    await published({ users: byTeam, orders });
   });
 
   it('with a table that is not there serves the others, and that one as soon as it is', async () => {
     const late = rules({ table: 'public.late', keys: ['{id}'] });
     await change({ users: byTeam, late });
-    await published({ late });
+    await published({ users: byTeam, late });
     await covered(['users', byTeam]);
     expect(feed.last.covers).not.toContain(hashOf('late', late));
     await stack.sql('create table late (id int primary key)');
@@ -189,10 +188,10 @@ describe('the document', () => {
   it('with a table that nobody may publish does not end the stream', async () => {
     const never = rules({ table: 'pg_catalog.pg_class', keys: ['{oid}'] });
     await change({ users: byTeam, never, orders });
-    await published({ never });
+    await published({ users: byTeam, never, orders });
     await covered(['users', byTeam], ['orders', orders]);
     await change({ users: byTeam, orders });
-    await published({ orders });
+    await published({ users: byTeam, orders });
   });
 });
 

@@ -35,11 +35,6 @@ export class PublishedConfigs {
     return record;
   }
 
-  /** The namespaces of the newest document, by name. */
-  get namespaces(): readonly string[] {
-    return Object.keys(this.last.config.namespaces).toSorted();
-  }
-
   stop(): Promise<void> {
     return this.#reader.stop();
   }
