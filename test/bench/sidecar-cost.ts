@@ -18,7 +18,7 @@ import { rowsRule, rowsSql, writeRows } from './support/row-writer.ts';
  */
 
 const [seconds = 15] = process.argv.slice(2).map(Number);
-const READS = 2000;
+const READS = 1000;
 const VALUE = 'x'.repeat(1024);
 
 const kafkaPort = await freePort();
@@ -47,12 +47,13 @@ const client = createKafka({ brokers: kafka.brokers, tls: false, clientId: 'benc
 await ensureConfigTopic(client, configTopic);
 const document: unknown = parse(readFileSync(stack.configFile, 'utf8'));
 await publishConfig(client, { topic: configTopic, term: 1, revision: 1, document });
-const sidecar = await stack.addSidecar({
+const env = {
   TIDEMARK_CONFIG: '',
   TIDEMARK_CONFIG_TOPIC: configTopic,
   TIDEMARK_KAFKA_BROKERS: `127.0.0.1:${kafkaPort}`,
   TIDEMARK_REDIS_URL: stack.redis.replace(`:${redisTarget}`, `:${redisPort}`),
-});
+};
+let sidecar = await stack.addSidecar(env);
 await cacheable(stack);
 console.log(`at its start: ${kafkaProxy.passed.connections} connections to Kafka`);
 await pause(8000);
@@ -90,18 +91,20 @@ await measure('idle', 'second', async () => {
   await pause(seconds * 1000);
   return seconds;
 });
-for (const { perSecond, rows } of [
-  { perSecond: 100, rows: 1 },
-  { perSecond: 1000, rows: 1 },
-  { perSecond: 10, rows: 100 },
-]) {
-  await measure(`${perSecond} commits a second of ${rows} row(s)`, 'second', async () => {
+async function measureCommits(note: string, { perSecond, rows }: { perSecond: number; rows: number }): Promise<void> {
+  await measure(`${perSecond} commits a second of ${rows} row(s)${note}`, 'second', async () => {
     const written = await writeRows({ postgres: stack.postgres, perSecond, rows, seconds });
     if (written < 0.9 * perSecond * rows * seconds)
       console.log(`only ${(written / seconds).toFixed(0)} rows a second:`);
     return seconds;
   });
 }
+for (const load of [
+  { perSecond: 100, rows: 1 },
+  { perSecond: 1000, rows: 1 },
+  { perSecond: 10, rows: 100 },
+])
+  await measureCommits('', load);
 
 const app = new App(sidecar.url);
 const other = new App(stack.sidecars[0]?.url ?? '');
@@ -127,6 +130,11 @@ await measure('fills of 1 KiB', 'fill', () =>
   all((n) => expectStatus(app.put('user', `own:${n}`, VALUE, { lease: leases[n] }), 201)),
 );
 console.log(`${others} of ${READS * 4} reads and fills were answered otherwise than meant`);
+await sidecar.stop();
+sidecar = await stack.addSidecar({ ...env, TIDEMARK_FETCH_INTERVAL: '50ms' });
+await cacheable({ ...stack, sidecars: [sidecar] });
+await pause(8000);
+for (const perSecond of [100, 1000]) await measureCommits(', fetched every 50 ms', { perSecond, rows: 1 });
 await withRedis(stack.servers.redis.url, async (redis) => {
   const stats = (await redis.info('commandstats')).matchAll(/cmdstat_(get|mget|evalsha):.*?usec_per_call=([\d.]+)/g);
   for (const [, name, us] of stats) console.log(`Redis takes ${us} us for a command ${name} (of all its clients)`);

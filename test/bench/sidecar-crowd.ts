@@ -19,6 +19,8 @@ const seconds = Number(secondsText);
 const counts = countTexts.length === 0 ? [100, 300, 1000] : countTexts.map(Number);
 const SIDECARS = [10, 30];
 const RATES = [0, 20, 100];
+/** TIDEMARK_FETCH_INTERVAL, to see what it saves. */
+const SPARING_MS = 100;
 /** More than so many deliveries a second fill two cores with the readers alone. */
 const MAX_DELIVERIES = 30_000;
 
@@ -32,7 +34,10 @@ const stack = await startStack({
   initSql: rowsSql,
   config: { namespaces: { user: rowsRule } },
 });
-const crowd = new Crowd({ brokers: kafka.brokers, topic: stack.topic });
+
+const newCrowd = (fetchIntervalMs: number): Crowd =>
+  new Crowd({ brokers: kafka.brokers, topic: stack.topic, fetchIntervalMs });
+let crowd = newCrowd(0);
 
 const delays: number[] = [];
 const logger = createLogger({ service: 'bench', instance: 'observer', level: 'silent' });
@@ -58,7 +63,7 @@ async function measure(name: string, readers: number): Promise<void> {
     const fetches = (now.fetches - received.fetches) / tookS;
     console.log(
       [
-        `${name}, ${perSecond} commits/s:`.padEnd(36),
+        `${name}, ${perSecond} commits/s:`.padEnd(44),
         `broker ${(((after.cpuS - before) / tookS) * 100).toFixed(1)} % of a core, ${after.residentMb.toFixed(0)} MB;`,
         now.connected === 0
           ? ''
@@ -82,6 +87,13 @@ for (const count of counts) {
   await crowd.growTo(count);
   await pause(3000);
   await measure(`${count} readers`, count);
+}
+await crowd.stop();
+crowd = newCrowd(SPARING_MS);
+for (const count of counts) {
+  await crowd.growTo(count);
+  await pause(3000);
+  await measure(`${count} readers, every ${SPARING_MS} ms`, count);
 }
 await observer.stop();
 await crowd.stop();

@@ -76,7 +76,7 @@ function environments(
   place: Place,
   options: StackOptions,
   addresses: { brokers: readonly string[]; invalidator: string; applier: string },
-): Record<Role, Environment> {
+): Record<Exclude<Role, 'webhook'>, Environment> {
   const common = { TIDEMARK_CONFIG: place.configFile, TIDEMARK_KAFKA_BROKERS: addresses.brokers.join(',') };
   return {
     invalidator: {

@@ -18,9 +18,15 @@ export class Crowd {
   readonly #processes: ChildProcess[] = [];
   readonly #brokers: string;
   readonly #topic: string;
+  readonly #fetchIntervalMs: number;
   #count = 0;
 
-  constructor(options: { readonly brokers: readonly string[]; readonly topic: string }) {
+  constructor(options: {
+    readonly brokers: readonly string[];
+    readonly topic: string;
+    readonly fetchIntervalMs: number;
+  }) {
+    this.#fetchIntervalMs = options.fetchIntervalMs;
     this.#brokers = options.brokers.join(',');
     this.#topic = options.topic;
   }
@@ -29,7 +35,12 @@ export class Crowd {
   async growTo(count: number): Promise<void> {
     while (this.#count < count) {
       const more = Math.min(PER_PROCESS, count - this.#count);
-      const child = fork(join(import.meta.dirname, 'readers.ts'), [this.#brokers, this.#topic, String(more)]);
+      const child = fork(join(import.meta.dirname, 'readers.ts'), [
+        this.#brokers,
+        this.#topic,
+        String(more),
+        String(this.#fetchIntervalMs),
+      ]);
       this.#processes.push(child);
       this.#count += more;
       await once(child, 'message');

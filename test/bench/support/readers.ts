@@ -1,8 +1,8 @@
 // A process with many record readers in it: what a crowd of sidecars is to Kafka, without the sidecars.
-// node test/bench/support/readers.ts BROKERS TOPIC COUNT; sends its parent 'ready', and its figures whenever it is asked.
+// node test/bench/support/readers.ts BROKERS TOPIC COUNT [INTERVAL]; sends its parent 'ready', and its figures whenever it is asked.
 import { createKafka, createLogger, RecordReader } from '@tidemark/runtime';
 
-const [brokers = '', topic = '', count = '0'] = process.argv.slice(2);
+const [brokers = '', topic = '', count = '0', interval = '0'] = process.argv.slice(2);
 const logger = createLogger({ service: 'bench', instance: 'readers', level: 'silent' });
 const kafka = createKafka({ brokers: brokers.split(','), tls: false, clientId: 'bench-readers', logger });
 let fetches = 0;
@@ -18,6 +18,7 @@ for (let n = 0; n < Number(count); n++) {
       topic,
       start: { from: 'newest-record' },
       logger,
+      fetchIntervalMs: Number(interval),
       onRecords: (delivery) => {
         fetches += 1;
         records += delivery.records.length;
