@@ -44,10 +44,12 @@ beforeAll(async () => {
   route(cluster, webhook, process.port);
   // API servers hear of policies and of trust by watches.
   for (const mode of modes) {
-    await eventually(async () => expect(sidecarsIn(await create(mode, plain))).toHaveLength(1), {
-      withinMs: 20_000,
-      everyMs: 100,
-    });
+    await eventually(
+      async () => {
+        if (sidecarsIn(await create(mode, plain)).length !== 1) throw new Error(`the ${mode} does not inject yet`);
+      },
+      { withinMs: 20_000, everyMs: 100 },
+    );
   }
 });
 afterAll(async () => {
