@@ -2,6 +2,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { CoreV1Api, V1Container, V1ContainerStatus, V1Pod, V1PodStatus } from '@kubernetes/client-node';
+import { LogRing } from '../../log.ts';
 import { RunningContainer } from './container.ts';
 import { type References, referencesIn } from './environment.ts';
 import { launchOf, pathsOf, serviceAccountFolder } from './launch.ts';
@@ -50,6 +51,9 @@ export class RunningPod {
     this.#references = referencesIn(around.core, this.namespace);
     this.#sequence = this.#run();
   }
+
+  /** What it told of itself: what it waits for, and what could not be reported. */
+  readonly log = new LogRing();
 
   get name(): string {
     return this.#pod.metadata?.name ?? '';
@@ -141,7 +145,9 @@ export class RunningPod {
       try {
         return await work();
       } catch (error) {
-        this.#waitingFor = (error as Error).message.slice(0, 500);
+        const reason = (error as Error).message.slice(0, 500);
+        if (reason !== this.#waitingFor) this.log.add(`(kit) waits: ${reason}`);
+        this.#waitingFor = reason;
         this.#changed();
       }
       await wait(tryAgainMs, undefined, { signal: this.#over.signal });
@@ -201,7 +207,10 @@ export class RunningPod {
       apiVersion: 'v1',
       kind: 'Config',
       clusters: [{ name: 'pod', cluster }],
-      users: [{ name: 'pod', user: { tokenFile: join(folder, 'token') } }],
+      // As the client's own loadFromCluster has it: it does not know the tokenFile of kubeconfigs.
+      users: [
+        { name: 'pod', user: { 'auth-provider': { name: 'tokenFile', config: { tokenFile: join(folder, 'token') } } } },
+      ],
       contexts: [{ name: 'pod', context }],
       'current-context': 'pod',
     };
@@ -221,7 +230,8 @@ export class RunningPod {
     while (this.#isChanged && !this.#over.signal.aborted) {
       await wait(settledAfterMs); // several changes of one moment are one report
       this.#isChanged = false;
-      await this.#around.report(this.#pod, this.status()).catch(() => {
+      await this.#around.report(this.#pod, this.status()).catch((error: unknown) => {
+        this.log.add(`(kit) its status cannot be reported: ${(error as Error).message.slice(0, 500)}`);
         this.#isChanged = true; // the API server may be away
       });
       if (this.#isChanged) await wait(tryAgainMs);

@@ -27,6 +27,7 @@ describe('translate', () => {
     ['http://tide-invalidator.tidemark.svc:7080', 'http://127.200.7.9:7080'],
     ['http://tide-invalidator.tidemark.svc.cluster.local:7080/x', 'http://127.200.7.9:7080/x'],
     ['http://nobody.knows.svc:1', 'http://nobody.knows.svc:1'],
+    ['tide-invalidator.tidemark.svc', 'tide-invalidator.tidemark.svc'],
     ['0.0.0.0:7080', '127.200.7.1:7080'],
     ['http://127.0.0.1:7070', 'http://127.200.7.1:7070'],
     ['10.200.7.1:7080 and 10.200.7.11', '127.200.7.1:7080 and 10.200.7.11'],
@@ -39,7 +40,7 @@ describe('translate', () => {
 });
 
 describe('servicesIn', () => {
-  it('finds names of Services, with and without the domain of the cluster', () => {
-    expect(servicesIn('http://a.b.svc:1,https://c.d.svc.cluster.local/x e.f.svcs')).toEqual(['a.b', 'c.d']);
+  it('finds names of Services, with and without the domain of the cluster, where a port follows', () => {
+    expect(servicesIn('http://a.b.svc:1,https://c.d.svc.cluster.local:2/x e.f.svcs:3 g.h.svc')).toEqual(['a.b', 'c.d']);
   });
 });

@@ -12,12 +12,12 @@ export interface Translation {
   readonly services: ReadonlyMap<string, string>;
 }
 
-const serviceName = String.raw`[a-z0-9-]+\.[a-z0-9-]+\.svc(?:\.cluster\.local)?`;
+const serviceName = String.raw`(?<![\w.-])[a-z0-9-]+\.[a-z0-9-]+\.svc(?:\.cluster\.local)?(?=:\d)`;
 const own = String.raw`0\.0\.0\.0|127\.0\.0\.1|localhost|\[::\]`;
 
-/** The Services that a text names, as `name.namespace`. */
+/** The Services whose ports a text names, as `name.namespace`. */
 export function servicesIn(text: string): string[] {
-  const found = text.matchAll(new RegExp(String.raw`(?<![\w.-])${serviceName}(?![\w-])`, 'g'));
+  const found = text.matchAll(new RegExp(serviceName, 'g'));
   return [...found].map(([name]) => plain(name));
 }
 
@@ -27,7 +27,8 @@ export function servicesIn(text: string): string[] {
  *
  * - a mountPath, and what is below it, becomes the local folder of its volume;
  * - `host:port` of a server outside of the cluster becomes its real address;
- * - `NAME.NAMESPACE.svc`, with or without `.cluster.local`, becomes the local address of that Service, on the same port;
+ * - `NAME.NAMESPACE.svc:PORT`, with or without `.cluster.local`, becomes the local address of that Service, on the same
+ *   port (a name without a port is no address: it may stand in a certificate);
  * - 0.0.0.0, [::], 127.0.0.1, localhost and the pod's own IP become the pod's local address: to listen on all addresses
  *   and to call a neighbour in the pod come to the same here.
  *
@@ -43,7 +44,7 @@ export function translate(text: string, by: Translation): string {
     [
       String.raw`(?<path>(?<![\w./-])(?:${escaped(by.paths.keys())})(?![\w.-]))`,
       String.raw`(?<outside>(?<![\w.-])(?:${escaped(by.outside.keys())})(?!\d))`,
-      String.raw`(?<service>(?<![\w.-])${serviceName}(?![\w-]))`,
+      `(?<service>${serviceName})`,
       String.raw`(?<own>(?<![\w.-])(?:${own}|${escape(by.ip)})(?![\w-]|\.\d))`,
     ].join('|'),
     'g',

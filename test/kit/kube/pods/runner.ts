@@ -1,3 +1,4 @@
+import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   CoreV1Api,
@@ -33,7 +34,7 @@ export interface PodRunner {
   pods(): readonly RunningPod[];
   /** A container of a pod that runs here; throws a KitError where there is none. */
   container(pod: { readonly namespace: string; readonly name: string }, container: string): RunningContainer;
-  /** The newest log lines of all containers, each with its pod and name. */
+  /** The newest log lines of all containers, each with its pod and name, and what keeps pods waiting. */
   logs(count?: number): string[];
   /** Ends all processes; the pods stay in the API server as they are. */
   stop(): Promise<void>;
@@ -46,6 +47,7 @@ export interface PodRunner {
 export async function startPodRunner(options: PodRunnerOptions): Promise<PodRunner> {
   const { cluster, image } = options;
   const scratch = scratchFolder('pods');
+  await chmod(scratch.path, 0o755); // processes run as the users that specs name
   const network = new LocalNetwork();
   const running = new Map<string, RunningPod>();
   const leaving = new Map<string, Promise<void>>();
@@ -126,11 +128,12 @@ export async function startPodRunner(options: PodRunnerOptions): Promise<PodRunn
       return found;
     },
     logs: (count) =>
-      [...running.values()].flatMap((pod) =>
-        [...pod.containers.values()].flatMap((each) =>
-          each.logs(count).map((line) => `${pod.namespace}/${pod.name}/${each.name} ${line}`),
+      [...running.values()].flatMap((pod) => [
+        ...pod.log.tail(count).map((line) => `${pod.name} ${line}`),
+        ...[...pod.containers.values()].flatMap((each) =>
+          each.logs(count).map((line) => `${pod.name}/${each.name} ${line}`),
         ),
-      ),
+      ]),
     stop: async () => {
       for (const stop of followed) await stop();
       await Promise.all([...running.values()].map((pod) => pod.stop(5_000)));
