@@ -21,11 +21,12 @@ export function dryRun(cluster: Cluster, object: Rendered): Promise<Verdict> {
 }
 
 /**
- * Creates an object as it is. A client with types would leave out what its types spell otherwise, such as
+ * Creates an object as it is; rejects where it is refused. A client with types would leave out what its types spell otherwise, such as
  * x-kubernetes-preserve-unknown-fields.
  */
-export function create(cluster: Cluster, object: Rendered): Promise<Verdict> {
-  return post(cluster, object, 'fieldValidation=Strict');
+export async function create(cluster: Cluster, object: Rendered): Promise<void> {
+  const { status, message } = await post(cluster, object, 'fieldValidation=Strict');
+  if (status !== 201) throw new Error(`${object.kind} ${object.metadata.name}: ${status} ${message}`);
 }
 
 async function post(cluster: Cluster, object: Rendered, query: string): Promise<Verdict> {
