@@ -58,6 +58,13 @@ export interface EffectiveConfig {
   readonly verdicts: ReadonlyMap<string, Verdict>;
 }
 
+type Checked =
+  | { readonly kind: 'valid'; readonly namespace: NamespaceConfig; readonly chars: number }
+  | { readonly kind: 'invalid'; readonly why: string };
+
+/** See {@link effectiveConfig}. */
+export type Memory = WeakMap<NamespaceResource, Checked>;
+
 /**
  * Puts document and resources together. Total: a resource that cannot be used is told of by its verdict and concerns no other.
  * The document comes before any resource, and among resources of one name the oldest counts, also while it is invalid, so that
@@ -67,8 +74,10 @@ export function effectiveConfig(options: {
   readonly source: string;
   readonly file: Written;
   readonly resources: readonly NamespaceResource[];
+  /** Remembers what was found out about resources, for as long as they are the same objects and the source is the same. */
+  readonly memory?: Memory;
 }): EffectiveConfig {
-  const { source, file, resources } = options;
+  const { source, file, resources, memory = new WeakMap() } = options;
   const sources = { [source]: file.document.sources[source] };
   const written = new Map<string, object>();
   const parsed = new Map<string, NamespaceConfig>();
@@ -94,19 +103,20 @@ export function effectiveConfig(options: {
       continue;
     }
     holders.set(name, `${namespace}/${name}`);
-    const result = parseConfig({ sources, namespaces: { [name]: spec } });
-    if (!result.ok) {
-      verdicts.set(uid, refused('Invalid', result.issues.map((issue) => told(issue, name)).join('; ')));
+    const checked = memory.get(resource) ?? check({ name, spec, sources });
+    memory.set(resource, checked);
+    if (checked.kind === 'invalid') {
+      verdicts.set(uid, refused('Invalid', checked.why));
       continue;
     }
-    chars += JSON.stringify(spec).length;
+    chars += checked.chars;
     if (written.size >= MAX_NAMESPACES || chars > MAX_CHARS) {
       const message = `the source has ${written.size} namespaces, expected at most ${MAX_NAMESPACES} in ${MAX_CHARS} characters: take some away, or divide them between sources`;
       verdicts.set(uid, refused('TooMany', message));
       continue;
     }
     written.set(name, spec);
-    parsed.set(name, result.config.namespaces[name] as NamespaceConfig);
+    parsed.set(name, checked.namespace);
     verdicts.set(uid, { kind: 'accepted', hash: undefined });
   }
   const config = { sources: file.config.sources, namespaces: Object.fromEntries(parsed) };
@@ -119,6 +129,14 @@ export function effectiveConfig(options: {
     namespaces: Object.fromEntries([...written].toSorted(([a], [b]) => (a < b ? -1 : 1))),
   };
   return { document, text: canonicalJson(document), rules, verdicts };
+}
+
+function check(options: { readonly name: string; readonly spec: object; readonly sources: object }): Checked {
+  const { name, spec, sources } = options;
+  const result = parseConfig({ sources, namespaces: { [name]: spec } });
+  if (!result.ok) return { kind: 'invalid', why: result.issues.map((issue) => told(issue, name)).join('; ') };
+  const namespace = result.config.namespaces[name] as NamespaceConfig;
+  return { kind: 'valid', namespace, chars: JSON.stringify(spec).length };
 }
 
 /** The oldest first; what was made in the same second by name, then by uid. */

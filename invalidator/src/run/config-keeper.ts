@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { RulesInput } from '@tidemark/proto';
 import type { Logger } from '@tidemark/runtime';
 import type { CacheNamespace } from '../adapters/kube-cache-namespaces.ts';
-import { effectiveConfig, type EffectiveConfig, type Verdict } from '../core/effective-config.ts';
+import { effectiveConfig, type EffectiveConfig, type Memory, type Verdict } from '../core/effective-config.ts';
 import type { CoverageView } from '../core/namespace-status.ts';
 import type { ConfigDocument } from './config-document.ts';
 import type { ConfigMetrics } from './config-metrics.ts';
@@ -58,6 +58,8 @@ export interface ConfigView {
  */
 export class ConfigKeeper {
   readonly #options: ConfigKeeperOptions;
+  /** One change among thousands of resources is not to keep the stream waiting. */
+  readonly #memory: Memory = new WeakMap();
   #resources: readonly CacheNamespace[] | undefined;
   #effective: EffectiveConfig | undefined;
   #isChanged = true;
@@ -141,7 +143,12 @@ export class ConfigKeeper {
     if (!this.#isChanged) return;
     const nowMs = performance.now();
     const before = this.#effective;
-    const effective = effectiveConfig({ source, file: file.current, resources: this.#resources ?? [] });
+    const effective = effectiveConfig({
+      source,
+      file: file.current,
+      resources: this.#resources ?? [],
+      memory: this.#memory,
+    });
     this.#effective = effective;
     metrics.verdicts(effective.verdicts.values());
     this.#tellRefused(effective, before);
