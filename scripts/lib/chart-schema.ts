@@ -129,6 +129,8 @@ const shapes: Readonly<Record<string, Schema>> = {
   'injection.certificates.issuerRef': strict({ name: text, kind: text, group: text }),
   'injection.socket.directory': { type: 'string', pattern: '^/[^:]{1,80}$' },
   'injection.socket.mode': { type: 'string', pattern: '^0?[0-7]{3}$' },
+  'selftest.namespace': { type: 'string', pattern: '^[a-z0-9][a-z0-9._-]{0,62}$' },
+  'selftest.table': { type: 'string', pattern: String.raw`^[^.\s]+\.[^.]+$` },
   'networkPolicy.invalidatorFrom': objects,
   'networkPolicy.metricsFrom': objects,
   'networkPolicy.egress.extra': objects,

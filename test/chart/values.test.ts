@@ -98,6 +98,7 @@ const trials: Readonly<Record<string, Trial>> = {
   'networkPolicy.egress.apiServerPorts': { to: [1] },
   'networkPolicy.egress.dnsPorts': { to: [1] },
   'networkPolicy.egress.extra': { to: [{ to: peers }] },
+  'selftest.table': { to: 'other.table' },
   'monitoring.sidecars.namespaceSelector': { to: { any: false, matchNames: ['shop'] } },
 };
 const aDuration: Trial = { to: '7s' };

@@ -54,14 +54,19 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Where the URL of Postgres is. */}}
+{{- define "tidemark.postgresSecret" -}}
+{{- $exists := ne .Values.postgres.existingSecret "" -}}
+secret: {{ ternary .Values.postgres.existingSecret (include "tidemark.credentialsName" .) $exists }}
+key: {{ ternary .Values.postgres.existingSecretKey "postgres-url" $exists }}
+{{- end -}}
+
 {{/* (list $), or (list $ SECRET KEY) where the URL is in another Secret than usual. */}}
 {{- define "tidemark.env.postgres" -}}
 {{- $root := index . 0 -}}
-{{- $postgres := $root.Values.postgres -}}
-{{- $secret := $postgres.existingSecret | default (include "tidemark.credentialsName" $root) -}}
-{{- $key := ternary $postgres.existingSecretKey "postgres-url" (ne $postgres.existingSecret "") -}}
-{{- if gt (len .) 1 }}{{ $secret = index . 1 }}{{ $key = index . 2 }}{{ end -}}
-{{- include "tidemark.env.secret" (dict "env" "TIDEMARK_POSTGRES_URL" "secret" $secret "key" $key) -}}
+{{- $from := include "tidemark.postgresSecret" $root | fromYaml -}}
+{{- if gt (len .) 1 }}{{ $from = dict "secret" (index . 1) "key" (index . 2) }}{{ end -}}
+{{- include "tidemark.env.secret" (merge (dict "env" "TIDEMARK_POSTGRES_URL") $from) -}}
 {{- with $root.Values.source.slot }}
 - name: TIDEMARK_SLOT
   value: {{ . | quote }}

@@ -120,3 +120,13 @@ admissionregistration.k8s.io/{{ $version }}
 {{- define "tidemark.webhookSecret" -}}
 {{- .Values.injection.certificates.existingSecret | default (include "tidemark.roleName" (list . "webhook-tls")) -}}
 {{- end -}}
+
+{{/*
+Whether "helm test" has something to do. Its sidecar has to end with it, which only native ones do; its namespace is a resource, or
+among the values.
+*/}}
+{{- define "tidemark.hasSelftest" -}}
+{{- if and .Values.selftest.enabled (semverCompare ">=1.29.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- if or .Values.cacheNamespaces.enabled (hasKey .Values.namespaces .Values.selftest.namespace) }}true{{ end -}}
+{{- end -}}
+{{- end -}}

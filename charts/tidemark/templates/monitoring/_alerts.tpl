@@ -42,6 +42,14 @@ one Prometheus, so those alerts are about all of them.
     "expr" (printf "max(tidemark_invalidator_uncovered_namespaces{%s}) > 0" $own)
     "summary" "{{ $value }} namespaces are not cached, because their rules cannot be served"
     "description" "The log of the leader, and the conditions of their CacheNamespace, tell the SQL that mends it.")
+  (dict "name" "TidemarkConfigRefused" "for" "5m" "severity" "warning"
+    "expr" (printf "max(1 - tidemark_invalidator_config_file_valid{%s}) > 0 or sum(increase(tidemark_invalidator_config_publications_total{outcome=\"failed\",%s}[10m])) > 0" $own $own)
+    "summary" "A change of the namespaces does not reach the sidecars"
+    "description" "They go on with what they had. The log of the leader tells what is wrong with the document, or why Kafka does not take it.")
+  (dict "name" "TidemarkLeaderUnsure" "for" "5m" "severity" "warning"
+    "expr" (printf "max((tidemark_invalidator_leader{%s} == 1) unless (tidemark_invalidator_leader_sure{%s} == 1)) > 0" $own $own)
+    "summary" "The leader cannot renew its Lease"
+    "description" "It goes on, and nobody could take over from it. Look whether the API server answers, and at the RBAC of its Lease.")
   (dict "name" "TidemarkSidecarsStalled" "for" "5m" "severity" "warning"
     "expr" (printf "sum(tidemark_feed_state{state=\"stalled\"}) / sum(tidemark_feed_state) > %v" .rules.stalledRatio)
     "summary" "{{ $value | humanizePercentage }} of the sidecars hear nothing of the stream"
@@ -66,6 +74,12 @@ one Prometheus, so those alerts are about all of them.
     "summary" "{{ $value | humanizePercentage }} of the sidecars get no answer from Redis"
     "description" "They serve what is in their memory and miss the rest.")
 ) }}
+{{- end }}
+{{- if .hasWebhook }}
+{{- $alerts = append $alerts (dict "name" "TidemarkWebhookCertificate" "for" "10m" "severity" "critical"
+    "expr" (printf "min(tidemark_webhook_certificate_expiry_timestamp_seconds{%s}) - time() < 86400" $own)
+    "summary" "The certificate of the injection webhook ends within a day"
+    "description" "Then annotated pods start without a sidecar. The webhook's log tells why it was not renewed.") }}
 {{- end }}
 {{- range $alerts }}
 {{- include "tidemark.alert" (merge (dict "labels" ($labels | fromJson)) .) }}
