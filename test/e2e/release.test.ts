@@ -1,7 +1,9 @@
-import type { V1Pod } from '@kubernetes/client-node';
+import type { V1Lease, V1Pod } from '@kubernetes/client-node';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
+import { eventually } from '../integration/support/eventually.ts';
 import { sharedServers } from '../kit/shared.ts';
-import { releaseNamespace, startWorld, type World } from './support/world.ts';
+import { cacheable, changeReachesAll, deployment, ready, type Replica } from './support/application.ts';
+import { applicationNamespace, release, releaseNamespace, startWorld, type World } from './support/world.ts';
 
 // The life of a release, as an operator lives it: each test goes on where the one before has stopped.
 
@@ -11,24 +13,148 @@ const schema = `
 `;
 
 const products = { invalidate: [{ table: 'public.products', keys: ['{id}'] }] };
+const prices = { invalidate: [{ table: 'public.products', keys: ['price-of-{id}'] }] };
+const soon = { withinMs: 20_000, everyMs: 50 };
+
+function cacheNamespace(name: string, spec: object) {
+  return {
+    apiVersion: 'tidemark.dev/v1',
+    kind: 'CacheNamespace',
+    metadata: { name, namespace: applicationNamespace },
+    spec,
+  };
+}
+
+interface WithConditions {
+  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+}
 
 describe('a release', () => {
+  const startedMs = performance.now();
   let world: World;
+  let replicas: Replica[];
+
   beforeAll(async () => {
     world = await startWorld(sharedServers(), schema);
   });
-  afterAll(() => world?.stop());
+  afterAll(async () => {
+    await world?.stop();
+    process.stderr.write(`tidemark: end to end in ${Math.round((performance.now() - startedMs) / 1000)} s\n`);
+  });
   beforeEach(() => {
-    onTestFailed(() => void process.stderr.write(`${world?.runner.logs(25).join('\n')}\n`));
+    onTestFailed(() => void process.stderr.write(`${world?.runner.logs(12).join('\n')}\n`));
   });
 
   const component = (name: string): Promise<V1Pod[]> =>
     world.pods(releaseNamespace, `app.kubernetes.io/component=${name}`);
+
+  /** The name of the pod that leads, by its Lease. */
+  const leader = async (): Promise<string> => {
+    const [lease] = await world.cluster.objects.list<V1Lease>('coordination.k8s.io/v1', 'Lease', releaseNamespace);
+    return (lease?.spec?.holderIdentity ?? '').split('_')[0] ?? '';
+  };
+
+  const processes = (): object[] => replicas.map((replica) => replica.process());
 
   it('is installed by helm: its pods become ready, one of them follows Postgres', async () => {
     await world.helm('install', world.values({ namespaces: { products } }));
     for (const name of ['invalidator', 'applier', 'webhook']) expect(await component(name)).toHaveLength(2);
     const slots = await world.sql('select active from pg_replication_slots where slot_name = $1', [world.slot]);
     expect(slots).toEqual([{ active: true }]);
+  });
+
+  it('gives an annotated workload its cache by the webhook: what is committed is served, and evicted by the next commit', async () => {
+    await world.cluster.objects.apply(deployment({ generation: '1' }));
+    replicas = await ready(world, { generation: '1', 'tidemark.dev/status': expect.any(String) as string });
+    for (const { pod } of replicas) {
+      const [sidecar] = pod.spec?.initContainers ?? [];
+      expect(sidecar).toMatchObject({ name: 'tidemark', restartPolicy: 'Always' });
+      expect(pod.spec?.containers[0]?.env).toContainEqual({ name: 'TIDEMARK_URL', value: 'http://127.0.0.1:7070' });
+    }
+    await cacheable(replicas, 'products');
+    await changeReachesAll(world, replicas, { namespace: 'products', key: '1', id: 1 });
+  });
+
+  it('takes other values by an upgrade: a new namespace reaches sidecars that run on', async () => {
+    const before = processes();
+    await world.helm('upgrade', world.values({ namespaces: { products, prices } }));
+    await cacheable(replicas, 'prices');
+    await changeReachesAll(world, replicas, { namespace: 'prices', key: 'price-of-2', id: 2 });
+    await changeReachesAll(world, replicas, { namespace: 'products', key: '2', id: 2 });
+    expect(processes()).toEqual(before);
+  });
+
+  it('takes a CacheNamespace, says in its status that it is served, and sidecars that run on serve it', async () => {
+    const before = processes();
+    const offers = cacheNamespace('offers', { invalidate: [{ table: 'public.products', keys: ['offer-{id}'] }] });
+    await world.cluster.objects.apply(offers);
+    await eventually(async () => {
+      const found = (await world.cluster.objects.get(offers)) as WithConditions | undefined;
+      for (const type of ['Accepted', 'Served']) {
+        expect(found?.status?.conditions).toContainEqual(expect.objectContaining({ type, status: 'True' }));
+      }
+    }, soon);
+    await cacheable(replicas, 'offers');
+    await changeReachesAll(world, replicas, { namespace: 'offers', key: 'offer-3', id: 3 });
+    expect(processes()).toEqual(before);
+  });
+
+  it('is rolled back: what the upgrade brought is no namespace any more, the others go on', async () => {
+    await world.cluster.helm('rollback', release, '1', '--namespace', releaseNamespace, '--wait', '--timeout', '90s');
+    for (const { app } of replicas) {
+      await eventually(async () => expect((await app.get('prices', 'price-of-2')).status).toBe(404), soon);
+    }
+    for (const namespace of ['products', 'offers']) await cacheable(replicas, namespace);
+    await changeReachesAll(world, replicas, { namespace: 'products', key: '4', id: 4 });
+  });
+
+  it('has another leader within the duration of the Lease when the leader is killed, and at once when its pod goes', async () => {
+    const killed = await leader();
+    world.runner.container({ namespace: releaseNamespace, name: killed }, 'invalidator').signal('SIGKILL');
+    const killedMs = performance.now();
+    await eventually(async () => expect(await leader()).not.toBe(killed), { withinMs: 12_000, everyMs: 20 });
+    const tookMs = performance.now() - killedMs;
+    expect(tookMs).toBeLessThan(6_000 + 2_000); // its duration, a retry and a busy machine
+    await changeReachesAll(world, replicas, { namespace: 'products', key: '5', id: 5, withinMs: 15_000 });
+
+    const gone = await leader();
+    await world.cluster.objects.delete({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: gone, namespace: releaseNamespace },
+    });
+    const goneMs = performance.now();
+    await eventually(async () => expect(['', gone]).not.toContain(await leader()), { withinMs: 6_000, everyMs: 20 });
+    expect(performance.now() - goneMs).toBeLessThan(4_000);
+    await changeReachesAll(world, replicas, { namespace: 'products', key: '6', id: 6, withinMs: 15_000 });
+  });
+
+  it('proves itself by helm test', async () => {
+    const said = await world.cluster.helm('test', release, '--namespace', releaseNamespace, '--timeout', '60s');
+    expect(said).toMatch(/Phase:\s+Succeeded/);
+  });
+
+  it('injects without a webhook where the API server offers policies', async () => {
+    const postgres = { ...(world.values({})['postgres'] as object), dropSlotOnUninstall: true };
+    await world.helm('upgrade', world.values({ namespaces: { products }, injection: { mode: 'policy' }, postgres }));
+    expect(await component('webhook')).toEqual([]);
+    await world.cluster.objects.apply(deployment({ generation: '2' }));
+    replicas = await ready(world, { generation: '2', 'tidemark.dev/status': expect.any(String) as string });
+    await cacheable(replicas, 'products');
+    await changeReachesAll(world, replicas, { namespace: 'products', key: '7', id: 7 });
+  });
+
+  it('is uninstalled: the slot is dropped as asked, the definition of CacheNamespace stays, applications run on', async () => {
+    const before = processes();
+    await world.cluster.helm('uninstall', release, '--namespace', releaseNamespace, '--wait', '--timeout', '90s');
+    const slots = await world.sql('select 1 from pg_replication_slots where slot_name = $1', [world.slot]);
+    expect(slots).toEqual([]);
+    const definition = { name: 'cachenamespaces.tidemark.dev' };
+    const kind = { apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition', metadata: definition };
+    expect(await world.cluster.objects.get(kind)).toBeDefined();
+    for (const { app } of replicas) {
+      await eventually(async () => expect((await app.get('products', '7')).status).toBe(404), soon);
+    }
+    expect(processes()).toEqual(before);
   });
 });

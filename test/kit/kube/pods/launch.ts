@@ -33,8 +33,8 @@ export interface LaunchOptions {
 /**
  * How a container of our image starts as a process: `node /app/SERVICE/main.js` is the bundle of that service; its
  * environment and arguments are those of the spec, with names, addresses and paths as {@link translate} has them. Besides
- * it gets KUBERNETES_SERVICE_HOST and _PORT, and TIDEMARK_KUBECONFIG in place of the service account's folder, whose place
- * is the same for every pod. It runs as the user that the spec names, where we are root. A read-only root, capabilities and
+ * it gets KUBERNETES_SERVICE_HOST and _PORT, and the invalidator's commands TIDEMARK_KUBECONFIG in place of the service
+ * account's folder, whose place is the same for every pod. It runs as the user that the spec names, where we are root. A read-only root, capabilities and
  * resources are not played.
  * @throws KitError for another command than ours
  */
@@ -66,7 +66,7 @@ export async function launchOf(options: LaunchOptions): Promise<Launch> {
       ...Object.fromEntries(Object.entries(env).map(([name, value]) => [name, translate(value, translation)])),
       KUBERNETES_SERVICE_HOST: options.apiServer.host,
       KUBERNETES_SERVICE_PORT: options.apiServer.port,
-      ...(options.kubeconfig !== undefined && { TIDEMARK_KUBECONFIG: options.kubeconfig }),
+      ...(options.kubeconfig !== undefined && service === 'invalidator' && { TIDEMARK_KUBECONFIG: options.kubeconfig }),
     },
     cwd: options.folder,
     uid: isRoot ? (container.securityContext?.runAsUser ?? pod.spec?.securityContext?.runAsUser) : undefined,
