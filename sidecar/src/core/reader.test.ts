@@ -1,49 +1,9 @@
-import type { Entry, NamespaceRules } from '@tidemark/proto';
+import type { Entry } from '@tidemark/proto';
 import { describe, expect, it } from 'vitest';
 import { testCore, tokenOf } from '../testing/core.ts';
+import { HandL2 } from '../testing/hand-l2.ts';
 import type { L2Miss } from './reader.ts';
-import type { L2Failure, L2FillResult, L2Found, L2Store } from './ports.ts';
-
-/** A Redis that answers when the test says so. */
-class HandL2 implements L2Store {
-  available = true;
-  readonly reads: { readonly key: string; readonly answer: (found: L2Found | L2Failure) => Promise<void> }[] = [];
-  readonly plainReads: ((found: Entry | undefined | L2Failure) => void)[] = [];
-  readonly filled: string[] = [];
-
-  read(_namespace: NamespaceRules, key: string): Promise<L2Found | L2Failure> {
-    return new Promise((resolve) => {
-      const answer = async (found: L2Found | L2Failure): Promise<void> => {
-        resolve(found);
-        await Promise.resolve();
-        await Promise.resolve();
-      };
-      this.reads.push({ key, answer });
-    });
-  }
-
-  fill(_namespace: NamespaceRules, key: string): Promise<L2FillResult> {
-    this.filled.push(key);
-    return Promise.resolve('ok');
-  }
-
-  promote(): Promise<'ok'> {
-    return Promise.resolve('ok');
-  }
-
-  readPlain(): Promise<Entry | undefined | L2Failure> {
-    return new Promise((resolve) => this.plainReads.push(resolve));
-  }
-
-  writePlain(_namespace: string, key: string): Promise<'ok'> {
-    this.filled.push(key);
-    return Promise.resolve('ok');
-  }
-
-  deletePlain(): Promise<'ok'> {
-    return Promise.resolve('ok');
-  }
-}
+import type { L2Failure, L2Found } from './ports.ts';
 
 function live() {
   const l2 = new HandL2();

@@ -214,7 +214,8 @@ export class SourceReplica {
     this.#rules = rules;
     this.#fences = new Fences({ namespaces: rules.namespaces.length, ...this.#fenceSlots });
     this.#fences.restart(this.#newest);
-    this.#covered = rules.namespaces.map(({ hash }) => this.#covers.includes(hash));
+    const covers = new Set(this.#covers);
+    this.#covered = rules.namespaces.map(({ hash }) => covers.has(hash));
     this.#bound.reconfigure(rules);
   }
 

@@ -1,11 +1,12 @@
-import { parseConfig, rulesOfSource } from '@tidemark/proto';
+import { compileRules, parseConfig, rulesOfSource } from '@tidemark/proto';
 import { LruStore } from '../adapters/lru-store.ts';
 import { Coalescer } from '../core/coalescer.ts';
+import { Configuration } from '../core/configuration.ts';
 import { Evictor } from '../core/evictor.ts';
 import { Filler, type FillOutcome } from '../core/filler.ts';
 import type { Outcome, Waiter } from '../core/flights.ts';
 import { Leases } from '../core/leases.ts';
-import { Namespace } from '../core/namespace.ts';
+import type { Namespace } from '../core/namespace.ts';
 import type { L2Store } from '../core/ports.ts';
 import { Reader, type ReadMode } from '../core/reader.ts';
 import { SourceReplica } from '../core/replica.ts';
@@ -43,21 +44,18 @@ export function testCore(
   const rules = rulesOfSource(config, 'main');
   const clock = new ManualClock();
   const random = countingRandom(new Dice(1));
-  const namespaces = new Map(
-    Object.entries(config.namespaces).map(([name, each]) => {
-      const l1 = new LruStore({ maxBytes: each.l1.maxBytes });
-      return [name, new Namespace({ name, config: each, rules: rules.byName.get(name), l1 })];
-    }),
-  );
-  const of = (name: string): Namespace => namespaces.get(name) as Namespace;
-  const replica = new SourceReplica({
-    rules,
-    evict: new Evictor(rules.namespaces.map(({ name }) => of(name))),
-    maxStalenessMs: MAX_STALENESS_MS,
-  });
+  const evictor = new Evictor([]);
+  const replica = new SourceReplica({ rules: compileRules([]), evict: evictor, maxStalenessMs: MAX_STALENESS_MS });
   const leases = new Leases({ ttlMs: LEASE_TTL_MS, most: 1_000 });
   const limits = { waitMs: WAIT_MS, waiters, waitersPerKey };
-  const coalescer = new Coalescer({ namespaces: [...namespaces.values()], replica, leases, clock, random, limits });
+  const coalescer = new Coalescer({ namespaces: [], replica, leases, clock, random, limits });
+  const configuration = new Configuration({
+    ...{ source: 'main', served: undefined, replica, evictor, coalescer },
+    createL1: ({ l1 }) => new LruStore({ maxBytes: l1.maxBytes }),
+  });
+  configuration.take(config);
+  const { namespaces } = configuration;
+  const of = (name: string): Namespace => namespaces.get(name) as Namespace;
   const reader = new Reader({ replica, coalescer, l2, clock });
   const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
   const watermark = new Watermark({ replica, clock, most: 10 });
@@ -106,6 +104,7 @@ export function testCore(
   return {
     config,
     rules,
+    configuration,
     clock,
     namespaces,
     of,
