@@ -1,7 +1,9 @@
 import { ApiException, CustomObjectsApi } from '@kubernetes/client-node';
 import { CACHE_NAMESPACE, parseConfig } from '@tidemark/proto';
 import fc from 'fast-check';
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { type Cluster, startCluster } from '../kit/kube/index.ts';
 import { defineCacheNamespaces } from './support/definition.ts';
 
@@ -139,6 +141,13 @@ describe('the definition', () => {
       { numRuns: 600 },
     );
     expect(taken).toBeGreaterThan(20);
+  });
+
+  it('takes the example of the documentation', async () => {
+    const text = await readFile(new URL('../../charts/tidemark/README.md', import.meta.url), 'utf8');
+    const [, example = ''] = /```yaml resource\n([^`]*)```/.exec(text) ?? [];
+    const { metadata, spec: found } = parse(example) as { metadata: { name: string }; spec: unknown };
+    expect([await refusal(metadata.name, found), complaint(metadata.name, found)]).toEqual([undefined, undefined]);
   });
 
   it('names what is missing in the words of the document', async () => {
