@@ -167,6 +167,24 @@ describe('self-signed certificates', () => {
     expect(a.now()).toBe(cluster.secret.content.pair.certificate);
   });
 
+  it('wait again where somebody took the trust away meanwhile', async () => {
+    const cluster = new Cluster();
+    const a = replicaOf(cluster);
+    await a.turn();
+    const before = a.now();
+    cluster.nowMs += LIFE_MS * 0.7;
+    await a.turn();
+    cluster.nowMs += SETTLE_MS / 2;
+    cluster.bundle.write([], String(cluster.bundle.version));
+    await a.turn();
+    cluster.nowMs += SETTLE_MS / 2;
+    await a.turn();
+    expect(a.now()).toBe(before);
+    cluster.nowMs += SETTLE_MS / 2;
+    await a.turn();
+    expect(a.now()).not.toBe(before);
+  });
+
   type Step = { readonly do: 'turn' | 'restart'; readonly who: number } | { readonly do: 'all' | 'wait' | 'delete' };
   const step: fc.Arbitrary<Step> = fc.oneof(
     { weight: 6, arbitrary: fc.record({ do: fc.constant('turn' as const), who: fc.nat(2) }) },

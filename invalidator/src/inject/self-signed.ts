@@ -61,7 +61,7 @@ export class SelfSignedCertificates {
 
   /** What is stored, renewed where that is due: whoever is first writes, the others take what was written. */
   async #agreed(): Promise<{ readonly content: SharedCertificates; readonly facts: CertificateFacts }> {
-    const { store, trust, make, hosts, clock, logger } = this.#options;
+    const { store, make, hosts, clock, logger } = this.#options;
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
       const stored = await store.read();
       const facts = factsOf(stored);
@@ -69,9 +69,8 @@ export class SelfSignedCertificates {
       const reason = renewalReason(facts, { nowMs, hosts });
       if (reason === undefined && stored.content !== undefined && facts !== undefined)
         return { content: stored.content, facts };
-      // What is trusted stays so, also where the object was deleted: other replicas still show what it held.
-      const before = [...(stored.content?.authorities ?? []), ...(await trust.read()).authorities];
       const { pair, authority } = await make(nowMs);
+      const before = stored.content?.authorities ?? [];
       const authorities = withAuthorities([authority], before, (one) => isValidAt(one, nowMs));
       const content = { pair, authorities };
       if ((await store.write(content, stored.version)) === 'conflict') continue;
@@ -81,7 +80,10 @@ export class SelfSignedCertificates {
     throw new Error(`other replicas wrote the certificate ${MAX_CONFLICTS} times in a row`);
   }
 
-  /** Has these authorities trusted; answers whether they were already. */
+  /**
+   * Has these authorities trusted; answers whether they were already. Those that were before stay: where the Secret was deleted,
+   * only the API server still knows them, and other replicas show what they signed.
+   */
   async #trust(authorities: readonly string[]): Promise<boolean> {
     const { trust, clock, logger } = this.#options;
     for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts += 1) {
