@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTes
 import { type Cluster, startCluster } from '../kit/kube/index.ts';
 import { scratchFolder, type Stack } from '../kit/index.ts';
 import { eventually } from '../integration/support/eventually.ts';
-import type { Feed } from '../integration/support/feed.ts';
+import { Feed } from '../integration/support/feed.ts';
 import { startFollowed } from '../integration/support/followed.ts';
 import { Writers } from '../integration/support/writers.ts';
 import { type Replica, Replicas, SHORT } from './support/replicas.ts';
@@ -18,7 +18,10 @@ let count = 0;
 const scratch = scratchFolder('leader');
 
 beforeAll(async () => {
-  [cluster, { stack, feed }] = await Promise.all([startCluster(), startFollowed()]);
+  const [started, followed] = await Promise.all([startCluster(), startFollowed()]);
+  [cluster, stack] = [started, followed.stack];
+  await followed.feed.stop();
+  feed = await Feed.open(stack, undefined, { expectsLate: true });
   // The topic and the slot are there; from now on replicas take turns.
   await stack.invalidator.stop();
 }, 120_000);
@@ -147,6 +150,25 @@ describe('a standby takes over', () => {
     await eventually(async () =>
       expect(await first.readyz()).toEqual([200, expect.stringContaining('standby: second_')]),
     );
+    await writers.stop();
+    await writers.expectPublished({ stack, feed });
+    expect(feed.epochs).toEqual(epochs);
+  });
+  it('[I1] from a leader that cannot reach Postgres, which lets others try', { timeout: 60_000 }, async () => {
+    const epochs = feed.epochs;
+    const [first, second] = await pair();
+    const writers = new Writers({ url: stack.postgres, clients: 2, perSecond: 200 });
+    await nextRecord(5000);
+    const atMs = performance.now();
+    first.toPostgres.cut();
+    await nothingMoreComes();
+    await nextRecord(20_000);
+    process.stderr.write(`cut off from Postgres to the next record: ${Math.round(performance.now() - atMs)} ms\n`);
+    expect(await second.readyz()).toEqual([200, 'streaming']);
+    await eventually(async () =>
+      expect(await first.readyz()).toEqual([200, expect.stringContaining('standby: second_')]),
+    );
+    first.toPostgres.heal();
     await writers.stop();
     await writers.expectPublished({ stack, feed });
     expect(feed.epochs).toEqual(epochs);

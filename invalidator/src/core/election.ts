@@ -53,6 +53,8 @@ export class Election {
   readonly #random: () => number;
   #observed: { readonly lease: StoredLease; readonly atMs: number } | undefined;
   #sureUntilMs = Number.NEGATIVE_INFINITY;
+  /** We have given it away, or tried to: what it may still say of us is over. */
+  #gaveUp = false;
   /** The last attempt got no answer. */
   #wasBlind = false;
   /** The version for whose sake we have waited longer already. */
@@ -78,7 +80,7 @@ export class Election {
 
   /** Whether the lease is ours as far as we know; after the renew deadline somebody else may have it. */
   get isLeader(): boolean {
-    return this.#observed?.lease.record.holder === this.identity;
+    return !this.#gaveUp && this.#observed?.lease.record.holder === this.identity;
   }
 
   /** Whether nobody else can have it at this moment: our renewal is younger than the renew deadline. */
@@ -126,8 +128,9 @@ export class Election {
     this.observe(found);
     this.#spare(found);
     const { record } = found;
-    if (record.holder === this.identity) return this.#write('renewed', found);
-    if (record.holder !== '' && this.#observed !== undefined && !this.#hasRunOut(this.#observed)) return 'other';
+    if (this.isLeader) return this.#write('renewed', found);
+    const isOthers = record.holder !== '' && record.holder !== this.identity;
+    if (isOthers && this.#observed !== undefined && !this.#hasRunOut(this.#observed)) return 'other';
     return this.#write('acquired', found);
   }
 
@@ -140,10 +143,15 @@ export class Election {
     return last === 'other' ? Math.min(jitteredMs, Math.max(1, Math.ceil(this.#leftMs()))) : jitteredMs;
   }
 
-  /** Gives the lease away, so that another one need not wait. Rejects when the store does. */
+  /**
+   * Gives the lease away, so that another one need not wait. Rejects when the store does; even so this term is over, and
+   * another attempt begins another one.
+   */
   async release(): Promise<void> {
+    if (!this.isLeader) return;
+    this.#gaveUp = true;
     for (let attempt = 1; attempt <= 2; attempt++) {
-      if (this.#observed === undefined || !this.isLeader) return;
+      if (this.#observed === undefined || this.holder !== this.identity) return;
       const { record, version } = this.#observed.lease;
       const nowMs = this.#clock.wallMs();
       // A second is the least that the API takes; without a holder nobody waits for it.
@@ -183,6 +191,7 @@ export class Election {
       over === undefined ? await this.#store.create(record) : await this.#store.update(record, over.version);
     if (written === 'conflict') return 'conflict';
     this.#observed = { lease: written, atMs: this.#clock.monotonicMs() };
+    this.#gaveUp = false;
     this.#sureUntilMs = sentAtMs + this.#times.renewDeadlineMs;
     return kind;
   }

@@ -19,6 +19,8 @@ export interface LeaderEvents {
   readonly onFollowing: (holder: string) => void;
   /** The leader goes on, but is not sure of the lease any more, or is sure again. */
   readonly onSure: (isSure: boolean) => void;
+  /** The work ended by itself: the lease goes to another one, if there is one. */
+  readonly onYield: () => void;
   readonly onAttempt: (outcome: Attempt | 'failed', error?: Error) => void;
 }
 
@@ -30,7 +32,10 @@ export interface LeaderLoopOptions {
   /** From 0 to 1. */
   readonly random: () => number;
   readonly events: LeaderEvents;
-  /** Does what only the leader does, until it is stopped. When it rejects, the loop ends with that. */
+  /**
+   * Does what only the leader does, until it is stopped. When it rejects, the loop ends with that; when it resolves before, it
+   * could not be done here, and others are let go first.
+   */
   readonly lead: (leadership: Leadership, stop: AbortSignal) => Promise<void>;
   readonly stop: AbortSignal;
 }
@@ -45,6 +50,9 @@ export async function leadByLease(options: LeaderLoopOptions): Promise<void> {
 
 /** Longest wait for the lease to be given away; another one takes it over anyway, only later. */
 const RELEASE_MS = 2000;
+
+/** How long others are let go first, in pauses between attempts; they look after 2.2 of them at the latest. */
+const YIELD_PAUSES = 2.5;
 
 /** The work of one term. */
 interface Work {
@@ -63,6 +71,8 @@ class LeaderLoop {
   #seen: StoredLease | undefined;
   #toldHolder: string | undefined;
   #toldSure = true;
+  #yields = false;
+  #isResting = false;
   #isWoken = false;
   #endPause: () => void = () => undefined;
 
@@ -95,6 +105,7 @@ class LeaderLoop {
   }
 
   async #step(): Promise<void> {
+    if (this.#yields) return this.#yield();
     const last = await this.#attempt();
     this.#follow(last);
     await this.#pause(this.#election.pauseMs(last));
@@ -128,7 +139,8 @@ class LeaderLoop {
     if (this.#work !== undefined && !(election.isLeader && election.term === this.#work.term)) this.#work.stop.abort();
     if (election.isLeader) {
       this.#toldHolder = undefined;
-      if (this.#work === undefined && election.isSure && !stop.aborted) this.#begin(election.term);
+      const isFree = this.#work === undefined && !this.#yields && !stop.aborted;
+      if (isFree && election.isSure) this.#begin(election.term);
     } else if (last === 'other' && election.holder !== this.#toldHolder) {
       this.#toldHolder = election.holder;
       events.onFollowing(election.holder);
@@ -142,7 +154,9 @@ class LeaderLoop {
     events.onLeading(term);
     const isSure = (): boolean => election.isSure && election.term === term;
     const done = lead({ term, isSure }, ended.signal).then(
-      () => undefined,
+      () => {
+        this.#yields = !ended.signal.aborted;
+      },
       (error: unknown) => {
         this.#failure = { error };
       },
@@ -155,6 +169,16 @@ class LeaderLoop {
         this.#wake();
       }),
     };
+  }
+
+  async #yield(): Promise<void> {
+    const { events, times } = this.#options;
+    this.#yields = false;
+    this.#isResting = true;
+    events.onYield();
+    await this.#release();
+    await this.#pause(YIELD_PAUSES * times.retryMs);
+    this.#isResting = false;
   }
 
   #tellWhetherSure(): void {
@@ -175,7 +199,7 @@ class LeaderLoop {
       if (this.#isAttempting) this.#seen = lease;
       else this.#election.observe(lease);
     }
-    if (holder === '' || this.#election.isLeader) this.#wake();
+    if (!this.#isResting && (holder === '' || this.#election.isLeader)) this.#wake();
   }
 
   /** An attempt that fails has only the time that a stop may take. */

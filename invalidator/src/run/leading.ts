@@ -50,6 +50,10 @@ export async function takeTurns(options: {
         logger.info({ lease, holder }, 'standing by');
         onFollowing(holder);
       },
+      onYield() {
+        metrics.leading(undefined);
+        logger.warn({ lease }, 'this replica cannot stream: giving the lease away, so that another one can try');
+      },
       onSure(isSure) {
         metrics.leaderSure(isSure);
         if (isSure) logger.info({ lease }, 'the lease is renewed again');

@@ -17,7 +17,8 @@ const REPEAT_MS = 30_000;
 /**
  * Runs sessions one after the other until it is stopped. Whatever fails, the next one begins from what Kafka and the slot
  * have; so does one that follows because there are other rules. Rejects with an OperatorError when the first session finds that
- * a person has to mend something first.
+ * a person has to mend something first. Where replicas take turns it resolves when sessions have failed for longer than two
+ * lease durations: from another node Postgres and Kafka may well be reached.
  */
 export async function supervise(options: {
   context: RunContext;
@@ -30,7 +31,9 @@ export async function supervise(options: {
   const backoff = new Backoff({ firstMs: FIRST_BACKOFF_MS, maxMs: MAX_BACKOFF_MS });
   const complaints = new Complaints();
   const policy = new RestartPolicy();
+  const patienceMs = 2 * (context.config.election?.times.durationMs ?? Number.POSITIVE_INFINITY);
   let everReady = false;
+  let failingSinceMs: number | undefined;
   while (!stop.aborted) {
     let isProgressing = false;
     const turn = rules.next();
@@ -44,6 +47,7 @@ export async function supervise(options: {
       onProgress: () => {
         if (isProgressing) return;
         isProgressing = true;
+        failingSinceMs = undefined;
         policy.progressed();
         backoff.reset();
         if (!stop.aborted) setState('streaming', '');
@@ -68,6 +72,8 @@ export async function supervise(options: {
       if (complaints.isNew(message, performance.now()))
         logger.error({ err: error }, `the stream failed and is started again: ${message}`);
       policy.failed(error instanceof StreamError ? error.failure : 'passing', message);
+      failingSinceMs ??= performance.now();
+      if (performance.now() - failingSinceMs > patienceMs) return;
       await backoff.pause(ending);
     }
   }

@@ -8,8 +8,9 @@ import { eventually } from '../../integration/support/eventually.ts';
 /** One `tidemark run` that takes part in the election. */
 export interface Replica extends ProcessHandle {
   readonly url: string;
-  /** Its way to the API server. */
+  /** Its ways to the API server and to Postgres. */
   readonly toApi: Forwarder;
+  readonly toPostgres: Forwarder;
   /** What /readyz says: its status and its words. */
   readyz(): Promise<readonly [status: number, words: string]>;
   /** A value of /metrics, by the name behind `tidemark_invalidator_`. */
@@ -41,7 +42,8 @@ export class Replicas {
   /** Starts one and waits until it is ready, which a standby is too. */
   async start(name: string, env: Readonly<Record<string, string>> = SHORT): Promise<Replica> {
     const stack = this.#stack;
-    const [address, toApi] = [`127.0.0.1:${await freePort()}`, await this.#wayToApi()];
+    const address = `127.0.0.1:${await freePort()}`;
+    const [toApi, toPostgres] = [await wayTo(this.#cluster.url), await wayTo(stack.postgres)];
     const handle = await tidemarkProcess({
       role: 'invalidator',
       name,
@@ -49,7 +51,7 @@ export class Replicas {
       env: {
         TIDEMARK_CONFIG: stack.configFile,
         TIDEMARK_KAFKA_BROKERS: stack.brokers.join(','),
-        TIDEMARK_POSTGRES_URL: stack.postgres,
+        TIDEMARK_POSTGRES_URL: Object.assign(new URL(stack.postgres), { port: String(toPostgres.port) }).href,
         TIDEMARK_SLOT: stack.slot,
         TIDEMARK_PUBLICATION: stack.publication,
         TIDEMARK_HTTP_LISTEN: address,
@@ -62,6 +64,7 @@ export class Replicas {
     const replica: Replica = Object.assign(handle, {
       url,
       toApi,
+      toPostgres,
       async readyz() {
         const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(1000) });
         return [response.status, (await response.text()).trim()] as const;
@@ -100,12 +103,8 @@ export class Replicas {
     for (const each of this.#all.splice(0)) {
       if (each.pid !== undefined) each.resume();
       await each.stop();
-      await each.toApi.stop();
+      await Promise.all([each.toApi.stop(), each.toPostgres.stop()]);
     }
-  }
-
-  async #wayToApi(): Promise<Forwarder> {
-    return Forwarder.start(Number(new URL(this.#cluster.url).port));
   }
 
   #kubeconfigVia(name: string, forwarder: Forwarder): string {
@@ -114,4 +113,8 @@ export class Replicas {
     writeFileSync(path, direct.replaceAll(this.#cluster.url, `https://127.0.0.1:${forwarder.port}`));
     return path;
   }
+}
+
+async function wayTo(url: string): Promise<Forwarder> {
+  return Forwarder.start(Number(new URL(url).port));
 }

@@ -14,6 +14,7 @@ export class Candidate {
   readonly #dice: Dice;
   readonly ended: Promise<void>;
   leadership: Leadership | undefined;
+  #endWork: () => void = () => undefined;
   isGone = false;
 
   constructor(options: {
@@ -46,6 +47,7 @@ export class Candidate {
         onLeading,
         onFollowing: () => undefined,
         onSure: () => undefined,
+        onYield: () => undefined,
         onAttempt: () => undefined,
       },
       lead: (leadership, stop) => this.#lead(leadership, stop),
@@ -88,16 +90,21 @@ export class Candidate {
     this.#stop.abort();
   }
 
+  /** Its work cannot be done here. */
+  giveUp(): void {
+    this.#endWork();
+  }
+
   /** Work that takes a while to end. */
   #lead(leadership: Leadership, stop: AbortSignal): Promise<void> {
     this.leadership = leadership;
     return new Promise((resolve) => {
-      stop.addEventListener('abort', () => {
-        this.#process.after(this.#dice.below(5000), () => {
-          if (this.leadership === leadership) this.leadership = undefined;
-          resolve();
-        });
-      });
+      const end = (): void => {
+        if (this.leadership === leadership) this.leadership = undefined;
+        resolve();
+      };
+      this.#endWork = end;
+      stop.addEventListener('abort', () => void this.#process.after(this.#dice.below(5000), end));
     });
   }
 }

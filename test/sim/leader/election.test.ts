@@ -69,6 +69,7 @@ async function history(seed: number, world: World): Promise<Outcome> {
     [2, () => void (dice.pick(present()).network.trouble = dice.fraction() / 2)],
     [1, () => void (server.isDown = true)],
     [3, () => void (server.isDown = false)],
+    [2, () => dice.pick(present().filter(({ isPaused }) => !isPaused))?.giveUp()],
     [1, () => (dice.pick(present()).kill(), void all.push(join()))],
     [2, () => (dice.pick(present()).stop(), void all.push(join()))],
   ];
@@ -135,7 +136,27 @@ it('hands over at once when the leader is stopped', async () => {
   await time.advance(150);
   expect(standby?.isWorking).toBe(true);
   expect(server.lease?.record).toMatchObject({ holder: standby?.name, transitions: 1 });
+});
+
+it('lets others go first when it cannot do its work, and goes on alone', async () => {
+  const time = new VirtualTime();
+  const dice = new Dice(4);
+  const server = new LeaseServer({ time, dice, checksVersions: true });
+  const candidate = (name: string): Candidate =>
+    new Candidate({ name, time, dice, server, times: TIMES, rate: 1, onLeading: () => undefined });
+  const first = candidate('first');
+  await time.advance(1000);
+  first.giveUp();
+  await time.advance(6000);
+  expect(first.isWorking).toBe(true);
+  const second = candidate('second');
+  await time.advance(3000);
+  first.giveUp();
   await settle();
+  await time.advance(200);
+  expect([first.isWorking, second.isWorking]).toEqual([false, true]);
+  await time.advance(20_000);
+  expect([first.isWorking, second.isWorking]).toEqual([false, true]);
 });
 
 it('takes over when the lease has run out, not at the next attempt after that', async () => {
