@@ -2,7 +2,8 @@ import type { V1Lease, V1Pod } from '@kubernetes/client-node';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
 import { eventually } from '../integration/support/eventually.ts';
 import { sharedServers } from '../kit/shared.ts';
-import { cacheable, changeReachesAll, deployment, ready, type Replica } from './support/application.ts';
+import { type Reading, readOn } from './support/readers.ts';
+import { cacheable, changeReachesAll, deployment, injected, ready, type Replica } from './support/application.ts';
 import { applicationNamespace, release, releaseNamespace, startWorld, type World } from './support/world.ts';
 
 // The life of a release, as an operator lives it: each test goes on where the one before has stopped.
@@ -33,11 +34,13 @@ describe('a release', () => {
   const startedMs = performance.now();
   let world: World;
   let replicas: Replica[];
+  let reading: Reading | undefined;
 
   beforeAll(async () => {
     world = await startWorld(sharedServers(), schema);
   });
   afterAll(async () => {
+    await reading?.stop();
     await world?.stop();
     process.stderr.write(`tidemark: end to end in ${Math.round((performance.now() - startedMs) / 1000)} s\n`);
   });
@@ -54,6 +57,13 @@ describe('a release', () => {
     return (lease?.spec?.holderIdentity ?? '').split('_')[0] ?? '';
   };
 
+  /** Ends the readers: nothing that they saw went back, and the cache was of use to them. */
+  const nothingWentBack = async (): Promise<void> => {
+    const { hits, reads } = reading?.counts() ?? { hits: 0, reads: 0 };
+    expect(await reading?.stop()).toEqual([]);
+    expect(hits).toBeGreaterThan(reads / 10);
+  };
+
   const processes = (): object[] => replicas.map((replica) => replica.process());
 
   it('is installed by helm: its pods become ready, one of them follows Postgres', async () => {
@@ -64,6 +74,7 @@ describe('a release', () => {
   });
 
   it('gives an annotated workload its cache by the webhook: what is committed is served, and evicted by the next commit', async () => {
+    await injected(world);
     await world.cluster.objects.apply(deployment({ generation: '1' }));
     replicas = await ready(world, { generation: '1', 'tidemark.dev/status': expect.any(String) as string });
     for (const { pod } of replicas) {
@@ -73,6 +84,8 @@ describe('a release', () => {
     }
     await cacheable(replicas, 'products');
     await changeReachesAll(world, replicas, { namespace: 'products', key: '1', id: 1 });
+    // From now on, whatever is done to the release.
+    reading = readOn(world, replicas, 'products', 20);
   });
 
   it('takes other values by an upgrade: a new namespace reaches sidecars that run on', async () => {
@@ -135,13 +148,16 @@ describe('a release', () => {
   });
 
   it('injects without a webhook where the API server offers policies', async () => {
+    await nothingWentBack();
     const postgres = { ...(world.values({})['postgres'] as object), dropSlotOnUninstall: true };
     await world.helm('upgrade', world.values({ namespaces: { products }, injection: { mode: 'policy' }, postgres }));
     expect(await component('webhook')).toEqual([]);
+    await injected(world);
     await world.cluster.objects.apply(deployment({ generation: '2' }));
     replicas = await ready(world, { generation: '2', 'tidemark.dev/status': expect.any(String) as string });
     await cacheable(replicas, 'products');
     await changeReachesAll(world, replicas, { namespace: 'products', key: '7', id: 7 });
+    reading = readOn(world, replicas, 'products', 20);
   });
 
   it('is uninstalled: the slot is dropped as asked, the definition of CacheNamespace stays, applications run on', async () => {
@@ -156,5 +172,6 @@ describe('a release', () => {
       await eventually(async () => expect((await app.get('products', '7')).status).toBe(404), soon);
     }
     expect(processes()).toEqual(before);
+    expect(await reading?.stop()).toEqual([]);
   });
 });

@@ -30,6 +30,23 @@ export function deployment(annotations: Readonly<Record<string, string>>): Manif
   };
 }
 
+/**
+ * Waits until a pod that asks for its cache would get it: the API server takes up new policies and webhooks a moment (1 s)
+ * after they are made, and what is created before goes without.
+ */
+export async function injected(world: World): Promise<void> {
+  const { template } = deployment({})['spec'] as { template: { metadata: object; spec: object } };
+  const metadata = { ...template.metadata, name: 'would-be', namespace: applicationNamespace };
+  const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec: template.spec };
+  await eventually(
+    async () => {
+      const { spec } = await world.cluster.objects.dryRun<V1Pod>(pod);
+      expect(spec?.initContainers?.map(({ name }) => name)).toEqual(['tidemark']);
+    },
+    { withinMs: 10_000, everyMs: 100 },
+  );
+}
+
 /** A pod of the application, and what its container would reach at TIDEMARK_URL. */
 export interface Replica {
   readonly pod: V1Pod;

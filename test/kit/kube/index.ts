@@ -1,6 +1,5 @@
-export { kubeBinary, kubernetesVersion } from './binaries.ts';
-export { type Cluster, type ClusterOptions, startCluster } from './cluster.ts';
-export type { Routes } from './egress.ts';
+export { kubernetesVersion } from './binaries.ts';
+export { type Cluster, startCluster } from './cluster.ts';
 export { type Helm, startHelm } from './helm.ts';
-export type { Manifest, Objects, Reference } from './objects.ts';
-export { type PodRunner, type PodRunnerOptions, startPodRunner } from './pods/runner.ts';
+export type { Manifest } from './objects.ts';
+export { type PodRunner, startPodRunner } from './pods/runner.ts';

@@ -26,6 +26,8 @@ export interface Reference {
 export interface Objects {
   /** Server-side apply of manifests or of YAML with any number of them, in their order; answers what the server has then. */
   apply<T extends KubernetesObject = KubernetesObject>(...manifests: readonly (Manifest | string)[]): Promise<T[]>;
+  /** What the server would make of a new object, admission included, without keeping it. */
+  dryRun<T extends KubernetesObject = KubernetesObject>(manifest: Manifest): Promise<T>;
   /** The object, or nothing where there is none. */
   get<T extends KubernetesObject = KubernetesObject>(reference: Reference): Promise<T | undefined>;
   list<T extends KubernetesObject = KubernetesObject>(
@@ -60,6 +62,8 @@ export function objectsOf(config: KubeConfig): Objects {
       }
       return applied;
     },
+    dryRun: async <T extends KubernetesObject>(manifest: Manifest) =>
+      client().create<T>(manifest as unknown as T, none, 'All'),
     get: async <T extends KubernetesObject>(reference: Reference) => absent(client().read<T>(reference as never)),
     list: async <T extends KubernetesObject>(
       apiVersion: string,
