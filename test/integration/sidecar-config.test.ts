@@ -3,7 +3,7 @@ import { createConnection, createServer } from 'node:net';
 import { parseConfig, rulesOfSource, type TidemarkConfig } from '@tidemark/proto';
 import { createKafka, createLogger, ensureConfigTopic, publishConfig } from '@tidemark/runtime';
 import { Kafka, logLevel } from 'kafkajs';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createTopic, deleteTopic, uniqueWord } from '../kit/names.ts';
 import { sharedServers } from '../kit/shared.ts';
 import { App } from './support/app.ts';
@@ -37,7 +37,6 @@ afterEach(async () => {
   await stream.stop();
   await deleteTopic(sharedServers(), word);
 });
-afterAll(() => expect(running).toEqual([]));
 
 const user = { source: 'main', invalidate: [{ table: 'public.users', keys: ['{id}'] }] };
 const list = { source: 'main', invalidate: [{ table: 'public.users', tags: ['user:{id}'] }] };
@@ -146,7 +145,7 @@ describe('[I16] until a document has come', () => {
     expect(again.session).toMatch(/^1~main~/);
   });
 
-  it('it waits for the topic, and serves as soon as there is one', async () => {
+  it('waits for the topic, and serves as soon as there is one', async () => {
     const sidecar = await start();
     expect((await sidecar.app.get('user', '1')).cacheStatus).toContain('detail=starting');
     await publish(1, documentOf({ user }));
@@ -154,7 +153,7 @@ describe('[I16] until a document has come', () => {
     expect(await sidecar.app.get('list', '1')).toMatchObject(unknown);
   });
 
-  it('it waits for a Kafka that is away at its start', async () => {
+  it('waits for a Kafka that is away at its start', async () => {
     await publish(1, documentOf({ user, plain }));
     // As if the broker did not listen yet, and then came.
     const [host = '', port = ''] = (brokers[0] ?? '').split(':');

@@ -18,8 +18,8 @@ const longer =
   };
 const without =
   (name: string): Edit =>
-  ({ [name]: _, ...rest }) =>
-    rest;
+  (namespaces) =>
+    Object.fromEntries(Object.entries(namespaces).filter(([each]) => each !== name));
 
 function live() {
   const l2 = new HandL2();

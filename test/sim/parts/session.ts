@@ -226,11 +226,7 @@ export class Session {
     if (this.#isEnded) return;
     const { epoch, systemId, timeline, from, visible, confirmed } = beginning;
     const fail = this.#failure.reject;
-    const outbox = new Outbox({
-      bounds: DEFAULT_BOUNDS,
-      maxPending: 2,
-      from,
-    });
+    const outbox = new Outbox({ bounds: DEFAULT_BOUNDS, maxPending: 2, from });
     const visibility = new VisibleClock(visible, sabotage.knowsAll === true ? 0 : from);
     const watch = new VisibilityWatch({
       visible: visibility,

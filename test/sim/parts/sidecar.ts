@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { compileRules, encodeBatch } from '@tidemark/proto';
 import { LruStore } from '../../../sidecar/src/adapters/lru-store.ts';
 import { RedisStore } from '../../../sidecar/src/adapters/redis-store.ts';
@@ -10,12 +9,14 @@ import type { Waiter } from '../../../sidecar/src/core/flights.ts';
 import { Follower } from '../../../sidecar/src/core/follower.ts';
 import { Leases } from '../../../sidecar/src/core/leases.ts';
 import type { Namespace } from '../../../sidecar/src/core/namespace.ts';
-import type { L2Failure, L2Found, L2Store } from '../../../sidecar/src/core/ports.ts';
+import type { L2Store } from '../../../sidecar/src/core/ports.ts';
 import { Reader, type ReadMode } from '../../../sidecar/src/core/reader.ts';
 import { SourceReplica, type ReplicaView } from '../../../sidecar/src/core/replica.ts';
 import { Watermark } from '../../../sidecar/src/core/watermark.ts';
 import { hitPath } from '../../../sidecar/src/http/hit-path.ts';
 import { BUCKETS } from './applier.ts';
+import { brokenStore, brokenView } from './broken.ts';
+import { hitOf } from './hit.ts';
 import type { Fetched, Topic, TopicRecord } from './kafka.ts';
 import type { SimDocument } from './documents.ts';
 import { MAX_STALENESS_MS, type KeySpec } from './keys.ts';
@@ -209,17 +210,8 @@ export class SimSidecar {
     if (!this.#isDead && namespace !== undefined) this.#filler.abandon(namespace, spec.key, token);
   }
 
-  /** What L1 alone answers, in front of everything else. */
   #hit(spec: KeySpec): Uint8Array | undefined {
-    let body: Uint8Array | undefined;
-    const response = {
-      writeHead: () => response,
-      end: (text: string) => {
-        body = Buffer.from(text, 'latin1');
-      },
-    };
-    const request = { method: 'GET', url: `/v1/cache/${spec.namespace}/${spec.key}`, rawHeaders: [] };
-    this.#hits(request as unknown as IncomingMessage, response as unknown as ServerResponse);
+    const body = hitOf(this.#hits, spec);
     if (body !== undefined) this.#served(spec, body, 'l1');
     return body;
   }
@@ -294,35 +286,15 @@ export class SimSidecar {
   }
 
   #view(part: 'granting' | 'filling' | 'reading'): ReplicaView {
-    const replica = this.#replica;
-    const broken = this.#options.sabotage[part]?.(replica);
-    if (broken === undefined) return replica;
-    return new Proxy(replica, {
-      get: (target, name) => {
-        const value: unknown = name in broken ? Reflect.get(broken, name) : Reflect.get(target, name, target);
-        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-      },
-    });
+    return brokenView(this.#replica, this.#options.sabotage[part]?.(this.#replica));
   }
 
   #store(): L2Store {
-    const { sabotage } = this.#options;
+    const { found } = this.#options.sabotage;
     const store = new RedisStore({
       ...{ client: this.#redis, source: 'main', buckets: BUCKETS, deadlineMs: 50, clock: this.clock },
       onLatency: nothing,
     });
-    const { found } = sabotage;
-    if (found === undefined) return store;
-    return new Proxy<L2Store>(store, {
-      get: (target, name) => {
-        if (name === 'read')
-          return async (...args: Parameters<L2Store['read']>): Promise<L2Found | L2Failure> => {
-            const answer = await target.read(...args);
-            return typeof answer === 'string' ? answer : found(answer, this.#replica);
-          };
-        const value: unknown = Reflect.get(target, name, target);
-        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-      },
-    });
+    return brokenStore(store, found && ((answer) => found(answer, this.#replica)));
   }
 }

@@ -101,7 +101,7 @@ export async function takeStep(
 /** Beside a step now and then a document is published, or one process hears of the newest one. */
 export function changeConfiguration(world: World): string | undefined {
   if (world.dice.chance(0.015)) {
-    world.publish();
+    world.published.another(world.dice);
     return 'another document is published';
   }
   if (!world.dice.chance(0.12)) return undefined;

@@ -3,11 +3,12 @@ import { Dice } from '../../../sidecar/src/testing/random.ts';
 import { SimApplier } from './applier.ts';
 import { SimInvalidator } from './invalidator.ts';
 import { Topic } from './kafka.ts';
-import { DOCUMENTS, rulesOf, type SimDocument } from './documents.ts';
+import type { SimDocument } from './documents.ts';
 import { bodyOf, ROWS, type KeySpec, type Loaded } from './keys.ts';
 import { Network } from './network.ts';
 import { Oracle } from './oracle.ts';
 import { Ids, Server, type OpenTransaction, type WalRecord } from './postgres.ts';
+import { Published } from './published.ts';
 import { SimRedis } from '../redis/client.ts';
 import { SimSidecar } from './sidecar.ts';
 import type { Sabotage } from './sabotage.ts';
@@ -49,8 +50,7 @@ export class World {
   /** Servers that another one took over from, still alive. */
   readonly #old: Server[] = [];
   #names = 0;
-  /** Documents that were published, the newest last. */
-  readonly #published: SimDocument[] = [DOCUMENTS[0]];
+  readonly published = new Published();
   readonly #changes: boolean;
 
   /** @param options.changes whether the configuration changes */
@@ -69,34 +69,21 @@ export class World {
     return [...this.sidecars, ...this.invalidators, ...this.appliers].map(({ clock }) => clock);
   }
 
-  /** The newest one. */
   get document(): SimDocument {
-    return this.#published.at(-1) as SimDocument;
-  }
-
-  /** Another document is published; nobody has heard of it yet. */
-  publish(): void {
-    this.#published.push(this.dice.pick(DOCUMENTS.filter((document) => document !== this.document)));
+    return this.published.newest;
   }
 
   /** One process hears of the newest document. */
   hear(): void {
-    const { document } = this;
     const i = this.dice.below(SIDECARS + INVALIDATORS + APPLIERS);
-    if (i < SIDECARS) {
-      const sidecar = this.sidecars[i] as SimSidecar;
-      if (!sidecar.clock.isAsleep) sidecar.take(document);
-    } else if (i < SIDECARS + INVALIDATORS) this.#renew(i - SIDECARS);
-    else {
-      const applier = this.appliers[i - SIDECARS - INVALIDATORS] as SimApplier;
-      if (!applier.clock.isAsleep) applier.take(document);
-    }
+    const each = [...this.sidecars, ...this.appliers][i];
+    if (each === undefined) this.#renew(i - SIDECARS - APPLIERS);
+    else if (!each.clock.isAsleep) each.take(this.document);
   }
 
   /** Everybody has heard of it. */
   allHear(): void {
-    if (!this.#changes) return;
-    for (let i = 0; i < INVALIDATORS; i++) this.#renew(i);
+    if (this.#changes) for (let i = 0; i < INVALIDATORS; i++) this.#renew(i);
     for (const each of [...this.sidecars, ...this.appliers]) each.take(this.document);
   }
 
@@ -280,7 +267,7 @@ export class World {
   #invalidator(): SimInvalidator {
     const { time, network, topic, sabotage } = this;
     return new SimInvalidator({
-      ...{ time, network, topic, rules: rulesOf(this.document, this.#published.at(-2)), primary: () => this.primary },
+      ...{ time, network, topic, rules: this.published.rules, primary: () => this.primary },
       sabotage: sabotage.publisher ?? {},
       onAppended: (record) => this.oracle.appended(record),
     });
@@ -303,10 +290,7 @@ export class World {
     });
   }
 
-  /** What a process that starts has heard of: sometimes nothing yet, sometimes something older. */
   #found(): SimDocument | undefined {
-    const { dice } = this;
-    if (!this.#changes || dice.chance(0.6)) return this.document;
-    return dice.chance(0.5) ? undefined : dice.pick(this.#published);
+    return this.#changes ? this.published.found(this.dice) : this.document;
   }
 }

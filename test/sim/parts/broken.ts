@@ -1,0 +1,29 @@
+import type { L2Failure, L2Found, L2Store } from '../../../sidecar/src/core/ports.ts';
+import type { ReplicaView, SourceReplica } from '../../../sidecar/src/core/replica.ts';
+
+/** A replica as a part of a sidecar sees it that lacks a guard. */
+export function brokenView(replica: SourceReplica, broken: Partial<ReplicaView> | undefined): ReplicaView {
+  if (broken === undefined) return replica;
+  return new Proxy(replica, {
+    get: (target, name) => {
+      const value: unknown = name in broken ? Reflect.get(broken, name) : Reflect.get(target, name, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+}
+
+/** A Redis whose answers are other than they are. */
+export function brokenStore(store: L2Store, found: ((found: L2Found) => L2Found) | undefined): L2Store {
+  if (found === undefined) return store;
+  return new Proxy<L2Store>(store, {
+    get: (target, name) => {
+      if (name === 'read')
+        return async (...args: Parameters<L2Store['read']>): Promise<L2Found | L2Failure> => {
+          const answer = await target.read(...args);
+          return typeof answer === 'string' ? answer : found(answer);
+        };
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+}
