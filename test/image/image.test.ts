@@ -58,8 +58,11 @@ beforeAll(async () => {
     chmodSync(path, statSync(path).mode & 0o555);
 }, 240_000);
 afterAll(async () => {
-  for (const path of [app, ...readdirSync(app, { recursive: true }).map((name) => join(app, String(name)))])
-    if (statSync(path).isDirectory()) chmodSync(path, 0o755);
+  // A folder without the right to write cannot be emptied, unless root does it.
+  const folders = existsSync(app)
+    ? [app, ...readdirSync(app, { recursive: true }).map((name) => join(app, String(name)))]
+    : [];
+  for (const path of folders) if (statSync(path).isDirectory()) chmodSync(path, 0o755);
   await scratch.remove();
 });
 
