@@ -7,7 +7,8 @@ import type { Progress } from './error.ts';
 const askAgainMs = 500;
 
 /**
- * Does work that takes minutes of the whole machine in one process at a time; others wait, and say for whom.
+ * Does work that takes minutes of the whole machine in one process at a time; others wait, and say for whom. It spares
+ * time, and is no guard: two that find the lock of a dead process in the same moment both go on.
  * @param name a word for the file in the cache folder that holds the id of the process at work
  */
 export async function alone<T>(name: string, progress: Progress, work: () => Promise<T>): Promise<T> {

@@ -46,11 +46,13 @@ const linkerFlags = ['-s -w', ...Object.entries(versions).map(([name, value]) =>
 let folder: Promise<string> | undefined;
 
 /**
- * Where a program of the cluster is, or helm. They are built from their Go modules into the cache folder, once for each
+ * Where a program of the cluster is, or helm: in the folder that TIDEMARK_TEST_KUBE_BINARIES names, else they are built from their Go modules into the cache folder, once for each
  * text of go.mod (5 minutes on 2 cores where nothing is compiled yet), by one process at a time.
  * @throws KitError where there is no Go, or where it cannot build them
  */
 export async function kubeBinary(name: ClusterProgram | 'helm', progress: Progress): Promise<string> {
+  const named = process.env['TIDEMARK_TEST_KUBE_BINARIES'];
+  if (named !== undefined && named !== '') return join(named, name);
   folder ??= install(progress);
   return join(await folder, name);
 }
@@ -68,7 +70,7 @@ function requireGo(): void {
   const found = spawnSync('go', ['version'], { encoding: 'utf8' });
   if (found.status === 0) return;
   throw new KitError(
-    `the tests in a cluster build kube-apiserver, etcd and helm from their Go modules, and there is no "go" in PATH: install Go 1.26 (https://go.dev/dl), or run the other tests (--project unit, --project servers).`,
+    `the tests in a cluster build kube-apiserver, etcd and helm from their Go modules, and there is no "go" in PATH: install Go 1.26 (https://go.dev/dl), or name a folder that has ${[...programs, 'helm'].join(', ')} in TIDEMARK_TEST_KUBE_BINARIES.`,
   );
 }
 
