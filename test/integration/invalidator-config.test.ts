@@ -1,6 +1,7 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compileRules, readTableChanges, type Batch } from '@tidemark/proto';
+import pg from 'pg';
 import { createKafka, createLogger, publishConfig } from '@tidemark/runtime';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { parse, stringify } from 'yaml';
@@ -112,6 +113,15 @@ function writeRows(everyMs: number): { stop: () => Promise<number> } {
   };
 }
 
+/** A transaction that has written and stays open until `commit`. */
+async function openTransaction(sql: string): Promise<{ commit: () => Promise<void> }> {
+  const client = new pg.Client({ connectionString: stack.postgres });
+  await client.connect();
+  onTestFinished(() => client.end());
+  await client.query(`begin; ${sql}`);
+  return { commit: async () => void (await client.query('commit')) };
+}
+
 /** The longest time without a record, ms, by the clock of the publisher. */
 function longestPauseMs(batches: readonly Batch[]): number {
   return Math.max(...batches.slice(1).map((batch, i) => (batch.publishedAtUs - batches[i]!.publishedAtUs) / 1000));
@@ -139,7 +149,8 @@ describe('the document', () => {
     for (const { covers } of feed.batches.slice(heard)) expect(covers).toContain(hashOf('users', byTeam));
     const pauseMs = longestPauseMs(batches);
     process.stderr.write(`the stream paused for ${Math.round(pauseMs)} ms\n`);
-    expect(pauseMs).toBeLessThan(1000);
+    // Some 0.2 s on a machine that has nothing else to do; sidecars bear five.
+    expect(pauseMs).toBeLessThan(3000);
     const told = feed.changes(first).flatMap(({ table, after }) => (table === 'public.users' ? [after] : []));
     expect(told).toHaveLength(count);
     expect(told.at(-1)).toEqual({ id: '1', team: 'a' });
@@ -193,6 +204,30 @@ describe('the document', () => {
     await change({ users: byTeam, orders });
     await published({ users: byTeam, orders });
   });
+});
+
+it('[I8] a table that joins is not claimed before older transactions have ended, whatever its rules become meanwhile; others do not wait', async () => {
+  await stack.sql('create table joined (id int primary key, v int); insert into joined values (1, 1)');
+  const [one, two] = [
+    rules({ table: 'public.joined', keys: ['{id}'] }),
+    rules({ table: 'public.joined', tags: ['t:{id}'] }),
+  ];
+  const other = rules({ table: 'public.users', keys: ['other:{id}'] });
+  const { commit } = await openTransaction('update joined set v = v + 1');
+  const first = feed.batches.length;
+  await change({ users: byTeam, joined: one });
+  await covered(['users', byTeam]);
+  await eventually(() => expect(stack.logs('invalidator').join('\n')).toContain('ADD TABLE public.joined'));
+  await change({ users: byTeam, joined: two, other });
+  await covered(['users', byTeam], ['other', other]);
+  // It waits for what could be served soon, and not for longer.
+  await published({ users: byTeam, joined: two, other });
+  for (const { covers } of feed.batches.slice(first))
+    for (const hash of [hashOf('joined', one), hashOf('joined', two)]) expect(covers).not.toContain(hash);
+  await commit();
+  await covered(['joined', two]);
+  await change({ users: byTeam, orders });
+  await published({ users: byTeam, orders });
 });
 
 describe('the configuration topic', () => {

@@ -44,6 +44,8 @@ const CLOSE_MS = 1000;
 export interface SessionOptions {
   readonly context: RunContext;
   readonly turn: RulesTurn;
+  /** The session before ended in good order a moment ago, so what it found out about rights and topic holds. */
+  readonly isHandedOver: boolean;
   /** Ends the session in good order. */
   readonly stop: AbortSignal;
   /** Why the slot is not to be used although it looks sound. */
@@ -90,7 +92,7 @@ export class Session {
   }
 
   async #follow(): Promise<void> {
-    const { context, turn, stop, unusable } = this.#options;
+    const { context, turn, isHandedOver, stop, unusable } = this.#options;
     const { rules, claimsRetired } = turn;
     const { config, kafka, connection, querying } = context;
     const fail = this.#failure.reject;
@@ -98,9 +100,9 @@ export class Session {
     const server = await checkServer(client);
     if (server.inRecovery) throw new StandbyError();
     // Whether we may replicate is better known before anything is made.
-    await identifyServer(connection);
+    if (!isHandedOver) await identifyServer(connection);
     await waitForTurn({ context, client, server, stop });
-    await ensureTopic(kafka, { topic: config.topic, retentionMs: config.retentionMs });
+    if (!isHandedOver) await ensureTopic(kafka, { topic: config.topic, retentionMs: config.retentionMs });
     const catalog = catalogOf({ context, rules, client, server });
     const coverage = await CoverageWatch.open({ context, rules, claimsRetired, catalog });
     const beginning = await findBeginning({ context, client, server, unusable, stop });

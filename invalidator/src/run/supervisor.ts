@@ -33,6 +33,7 @@ export async function supervise(options: {
   const policy = new RestartPolicy();
   const patienceMs = 2 * (context.config.election?.times.durationMs ?? Number.POSITIVE_INFINITY);
   let everReady = false;
+  let isHandedOver = false;
   let failingSinceMs: number | undefined;
   while (!stop.aborted) {
     let isProgressing = false;
@@ -41,6 +42,7 @@ export async function supervise(options: {
     const session = new Session({
       context,
       turn,
+      isHandedOver,
       stop: ending,
       unusable: policy.unusable,
       onSlotMade: () => policy.slotMade(),
@@ -57,7 +59,9 @@ export async function supervise(options: {
       },
     });
     try {
+      isHandedOver = false;
       await session.run();
+      isHandedOver = isProgressing;
     } catch (error) {
       if (error instanceof OperatorError && !everReady) throw error;
       const { message } = error as Error;
