@@ -84,6 +84,20 @@ describe('[I14] a request of a session', () => {
     expect(gate.end).toBe('open');
   });
 
+  it('asks too after a sidecar without a configuration has sent it to the database, and then no more', async () => {
+    const { visit, replica, answer } = world();
+    for (const before of [at(1, replica.applied), 'new']) {
+      const visited = visit(`${before},1~*~1~0~*,1~other~3~A`);
+      const gate = gated(visited);
+      expect(gate.end).toBeUndefined();
+      await answer({ epoch: 1, lsn: replica.applied });
+      expect(gate.end).toBe('open');
+      const after = parseSession(visited.token() ?? '');
+      expect([...after.keys()].toSorted()).toEqual(['main', 'other']);
+      expect(after.get('main')).toEqual({ epoch: 1, lsn: replica.applied, pending: undefined });
+    }
+  });
+
   it('is not answered from the cache where that position cannot be had', async () => {
     const { visit, answer } = world();
     for (const wrong of [{ failed: 'away' }, { epoch: 0, lsn: 1e9 }]) {
