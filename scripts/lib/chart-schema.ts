@@ -110,6 +110,8 @@ const shapes: Readonly<Record<string, Schema>> = {
   'invalidator.lease.duration': duration,
   'invalidator.lease.renewDeadline': duration,
   'invalidator.lease.retry': duration,
+  'applier.redisDeadline': duration,
+  'sidecar.fetchInterval': duration,
   'sidecar.redisDeadline': duration,
   'sidecar.maxStaleness': duration,
   'sidecar.leaseTtl': duration,

@@ -152,7 +152,7 @@ function trialOf({ path, default: value }: ChartValue): { to: unknown; given: Re
 /** What everything.yaml switches on. */
 function isOn(name: string): boolean | undefined {
   const on =
-    /^(injection\.socket\.enabled|networkPolicy\.egress\.enabled|monitoring(\.(sidecars|rules|dashboards))?\.enabled)$/;
+    /^(postgres\.dropSlotOnUninstall|injection\.socket\.enabled|networkPolicy\.egress\.enabled|monitoring(\.(sidecars|rules|dashboards))?\.enabled)$/;
   return on.test(name) ? true : undefined;
 }
 

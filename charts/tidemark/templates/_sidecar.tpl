@@ -80,6 +80,8 @@ securityContext:
   value: {{ .Values.sidecar.redisDeadline | quote }}
 - name: TIDEMARK_MAX_STALENESS
   value: {{ .Values.sidecar.maxStaleness | quote }}
+- name: TIDEMARK_FETCH_INTERVAL
+  value: {{ .Values.sidecar.fetchInterval | quote }}
 - name: TIDEMARK_LEASE_TTL
   value: {{ .Values.sidecar.leaseTtl | quote }}
 - name: TIDEMARK_COALESCE_TIMEOUT
