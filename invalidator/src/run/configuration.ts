@@ -65,7 +65,8 @@ export async function followConfigured(options: {
   }
   const work: Promise<unknown>[] = [];
   try {
-    await Promise.race([known.all, sleep(KNOWN_MS, undefined, { signal: stop }).catch(() => undefined)]);
+    if (log !== undefined || resources !== undefined)
+      await Promise.race([known.all, sleep(KNOWN_MS, undefined, { signal: stop }).catch(() => undefined)]);
     const before = log?.held === undefined ? [] : rulesInputs(log.held.config, source);
     const own = rulesInputs(file.current.config, source);
     const rules = new LiveRules({
