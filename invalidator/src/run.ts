@@ -118,6 +118,10 @@ export async function run(configFile: string | undefined): Promise<void> {
             setState('standby', `${holder} leads`, true);
             tellReady();
           },
+          // Whoever has heard of the lease once says what became of that.
+          onBlind: (message) => {
+            if (status.state === 'starting' && !isReadyTold) setState('starting', message);
+          },
           lead,
           stop: stop.signal,
         });

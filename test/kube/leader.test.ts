@@ -245,3 +245,17 @@ it('says what is wrong with its times before it begins', async () => {
     /the lease lasts 2000 ms, expected more than the renew deadline of 2000 ms: mend TIDEMARK_LEASE_DURATION/,
   );
 });
+
+it('is not ready as long as it knows nothing of the lease, and says why', { timeout: 60_000 }, async () => {
+  cluster.apiserver.hold();
+  await cluster.apiserver.kill();
+  const starting = replicas.start('early');
+  const early = await replicas.known('early');
+  await eventually(async () =>
+    expect(await early.readyz()).toEqual([503, expect.stringMatching(/^starting: lease default\/tidemark-\d+: /)]),
+  );
+  expect((await fetch(`${early.url}/livez`)).status).toBe(200);
+  await cluster.apiserver.release();
+  await starting;
+  expect(await early.readyz()).toEqual([200, 'streaming']);
+});

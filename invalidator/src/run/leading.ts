@@ -21,10 +21,12 @@ export async function takeTurns(options: {
   readonly logger: Logger;
   readonly metrics: RunMetrics;
   readonly onFollowing: (holder: string) => void;
+  /** The lease could not be read or written; told each time. */
+  readonly onBlind: (message: string) => void;
   readonly lead: (leadership: Leadership, stop: AbortSignal) => Promise<void>;
   readonly stop: AbortSignal;
 }): Promise<void> {
-  const { election, instance, logger, metrics, onFollowing, lead, stop } = options;
+  const { election, instance, logger, metrics, onFollowing, onBlind, lead, stop } = options;
   const { lease: name, times } = election;
   const client = await openKubeClient(options.kubeconfig);
   const namespace = election.namespace ?? client.namespace;
@@ -61,6 +63,7 @@ export async function takeTurns(options: {
       },
       onAttempt(outcome, error) {
         metrics.leaseAttempt(outcome);
+        if (error !== undefined) onBlind(error.message);
         if (error === undefined || performance.now() - toldAtMs < REPEAT_MS) return;
         toldAtMs = performance.now();
         logger.warn({ err: error, lease }, `the lease could not be read or written: ${error.message}`);

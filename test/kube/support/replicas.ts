@@ -80,6 +80,19 @@ export class Replicas {
     return replica;
   }
 
+  /** One that is being started, once it answers. */
+  async known(name: string): Promise<Replica> {
+    return eventually(
+      async () => {
+        const found = this.#all.find((each) => each.name === name);
+        if (found === undefined) throw new Error(`${name} is not started`);
+        await found.readyz();
+        return found;
+      },
+      { withinMs: 20_000 },
+    );
+  }
+
   /** The one that streams, once there is one. */
   async leader(withinMs = 20_000): Promise<Replica> {
     return eventually(
