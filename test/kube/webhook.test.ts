@@ -129,6 +129,8 @@ describe('the self-signed webhook', () => {
     const beginMs = performance.now();
     expect(isInjected(await createPod())).toBe(false);
     expect(performance.now() - beginMs).toBeLessThan(11_000);
+    await install(cluster, release, { 'injection.failurePolicy': 'Fail' });
+    await eventually(() => expect(createPod()).rejects.toThrow(/failed calling webhook/));
     expect(isInjected(await createPod({}))).toBe(false);
   });
 

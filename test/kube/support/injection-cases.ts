@@ -103,6 +103,11 @@ export const injectionCases: readonly InjectionCase[] = [
     expected: 'left alone',
   },
   says('source', 'another', 'left alone'),
+  {
+    title: "another release's pod, with a setting that only that one knows",
+    annotations: { ...override('source', 'another'), ...override('from-next-year', 'yes') },
+    expected: 'left alone',
+  },
 
   {
     title: 'another word',

@@ -5,6 +5,8 @@ export const INJECT_ANNOTATION = 'tidemark.dev/inject';
 /** What we write beside the sidecar; with it the container named like ours is known to be ours. */
 export const STATUS_ANNOTATION = 'tidemark.dev/status';
 const OVERRIDE_PREFIX = 'config.tidemark.dev/';
+/** Whose sidecar a pod shall get, where several releases are in a cluster. */
+export const SOURCE_ANNOTATION = `${OVERRIDE_PREFIX}source`;
 
 /** What a pod may say for itself, by the name behind `config.tidemark.dev/`. */
 const OVERRIDES = {

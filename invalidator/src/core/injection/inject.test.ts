@@ -255,7 +255,8 @@ describe('leaves alone', () => {
 
   it('excluded namespaces, and pods of another source', () => {
     expect(outcomeOf(plain, 'kube-system')).toBe('skipped');
-    expect(outcomeOf(podWith({ 'config.tidemark.dev/source': 'orders' }))).toBe('skipped');
+    const others = { 'config.tidemark.dev/source': 'orders', 'config.tidemark.dev/from-next-year': 'yes' };
+    expect(outcomeOf(podWith(others))).toBe('skipped');
     const once = apply(plain, decide(plain, 'shop', { ...settings, source: 'orders' }));
     expect(decide(once, 'shop', settings)).toMatchObject({ outcome: 'skipped', warnings: [expect.any(String)] });
   });

@@ -1,4 +1,10 @@
-import { asksForSidecar, readOverrides, STATUS_ANNOTATION, type Annotations } from './annotations.ts';
+import {
+  asksForSidecar,
+  readOverrides,
+  SOURCE_ANNOTATION,
+  STATUS_ANNOTATION,
+  type Annotations,
+} from './annotations.ts';
 import { patchBetween, type Json, type PatchOperation } from './json-patch.ts';
 import { SIDECAR_NAME, type Container, type InjectionSettings, type NamedObject } from './settings.ts';
 import { sidecarFor, type Sidecar } from './sidecar.ts';
@@ -30,12 +36,13 @@ export type Decision =
 export function decide(pod: Pod, namespace: string, settings: InjectionSettings): Decision {
   const annotations = pod.metadata.annotations ?? {};
   if (settings.excludedNamespaces.includes(namespace)) return skipped();
+  // Another release's, which may know annotations that we do not.
+  if ((annotations[SOURCE_ANNOTATION] ?? settings.source) !== settings.source) return skipped();
   const asks = asksForSidecar(annotations);
   if (asks === false) return skipped();
   if (asks !== true) return refused([asks.mistake]);
   const overrides = readOverrides(annotations);
   if ('mistakes' in overrides) return refused(overrides.mistakes);
-  if (overrides.source !== undefined && overrides.source !== settings.source) return skipped();
   if (pod.spec.hostNetwork === true) {
     return refused([
       'hostNetwork: found true, expected a network of the pod: the sidecar would listen on the node, where all may read',
@@ -47,7 +54,7 @@ export function decide(pod: Pod, namespace: string, settings: InjectionSettings)
     return refused([`found a container named ${SIDECAR_NAME}, which is the sidecar's name: give yours another one`]);
   if (isThere && !isStatusOf(settings, status)) {
     return skipped([
-      `tidemark: this pod has the sidecar of another source; config.tidemark.dev/source says which one it shall have`,
+      `tidemark: this pod has the sidecar of another source; ${SOURCE_ANNOTATION} says which one it shall have`,
     ]);
   }
   const sidecar = sidecarFor(settings, overrides);
