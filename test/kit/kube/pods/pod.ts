@@ -107,7 +107,9 @@ export class RunningPod {
       for (const { name } of initContainers.toReversed()) await this.containers.get(name)?.stop(this.#graceMs());
       await this.#finish(exits.every(({ code }) => code === 0));
     } catch (error) {
-      if (!this.#over.signal.aborted) throw error;
+      if (this.#over.signal.aborted) return;
+      this.log.add(`(kit) cannot go on: ${(error as Error).stack ?? ''}`);
+      await this.#finish(false);
     }
   }
 
