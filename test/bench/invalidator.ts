@@ -1,11 +1,10 @@
 // From a commit in Postgres to the record in Kafka: latency under load, rows a second in bulk, memory and CPU time of the
 // invalidator. Starts Postgres and Kafka of its own. Times are only worth something on a machine that does nothing else.
 import { execFileSync } from 'node:child_process';
-import { setTimeout as wait } from 'node:timers/promises';
 import type { Batch } from '@tidemark/proto';
-import pg from 'pg';
 import { startStack } from '../kit/index.ts';
 import { Feed } from '../integration/support/feed.ts';
+import { writeSteadily } from './support/row-writer.ts';
 
 const HOT_ROWS = 1000;
 const BULK_ROWS = 1_000_000;
@@ -53,20 +52,13 @@ async function steady(options: {
   const { perSecond, seconds, clients } = options;
   const begin = arrivals.length;
   const before = usage();
-  const write = async (client: number): Promise<number> => {
-    const connection = new pg.Client({ connectionString: stack.postgres });
-    await connection.connect();
-    const startMs = performance.now();
-    let count = 0;
-    for (; performance.now() - startMs < seconds * 1000; count++) {
-      const aheadMs = startMs + (count * 1000 * clients) / perSecond - performance.now();
-      if (aheadMs > 0) await wait(aheadMs);
-      await connection.query('update hot set n = n + 1 where id = $1', [1 + ((client * 97 + count) % HOT_ROWS)]);
-    }
-    await connection.end();
-    return count;
-  };
-  const counts = await Promise.all(Array.from({ length: clients }, (_, client) => write(client)));
+  const transactions = await writeSteadily({
+    postgres: stack.postgres,
+    perSecond,
+    seconds,
+    clients,
+    write: (connection, turn) => connection.query('update hot set n = n + 1 where id = $1', [1 + (turn % HOT_ROWS)]),
+  });
   await feed.catchesUp(stack);
   const records = arrivals.slice(begin).filter(({ batch }) => batch.commits.length > 0);
   const toReader = records.map(({ atMs, batch }) => atMs - batch.committedAtUs / 1000);
@@ -74,7 +66,7 @@ async function steady(options: {
   const unseen = records.filter(({ batch }) => batch.visible < batch.to).length;
   const after = usage();
   print(`${perSecond} tx/s`, {
-    transactions: counts.reduce((sum, count) => sum + count, 0),
+    transactions,
     records: records.length,
     'commit to reader, ms': `p50 ${quantile(toReader, 0.5)} p99 ${quantile(toReader, 0.99)}`,
     'commit to send, ms': `p50 ${quantile(toSend, 0.5)} p99 ${quantile(toSend, 0.99)}`,

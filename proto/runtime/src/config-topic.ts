@@ -1,6 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import { encodeConfigRecord, type ConfigStamp } from '@tidemark/proto';
-import kafkajs, { type Admin, type Kafka } from 'kafkajs';
+import kafkajs, { type Kafka } from 'kafkajs';
+import { ensureOrderedTopic } from './ordered-topic.ts';
 import { SettingError } from './setting-error.ts';
 
 /**
@@ -18,17 +19,17 @@ const SETTINGS = {
 const MAX_COMPRESSED_BYTES = 1_000_000;
 
 /** Makes the configuration topic if it is missing, and checks it. Throws {@link SettingError} when it would lose documents. */
-export async function ensureConfigTopic(kafka: Kafka, topic: string): Promise<'made' | 'present'> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
-    const isPresent = (await admin.listTopics()).includes(topic);
-    if (isPresent) await check(admin, topic);
-    else await make(admin, topic);
-    return isPresent ? 'present' : 'made';
-  } finally {
-    await admin.disconnect().catch(() => undefined);
-  }
+export function ensureConfigTopic(kafka: Kafka, topic: string): Promise<'made' | 'present'> {
+  return ensureOrderedTopic(kafka, {
+    topic,
+    settings: SETTINGS,
+    complaint: (found) => {
+      const retention = found.get('retention.ms');
+      if (found.get('cleanup.policy') === 'compact' || retention === '-1') return undefined;
+      return `retention.ms = ${retention ?? 'an unknown value'}, expected -1 (a sidecar that starts later would find no document): kafka-configs.sh --alter --entity-type topics --entity-name ${topic} --add-config retention.ms=-1`;
+    },
+    fail: (message) => new SettingError(`TIDEMARK_CONFIG_TOPIC: ${message}`),
+  });
 }
 
 /**
@@ -62,47 +63,4 @@ export async function publishConfig(
   } finally {
     await producer.disconnect().catch(() => undefined);
   }
-}
-
-async function make(admin: Admin, topic: string): Promise<void> {
-  const { brokers } = await admin.describeCluster();
-  const replicationFactor = Math.min(3, brokers.length);
-  const settings = { ...SETTINGS, 'min.insync.replicas': String(Math.max(1, replicationFactor - 1)) };
-  await admin.createTopics({
-    // The wait of kafkajs gives up when the broker that it asks has not heard of the topic yet.
-    waitForLeaders: false,
-    topics: [
-      {
-        topic,
-        numPartitions: 1,
-        replicationFactor,
-        configEntries: Object.entries(settings).map(([name, value]) => ({ name, value })),
-      },
-    ],
-  });
-}
-
-async function check(admin: Admin, topic: string): Promise<void> {
-  const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
-  const partitions = topics[0]?.partitions.length ?? 0;
-  if (partitions !== 1) {
-    throw new SettingError(
-      `TIDEMARK_CONFIG_TOPIC: topic ${topic} has ${partitions} partitions, expected 1 (documents of several would have no order): delete it, or name another one`,
-    );
-  }
-  const { resources } = await admin.describeConfigs({
-    includeSynonyms: false,
-    resources: [
-      {
-        type: kafkajs.ConfigResourceTypes.TOPIC,
-        name: topic,
-        configNames: ['cleanup.policy', 'retention.ms'],
-      },
-    ],
-  });
-  const found = new Map(resources[0]?.configEntries.map(({ configName, configValue }) => [configName, configValue]));
-  if (found.get('cleanup.policy') === 'compact' || found.get('retention.ms') === '-1') return;
-  throw new SettingError(
-    `TIDEMARK_CONFIG_TOPIC: topic ${topic} has retention.ms = ${found.get('retention.ms') ?? 'an unknown value'}, expected -1 (a sidecar that starts later would find no document): kafka-configs.sh --alter --entity-type topics --entity-name ${topic} --add-config retention.ms=-1`,
-  );
 }

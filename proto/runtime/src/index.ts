@@ -11,6 +11,7 @@ export * from './kafka.ts';
 export * from './last-record.ts';
 export * from './logger.ts';
 export * from './node-http.ts';
+export { ensureOrderedTopic } from './ordered-topic.ts';
 export * from './problem.ts';
 export * from './record-reader.ts';
 export * from './redis-url.ts';

@@ -1,17 +1,17 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import pg from 'pg';
 
-/** Writes to a table `users (id, n)` at a steady rate, in transactions of `rows` rows. Answers how many there were. */
-export async function writeRows(options: {
+/** Runs a statement at a steady rate on connections of its own. Answers how often it ran. */
+export async function writeSteadily(options: {
   readonly postgres: string;
   readonly perSecond: number;
   readonly seconds: number;
-  /** Rows in one transaction (default 1). */
-  readonly rows?: number;
+  readonly clients: number;
+  /** @param turn a number that spreads what is written */
+  readonly write: (connection: pg.Client, turn: number) => Promise<unknown>;
 }): Promise<number> {
-  const { postgres, perSecond, seconds, rows = 1 } = options;
-  const clients = Math.min(8, Math.max(1, Math.round(perSecond / 50)));
-  const write = async (client: number): Promise<number> => {
+  const { postgres, perSecond, seconds, clients, write } = options;
+  const work = async (client: number): Promise<number> => {
     const connection = new pg.Client({ connectionString: postgres });
     await connection.connect();
     const startMs = performance.now();
@@ -19,14 +19,33 @@ export async function writeRows(options: {
     for (; performance.now() - startMs < seconds * 1000; count++) {
       const aheadMs = startMs + (count * 1000 * clients) / perSecond - performance.now();
       if (aheadMs > 0) await wait(aheadMs);
-      const from = ((client * 97 + count) * rows) % 900;
-      await connection.query('update users set n = n + 1 where id between $1 and $2', [from + 1, from + rows]);
+      await write(connection, client * 97 + count);
     }
     await connection.end();
-    return count * rows;
+    return count;
   };
-  const counts = await Promise.all(Array.from({ length: clients }, (_, client) => write(client)));
+  const counts = await Promise.all(Array.from({ length: clients }, (_, client) => work(client)));
   return counts.reduce((sum, count) => sum + count, 0);
+}
+
+/** Writes to a table `users (id, n)` at a steady rate, in transactions of `rows` rows. Answers how many rows there were. */
+export async function writeRows(options: {
+  readonly postgres: string;
+  readonly perSecond: number;
+  readonly seconds: number;
+  /** Rows in one transaction (default 1). */
+  readonly rows?: number;
+}): Promise<number> {
+  const { perSecond, rows = 1 } = options;
+  const transactions = await writeSteadily({
+    ...options,
+    clients: Math.min(8, Math.max(1, Math.round(perSecond / 50))),
+    write: (connection, turn) => {
+      const from = (turn * rows) % 900;
+      return connection.query('update users set n = n + 1 where id between $1 and $2', [from + 1, from + rows]);
+    },
+  });
+  return transactions * rows;
 }
 
 /** The table, with rows enough, and the rule for it. */

@@ -1,0 +1,63 @@
+import kafkajs, { type Admin, type Kafka } from 'kafkajs';
+
+/** A topic with one partition, because its order matters. */
+export interface OrderedTopic {
+  readonly topic: string;
+  /** For a topic that has to be made; `min.insync.replicas` is chosen here. */
+  readonly settings: Readonly<Record<string, string>>;
+  /** What is wrong with the settings of a topic that is there, and how to mend it; undefined where nothing is. */
+  readonly complaint: (found: ReadonlyMap<string, string>) => string | undefined;
+  /** The error that tells a person what to mend. */
+  readonly fail: (message: string) => Error;
+}
+
+/** Makes the topic if it is missing, and checks it. Throws what `fail` gives when it cannot serve; rejects when Kafka does not answer. */
+export async function ensureOrderedTopic(kafka: Kafka, options: OrderedTopic): Promise<'made' | 'present'> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    const isPresent = (await admin.listTopics()).includes(options.topic);
+    if (isPresent) await check(admin, options);
+    else await make(admin, options);
+    return isPresent ? 'present' : 'made';
+  } finally {
+    await admin.disconnect().catch(() => undefined);
+  }
+}
+
+async function make(admin: Admin, { topic, settings }: OrderedTopic): Promise<void> {
+  const { brokers } = await admin.describeCluster();
+  const replicationFactor = Math.min(3, brokers.length);
+  // One replica may be down without stopping the topic, and none of the others lags behind unnoticed.
+  const all = { ...settings, 'min.insync.replicas': String(Math.max(1, replicationFactor - 1)) };
+  await admin.createTopics({
+    // The wait of kafkajs gives up when the broker that it asks has not heard of the topic yet.
+    waitForLeaders: false,
+    topics: [
+      {
+        topic,
+        numPartitions: 1,
+        replicationFactor,
+        configEntries: Object.entries(all).map(([name, value]) => ({ name, value })),
+      },
+    ],
+  });
+}
+
+async function check(admin: Admin, { topic, settings, complaint, fail }: OrderedTopic): Promise<void> {
+  const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+  const partitions = topics[0]?.partitions.length ?? 0;
+  if (partitions !== 1) {
+    throw fail(
+      `topic ${topic} has ${partitions} partitions, expected 1 (records of several would have no order): delete it, or name another one`,
+    );
+  }
+  const { resources } = await admin.describeConfigs({
+    includeSynonyms: false,
+    resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topic, configNames: Object.keys(settings) }],
+  });
+  const wrong = complaint(
+    new Map(resources[0]?.configEntries.map(({ configName, configValue }) => [configName, configValue])),
+  );
+  if (wrong !== undefined) throw fail(`topic ${topic} has ${wrong}`);
+}
