@@ -64,7 +64,6 @@ beforeAll(async () => {
       },
     }),
   ]);
-  await defineCacheNamespaces(cluster);
   for (const name of [OURS, OTHERS])
     await cluster.objects.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
   replicas = new Replicas({ stack, cluster, lease: 'tidemark', folder: scratch.path });
@@ -124,6 +123,13 @@ const published = (name: string, spec: Spec | undefined) =>
     },
     { withinMs: 20_000 },
   );
+
+it('without the definition the document alone is published, and the resources are followed once it is there', async () => {
+  await eventually(() => expect(Object.keys(configs.last.config.namespaces)).toEqual(['fixed']));
+  expect(leader.logs().join('\n')).toContain('expected the CustomResourceDefinition');
+  await defineCacheNamespaces(cluster);
+  await eventually(async () => expect(await leader.metric('config_resources_followed')).toBe(1), { withinMs: 40_000 });
+});
 
 it('a resource becomes part of the configuration: of the stream, of the topic, and it says so', async () => {
   const spec = rules({ table: 'public.orders', keys: ['{id}'] });

@@ -52,6 +52,8 @@ export async function followCacheNamespaces(options: {
         place = await watchFrom({ watch, resourceVersion: place, resources, tell, stop });
     } catch (error) {
       if (stop.aborted) return;
+      // A server that has not read its definitions yet answers 503; one that answers 404 has none of this kind.
+      if (error instanceof ResourcesError && error.isUndefined) onChange([]);
       onFailure(error as Error);
       // Half to all of it, so that replicas do not come in step.
       await sleep(pauseMs * (0.5 + Math.random() / 2), undefined, { signal: stop }).catch(() => undefined);
@@ -60,9 +62,16 @@ export async function followCacheNamespaces(options: {
   }
 }
 
-/** The resources could not be read. */
+/** The resources could not be read or written. */
 class ResourcesError extends Error {
   override name = 'ResourcesError';
+  /** The cluster has no definition of them. */
+  readonly isUndefined: boolean;
+
+  constructor(message: string, options: { readonly cause: unknown; readonly isUndefined?: boolean }) {
+    super(message, options);
+    this.isUndefined = options.isUndefined ?? false;
+  }
 }
 
 async function list(
@@ -91,7 +100,10 @@ async function list(
         : status === 403
           ? ' (expected the verbs list and watch on cachenamespaces.tidemark.dev)'
           : '';
-    throw new ResourcesError(`CacheNamespaces cannot be listed: ${message}${hint}`, { cause: error });
+    throw new ResourcesError(`CacheNamespaces cannot be listed: ${message}${hint}`, {
+      cause: error,
+      isUndefined: status === 404,
+    });
   }
 }
 
