@@ -1,9 +1,11 @@
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApiException, CoreV1Api, type V1Container, type V1Pod } from '@kubernetes/client-node';
 import { scratchFolder } from '../kit/scratch.ts';
 import { type Cluster, type Manifest, startCluster } from '../kit/kube/index.ts';
 import { eventually } from '../integration/support/eventually.ts';
 import { injectionCases, type InjectionCase } from './support/injection-cases.ts';
+import { injectionPods } from './support/injection-pods.ts';
 import { install, prepareWebhook, route, type Release, type Webhook } from './support/releases.ts';
 
 // One contract for both ways to inject, on a real API server: the webhook (a process of ours) and the policies (CEL).
@@ -94,9 +96,15 @@ function serviceAccountIn(name: string) {
   return { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'default', namespace: name } };
 }
 
-function create(way: Way, { annotations, spec }: InjectionCase, within = way.shop): Promise<V1Pod> {
+interface CreateOptions {
+  readonly within?: string;
+  readonly dryRun?: 'All';
+}
+
+function create(way: Way, { annotations, spec }: InjectionCase, options: CreateOptions = {}): Promise<V1Pod> {
   return cluster.api(CoreV1Api).createNamespacedPod({
-    namespace: within,
+    namespace: options.within ?? way.shop,
+    ...(options.dryRun && { dryRun: options.dryRun }),
     fieldValidation: 'Strict',
     body: {
       metadata: { generateName: 'pod-', annotations: { ...annotations } },
@@ -114,9 +122,9 @@ function sidecarsIn({ spec }: V1Pod): readonly V1Container[] {
 }
 
 /** What becomes of a case: the pod without what differs from one to the next, or the words of the refusal. */
-async function outcome(way: Way, tried: InjectionCase): Promise<object | string> {
+async function outcome(way: Way, tried: InjectionCase, options: CreateOptions = {}): Promise<object | string> {
   try {
-    const { metadata, spec } = await create(way, tried);
+    const { metadata, spec } = await create(way, tried, options);
     const text = JSON.stringify({ annotations: metadata?.annotations ?? {}, spec });
     return JSON.parse(text.replaceAll(`.${way.release.namespace}.svc`, '.RELEASE.svc')) as object;
   } catch (error) {
@@ -144,6 +152,17 @@ describe.each(['native', 'container'] as const)('a sidecar that is %s', (sidecar
     // The words of a refusal may differ: CEL cannot say as much.
     if (!(tried.expected instanceof RegExp)) expect(outcomes[1]).toEqual(outcomes[0]);
   });
+
+  it('becomes the same by webhook and by policy, whatever pods look like', async () => {
+    await fc.assert(
+      fc.asyncProperty(injectionPods, async (pod) => {
+        const [byWebhook, byPolicy] = await Promise.all(both.map((way) => outcome(way, pod, { dryRun: 'All' })));
+        if (typeof byWebhook === 'string') expect(byPolicy).toBeTypeOf('string');
+        else expect(byPolicy).toEqual(byWebhook);
+      }),
+      { numRuns: 60 },
+    );
+  }, 120_000);
 });
 
 type PodSpec = NonNullable<V1Pod['spec']>;
@@ -160,8 +179,8 @@ function expectInjected(sidecar: Way['sidecar'], annotations: Readonly<Record<st
 
 describe.each(ways)('injection by $mode, $sidecar', (way) => {
   it('leaves excluded namespaces alone, that of the release among them', async () => {
-    expect(sidecarsIn(await create(way, plain, 'excluded'))).toEqual([]);
-    expect(sidecarsIn(await create(way, plain, way.release.namespace))).toEqual([]);
+    expect(sidecarsIn(await create(way, plain, { within: 'excluded' }))).toEqual([]);
+    expect(sidecarsIn(await create(way, plain, { within: way.release.namespace }))).toEqual([]);
   });
 
   it('changes nothing more when a pod comes back as it was injected', async () => {
@@ -179,7 +198,7 @@ describe.each(ways)('injection by $mode, $sidecar', (way) => {
     };
     const spec = { containers: [{ name: 'app', image: 'nobody/app:1', securityContext }] };
     const annotations = { ...plain.annotations, 'config.tidemark.dev/socket': 'enabled' };
-    const pod = await create(way, { ...plain, annotations, spec }, way.restricted);
+    const pod = await create(way, { ...plain, annotations, spec }, { within: way.restricted });
     expect(sidecarsIn(pod)).toHaveLength(1);
   });
 
