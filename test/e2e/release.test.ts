@@ -1,3 +1,5 @@
+import { get } from 'node:http';
+import { text } from 'node:stream/consumers';
 import type { V1Lease, V1Pod } from '@kubernetes/client-node';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
 import { eventually } from '../integration/support/eventually.ts';
@@ -24,6 +26,12 @@ function cacheNamespace(name: string, spec: object) {
     metadata: { name, namespace: applicationNamespace },
     spec,
   };
+}
+
+function getOverSocket(socketPath: string, path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    get({ socketPath, path }, (response) => resolve(text(response))).once('error', reject);
+  });
 }
 
 interface WithConditions {
@@ -180,16 +188,31 @@ describe('a release', () => {
     expect(said).toMatch(/Phase:\s+Succeeded/);
   });
 
-  it('injects without a webhook where the API server offers policies', async () => {
+  it('injects without a webhook where the API server offers policies, with a login of the application and a socket', async () => {
     await nothingWentBack();
-    const postgres = { ...(world.values({})['postgres'] as object), dropSlotOnUninstall: true };
-    await world.helm('upgrade', world.values({ namespaces: { products }, injection: { mode: 'policy' }, postgres }));
-    expect(await component('webhook')).toEqual([]);
+    const { redis, postgres } = world.values({}) as { redis: { url: string }; postgres: object };
+    // What is secret reaches a sidecar by a Secret beside its application.
+    const login = { name: 'tidemark-login', namespace: applicationNamespace };
+    const stringData = { TIDEMARK_REDIS_URL: redis.url };
+    await world.cluster.objects.apply({ apiVersion: 'v1', kind: 'Secret', metadata: login, stringData });
+    await world.helm(
+      'upgrade',
+      world.values({
+        namespaces: { products },
+        injection: { mode: 'policy', credentialsSecret: login.name, socket: { enabled: true } },
+        sidecar: {},
+        postgres: { ...postgres, dropSlotOnUninstall: true },
+      }),
+    );
+    await eventually(async () => expect(names(await component('webhook'))).toEqual([]), soon);
     await injected(world);
     await world.cluster.objects.apply(deployment({ generation: '2' }));
     replicas = await ready(world, { generation: '2', 'tidemark.dev/status': expect.any(String) as string });
     await cacheable(replicas, 'products');
     await changeReachesAll(world, replicas, { namespace: 'products', key: '7', id: 7 });
+    for (const { socket } of replicas) {
+      expect(JSON.parse(await getOverSocket(socket ?? '', '/v1/status'))).toMatchObject({ l2: { state: 'up' } });
+    }
     reading = readOn(world, replicas, 'products', 20);
   });
 

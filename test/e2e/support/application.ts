@@ -51,6 +51,8 @@ export async function injected(world: World): Promise<void> {
 export interface Replica {
   readonly pod: V1Pod;
   readonly app: App;
+  /** Local path of the Unix socket that pod and sidecar share, where they do. */
+  readonly socket: string | undefined;
   /** The process of its sidecar, and how often it was started again. */
   readonly process: () => { readonly pid: number | undefined; readonly restarts: number };
 }
@@ -75,6 +77,7 @@ export async function ready(world: World, annotations: Readonly<Record<string, s
     return {
       pod,
       app: new App(`http://${sidecar().address(7070)}`),
+      socket: sidecar().env('TIDEMARK_SOCKET'),
       process: () => ({ pid: sidecar().pid, restarts: sidecar().restarts }),
     };
   });

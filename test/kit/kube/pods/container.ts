@@ -72,6 +72,11 @@ export class RunningContainer {
     return this.#isReady;
   }
 
+  /** A variable of its environment, as its process has it. */
+  env(name: string): string | undefined {
+    return this.#options.launch.env[name];
+  }
+
   /** The local address of a port that its process listens on. */
   address(port: number): string {
     return `${this.#options.host}:${port}`;
