@@ -16,6 +16,8 @@ import { supervise } from './supervisor.ts';
  * and take the resources' namespaces up a moment later.
  */
 const KNOWN_MS = 5000;
+/** Longest wait for what is on its way at the end, beyond the stream's own, ms. */
+const CLOSE_MS = 1000;
 
 /**
  * Leads: decides what the configuration is, and follows Postgres by it, until it is stopped. Rejects like {@link supervise}.
@@ -64,6 +66,7 @@ export async function followConfigured(options: {
     opened.ensure().catch((error: Error) => logger.error({ err: error }, `the configuration topic: ${error.message}`));
   }
   const work: Promise<unknown>[] = [];
+  let streaming: Promise<void> | undefined;
   try {
     if (log !== undefined || resources !== undefined)
       await Promise.race([known.all, sleep(KNOWN_MS, undefined, { signal: stop }).catch(() => undefined)]);
@@ -96,12 +99,14 @@ export async function followConfigured(options: {
       kept.work();
     }
     const keeping = kept.run(stop);
-    const streaming = supervise({ context, rules, stop, onReady });
-    work.push(keeping, streaming);
+    streaming = supervise({ context, rules, stop, onReady });
+    work.push(keeping);
     await Promise.race([streaming, keeping.then(() => streaming)]);
   } finally {
     ended.abort();
-    await Promise.allSettled([...work, log?.close(), resources?.done]);
+    await Promise.allSettled([streaming]);
+    // A document that is on its way to a Kafka that does not answer keeps no other leader waiting: it would bury it.
+    await Promise.race([Promise.allSettled([...work, log?.close(), resources?.done]), sleep(CLOSE_MS)]);
   }
 }
 
