@@ -1,18 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { defineConfig } from 'vitest/config';
 
 const common = { pool: 'forks', unstubEnvs: true, restoreMocks: true } as const;
 const ignored = ['**/node_modules/**', '**/fixtures/**'];
 
 const cluster = ['test/{kube,chart,e2e}/**'];
-
-/** Whether the tests in a cluster can run here. In CI they must, and fail where they cannot. */
-function canHaveCluster(): boolean {
-  const isWanted = process.env['CI'] !== undefined || process.env['TIDEMARK_TEST_KUBE_BINARIES'] !== undefined;
-  if (isWanted || spawnSync('go', ['version'], { stdio: 'ignore' }).status === 0) return true;
-  process.stderr.write('tidemark: there is no Go, so the tests in a cluster are left out (see CONTRIBUTING.md)\n');
-  return false;
-}
 
 const kube = {
   test: {
@@ -55,7 +46,7 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
-      ...(canHaveCluster() ? [kube] : []),
+      kube,
     ],
   },
 });

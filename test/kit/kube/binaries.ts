@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { readFile, symlink } from 'node:fs/promises';
@@ -7,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { cached, cacheFolder } from '../cache.ts';
 import { startChild } from '../child.ts';
 import { KitError, type Progress } from '../error.ts';
+import { goCommand } from '../go-install.ts';
 import { LogRing } from '../log.ts';
 import { alone } from '../lock.ts';
 
@@ -48,7 +48,7 @@ let folder: Promise<string> | undefined;
 /**
  * Where a program of the cluster is, or helm: in the folder that TIDEMARK_TEST_KUBE_BINARIES names, else they are built from their Go modules into the cache folder, once for each
  * text of go.mod (5 minutes on 2 cores where nothing is compiled yet), by one process at a time.
- * @throws KitError where there is no Go, or where it cannot build them
+ * @throws KitError where Go cannot be had, or cannot build them
  */
 export async function kubeBinary(name: ClusterProgram | 'helm', progress: Progress): Promise<string> {
   const named = process.env['TIDEMARK_TEST_KUBE_BINARIES'];
@@ -62,19 +62,11 @@ async function install(progress: Progress): Promise<string> {
   for (const file of inputs) hash.update(await readFile(join(sources, file)));
   const entry = `kube-${kubernetesVersion}-${hash.digest('hex').slice(0, 8)}-${process.platform}-${process.arch}`;
   if (existsSync(join(cacheFolder(), entry))) return join(cacheFolder(), entry);
-  requireGo();
   return alone('kube-build', progress, () => cached(entry, (draft) => build(draft, progress)));
 }
 
-function requireGo(): void {
-  const found = spawnSync('go', ['version'], { encoding: 'utf8' });
-  if (found.status === 0) return;
-  throw new KitError(
-    `the tests in a cluster build kube-apiserver, etcd and helm from their Go modules, and there is no "go" in PATH: install Go 1.26 (https://go.dev/dl), or name a folder that has ${[...programs, 'helm'].join(', ')} in TIDEMARK_TEST_KUBE_BINARIES.`,
-  );
-}
-
 async function build(draft: string, progress: Progress): Promise<void> {
+  const command = await goCommand(progress);
   progress(
     `building Kubernetes ${kubernetesVersion}, etcd, kwok and helm with Go (once; about 5 minutes on two cores)`,
   );
@@ -90,7 +82,7 @@ async function build(draft: string, progress: Progress): Promise<void> {
     );
   }, tellEachMs);
   const child = startChild({
-    command: 'go',
+    command,
     args: [
       'build',
       '-v',
