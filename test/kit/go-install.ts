@@ -38,8 +38,8 @@ export async function goCommand(progress: Progress): Promise<string> {
 }
 
 async function fetchArchive(platform: string, sha256: string): Promise<Uint8Array> {
-  const proxies = (process.env['GOPROXY'] ?? '').split(/[,|]/).filter((proxy) => proxy.startsWith('http'));
-  const [proxy = 'https://proxy.golang.org'] = proxies;
+  const named = (process.env['GOPROXY'] ?? '').split(/[,|]/).find((proxy) => proxy.startsWith('http'));
+  const proxy = named ?? 'https://proxy.golang.org';
   const url = `${proxy.replace(/\/$/, '')}/golang.org/toolchain/@v/v0.0.1-${version}.${platform}.zip`;
   const found = await fetch(url).catch((error: unknown) => {
     throw new KitError(`Go cannot be fetched from ${url} (${String((error as Error).cause ?? error)}): install it.`);
