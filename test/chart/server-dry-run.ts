@@ -37,16 +37,26 @@ async function post(cluster: Cluster, object: Rendered, query: string): Promise<
   const headers = { authorization: `Bearer ${cluster.adminToken}`, 'content-type': 'application/json' };
   return new Promise((resolve, reject) => {
     // A connection of its own: one that is kept may be closed by the server in the moment it is used again.
-    const asked = request(url, { method: 'POST', headers, ca: cluster.ca, agent: false }, (response) => {
-      text(response).then((body) => {
-        const { message } = JSON.parse(body) as { message?: unknown };
-        const warnings = [response.headers['warning'] ?? []].flat();
-        resolve({ status: response.statusCode ?? 0, message: typeof message === 'string' ? message : '', warnings });
-      }, reject);
+    const options = { method: 'POST', headers, ca: cluster.ca, agent: false, timeout: 20_000 };
+    const asked = request(url, options, (response) => {
+      text(response)
+        .then((body) => {
+          const warnings = [response.headers['warning'] ?? []].flat();
+          return { status: response.statusCode ?? 0, message: messageIn(body), warnings };
+        })
+        .then(resolve, reject);
     });
+    asked.on('timeout', () => asked.destroy(new Error('the API server does not answer')));
     asked.on('error', (error) => reject(new Error(`${kind} ${metadata.name}: ${error.message}`, { cause: error })));
     asked.end(JSON.stringify(object));
   });
+}
+
+/** The message of a Status; an object has none. What is served under no path is told in plain text. */
+function messageIn(body: string): string {
+  if (!body.startsWith('{')) return body;
+  const { message } = JSON.parse(body) as { message?: unknown };
+  return typeof message === 'string' ? message : '';
 }
 
 function plural(kind: string): string {
