@@ -24,8 +24,8 @@ import {
   type TlsIdentity,
 } from '@tidemark/runtime';
 import { complaintAbout, type ElectionTimes } from './core/election.ts';
-import { httpUrl, postgresUrl, slotName } from './env-values.ts';
-import { injectEnv, resolveInject, type InjectConfig } from './inject/environment.ts';
+import { httpUrl, postgresUrl, slotName } from './config/values.ts';
+import { injectEnv, resolveInject, type InjectConfig } from './config/injection.ts';
 
 const listen = (fallback: string) =>
   withDefault('TIDEMARK_HTTP_LISTEN', fallback, {

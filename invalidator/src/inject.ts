@@ -13,12 +13,12 @@ import { injectConfig } from './config.ts';
 import { decide } from './core/injection/inject.ts';
 import type { CertificateFacts, Pair } from './core/injection/renewal.ts';
 import { createInjectionRoutes } from './http/injection-routes.ts';
-import type { InjectConfig, SelfSigned } from './inject/environment.ts';
+import type { InjectConfig, SelfSigned } from './config/injection.ts';
 import { makePair } from './inject/make-pair.ts';
 import { InjectMetrics } from './inject/metrics.ts';
 import { splitCertificates } from './inject/pem.ts';
 import { ProvidedCertificates } from './inject/provided.ts';
-import { readReview } from './inject/review.ts';
+import { readReview } from './http/admission-review.ts';
 import { SelfSignedCertificates } from './inject/self-signed.ts';
 
 const SHUTDOWN_MS = 10_000;

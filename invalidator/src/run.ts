@@ -21,7 +21,7 @@ import { SOLE } from './run/context.ts';
 import { FollowedByOthers } from './run/followed-by-others.ts';
 import { RunMetrics } from './run/metrics.ts';
 import type { State, Status } from './run/state.ts';
-import { positionIn, type Followed } from './run/position.ts';
+import { positionIn, type Followed } from './core/position.ts';
 import { watchSlot } from './run/slot-watch.ts';
 import { followConfigured } from './run/configuration.ts';
 import { ConfigDocument } from './run/config-document.ts';

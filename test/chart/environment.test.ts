@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { applyConfig, environmentHelp, runConfig } from '../../invalidator/src/config.ts';
-import { readInjectionSettings } from '../../invalidator/src/inject/settings-file.ts';
+import { readInjectionSettings } from '../../invalidator/src/config/injection-settings.ts';
 import { HELP, readConfig } from '../../sidecar/src/config.ts';
 import { scratchFolder } from '../kit/index.ts';
 import { type Helm, startHelm } from '../kit/kube/index.ts';

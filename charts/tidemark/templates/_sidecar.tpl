@@ -157,7 +157,7 @@ securityContext:
 {{- end -}}
 {{- end -}}
 
-{{/* The file that TIDEMARK_INJECTION names (invalidator/src/inject/settings-file.ts). */}}
+{{/* The file that TIDEMARK_INJECTION names (invalidator/src/config/injection-settings.ts). */}}
 {{- define "tidemark.injectionSettings" -}}
 mode: {{ include "tidemark.sidecar.mode" . }}
 source: {{ .Values.source.name | quote }}

@@ -1,12 +1,6 @@
-import { HEARTBEAT_PREFIX, parseLsn, type Lsn } from '@tidemark/proto';
+import { HEARTBEAT_PREFIX, parseLsn } from '@tidemark/proto';
 import type { ClientBase } from 'pg';
-
-/** Where a server stands, and which one it is. */
-export interface ServerPosition {
-  readonly lsn: Lsn;
-  readonly systemId: bigint;
-  readonly timeline: number;
-}
+import type { ServerPosition } from '../core/position.ts';
 
 /**
  * Writes a heartbeat into the WAL and answers its end: at or after the commit of everything that any snapshot sees by now.

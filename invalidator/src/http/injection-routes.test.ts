@@ -2,8 +2,8 @@ import { createServer, type Server } from 'node:http';
 import { closeServer, formatAddress, listen } from '@tidemark/runtime';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { decide } from '../core/injection/inject.ts';
-import { readReview } from '../inject/review.ts';
-import { parseInjectionSettings } from '../inject/settings-file.ts';
+import { readReview } from './admission-review.ts';
+import { parseInjectionSettings } from '../config/injection-settings.ts';
 import { createInjectionRoutes, type InjectionOutcome } from './injection-routes.ts';
 
 const settings = parseInjectionSettings(

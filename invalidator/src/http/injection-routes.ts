@@ -1,7 +1,7 @@
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { problem } from '@tidemark/runtime';
 import type { Decision } from '../core/injection/inject.ts';
-import { answerReview, type AdmissionQuestion } from '../inject/review.ts';
+import { answerReview, type AdmissionQuestion } from './admission-review.ts';
 
 export interface InjectionRoutesOptions {
   readonly read: (body: unknown) => AdmissionQuestion | string;

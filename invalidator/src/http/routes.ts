@@ -1,7 +1,7 @@
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { formatLsn, purgeSchema, type Lsn, type PurgeRequest } from '@tidemark/proto';
 import { answerHealth, problem, type Health } from '@tidemark/runtime';
-import type { PositionAnswer } from '../run/position.ts';
+import type { PositionAnswer } from '../core/position.ts';
 
 export interface RoutesOptions {
   readonly health: Health;

@@ -4,7 +4,7 @@ import type { ClientConfig } from 'pg';
 import type { RunConfig } from '../config.ts';
 import type { Leadership } from '../core/leader-loop.ts';
 import type { RunMetrics } from './metrics.ts';
-import type { Followed } from './position.ts';
+import type { Followed } from '../core/position.ts';
 import type { State } from './state.ts';
 
 /** What every part of `run` works with. */

@@ -2,7 +2,7 @@ import { decodeBatch } from '@tidemark/proto';
 import { shareNext } from '@tidemark/runtime';
 import type { Kafka } from 'kafkajs';
 import { newestRecord } from '../adapters/kafka-log.ts';
-import type { Followed } from './position.ts';
+import type { Followed } from '../core/position.ts';
 
 /** For so long an answer serves, ms. Whoever is told of an epoch that is over by then learns nothing from it, and asks again. */
 const FRESH_MS = 500;

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { parseInjectionSettings } from './settings-file.ts';
+import { parseInjectionSettings } from './injection-settings.ts';
 
 const sample = `
 mode: native

@@ -14,7 +14,7 @@ import {
   type LogLevel,
 } from '@tidemark/runtime';
 import type { InjectionSettings } from '../core/injection/settings.ts';
-import { readInjectionSettings } from './settings-file.ts';
+import { readInjectionSettings } from './injection-settings.ts';
 
 /** The environment of `inject`. It knows no source's rules and no Kafka, so it shares little with the other commands. */
 export const injectEnv = {

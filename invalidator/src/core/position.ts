@@ -1,5 +1,11 @@
-import { formatLsn } from '@tidemark/proto';
-import type { ServerPosition } from '../adapters/postgres-position.ts';
+import { formatLsn, type Lsn } from '@tidemark/proto';
+
+/** Where a server stands, and which one it is. */
+export interface ServerPosition {
+  readonly lsn: Lsn;
+  readonly systemId: bigint;
+  readonly timeline: number;
+}
 
 /** The stream that is followed, and the server that it comes from. */
 export interface Followed {
