@@ -13,6 +13,7 @@ import {
   startLinks,
   startPostgresPair,
 } from '../kit/index.ts';
+import { Configuration, type Document } from './configuration.ts';
 import { RedisPair } from './redis-pair.ts';
 import { initSql } from './world.ts';
 
@@ -30,19 +31,24 @@ export const ways: readonly string[] = [
   ...sidecars.flatMap((name) => [`${name}-kafka`, `${name}-redis`, `${name}-invalidator`]),
 ];
 
+const configTopic = 'tidemark.main.config';
+/** Of those that read the document where the invalidator publishes it. */
+const follows = { TIDEMARK_CONFIG: '', TIDEMARK_CONFIG_TOPIC: configTopic };
+
 /** Everything that runs, and the handles by which a nemesis breaks it. */
 export interface Cluster {
   readonly stack: Stack;
   readonly postgres: PostgresPair;
   readonly kafka: KafkaServer;
   readonly redis: RedisPair;
+  readonly configuration: Configuration;
   readonly process: (name: ProcessName) => ProcessHandle;
   readonly way: (name: string) => Link;
   stop(): Promise<void>;
 }
 
 export interface ClusterOptions {
-  readonly config: Readonly<Record<string, unknown>>;
+  readonly config: Document;
   readonly progress: Progress;
   readonly onEvent: (event: ProcessEvent) => void;
   /** Sees each log line of our processes. */
@@ -108,8 +114,13 @@ async function start(
         onEvent,
         onLine,
         env: {
-          invalidator: { TIDEMARK_POSTGRES_URL: database.href, TIDEMARK_KAFKA_BROKERS: brokers('invalidator') },
-          applier: { TIDEMARK_REDIS_URL: redisUrl('applier'), TIDEMARK_KAFKA_BROKERS: brokers('applier') },
+          invalidator: {
+            TIDEMARK_POSTGRES_URL: database.href,
+            TIDEMARK_KAFKA_BROKERS: brokers('invalidator'),
+            TIDEMARK_CONFIG_TOPIC: configTopic,
+          },
+          applier: { ...follows, TIDEMARK_REDIS_URL: redisUrl('applier'), TIDEMARK_KAFKA_BROKERS: brokers('applier') },
+          sidecar: follows,
         },
       },
     ),
@@ -135,7 +146,8 @@ async function start(
     if (name === 'invalidator' || name === 'applier') return stack[name];
     return stack.sidecars[sidecars.indexOf(name)] as ProcessHandle;
   };
-  return { stack, postgres, kafka, redis, process: handle, way, stop };
+  const configuration = new Configuration({ stack, topic: configTopic, document: config });
+  return { stack, postgres, kafka, redis, configuration, process: handle, way, stop };
 }
 
 /** The broker tells each client to come back to that client's proxy, so the proxies' ports are chosen before it starts. */

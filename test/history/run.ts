@@ -105,6 +105,7 @@ class Run {
       availability: this.#availability,
       journal: this.#journal,
       random: seededRandom(options.seed),
+      tagsItems: () => cluster.configuration.tagsItems,
     });
     this.#users = new Users({
       count: users,
@@ -166,7 +167,7 @@ class Run {
   async #nemesis(): Promise<void> {
     const { signal } = this.#end;
     const works = async (): Promise<void> => {
-      await recovered(this.#parts, recoverWithinMs);
+      await Promise.all([recovered(this.#parts, recoverWithinMs), this.#cluster.configuration.served()]);
       this.#users.resume();
     };
     await works();

@@ -125,12 +125,14 @@ export class Users {
       this.#judge(`${user.name} at ${name}`, thing.rowsOf(cached.value), (rows) => user.view.shown(rows));
       return;
     }
+    // A namespace that is not there now: of what is loaded without it, the session does not hear.
+    if (cached.kind === 'miss' && cached.session === undefined) return;
     const value = await thing.load();
     const loadedAt = random() < 0.5 ? await database.position() : undefined;
     if (generation !== this.#generation) return;
     this.#judge(`${user.name}, who loaded it himself,`, thing.rowsOf(value), (rows) => user.view.loaded(rows));
     if (cached.kind === 'unreachable' || cached.lease === undefined) return;
-    const fill = { value, lease: cached.lease, tags: thing.tags };
+    const fill = { value, lease: cached.lease, tags: thing.tags() };
     const headers = {
       'tidemark-session': user.token,
       ...(loadedAt !== undefined && { 'tidemark-loaded-at': loadedAt }),

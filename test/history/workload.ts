@@ -25,7 +25,8 @@ interface Loaded {
 export interface Thing {
   readonly namespace: string;
   readonly key: string;
-  readonly tags: readonly string[];
+  /** What a fill says now for a miss that has come. */
+  readonly tags: () => readonly string[];
   readonly load: () => Promise<unknown>;
   /** From a standby that may lag, and how far it was. Undefined where there is none. */
   readonly loadOld?: () => Promise<Loaded | undefined>;
@@ -55,6 +56,8 @@ interface Options {
   readonly availability: Availability;
   readonly journal: Journal;
   readonly random: Random;
+  /** Whether fills of items say a tag. */
+  readonly tagsItems: () => boolean;
 }
 
 /** Of fills: so many never come, and so many come late, when what was loaded may have changed. */
@@ -162,11 +165,12 @@ export class Workload {
     else if (cached.lease === undefined) this.#totals.refused += 1;
     else this.#totals.misses += 1;
     const lease = cached.kind === 'miss' ? cached.lease : undefined;
+    const tags = thing.tags();
     try {
       const { value, headers } = await how.load();
       if (lease === undefined) return cached;
       await how.fill(async () => {
-        await pod.cache.put(thing.namespace, thing.key, { value, lease, tags: thing.tags }, headers);
+        await pod.cache.put(thing.namespace, thing.key, { value, lease, tags }, headers);
       });
     } catch {
       this.#totals.failedLoads += 1; // Postgres is away
@@ -229,23 +233,24 @@ export class Workload {
 
   item(id: number): Thing {
     const rowsOf = (value: unknown): SeenRow[] => [seen('items', id, value as Row | undefined)];
-    const { database } = this.#options;
+    const { database, tagsItems } = this.#options;
+    const tags = (): string[] => (tagsItems() ? [`item:${id}`] : []);
     const loadOld = async (): Promise<Loaded | undefined> => {
       const found = await database.itemOfStandby(id);
       return found && { value: found.item, headers: { 'source-lsn': found.sourceLsn } };
     };
-    return { namespace: 'item', key: `${id}`, tags: [], load: () => database.item(id), loadOld, rowsOf };
+    return { namespace: 'item', key: `${id}`, tags, load: () => database.item(id), loadOld, rowsOf };
   }
 
   doc(id: number): Thing {
     const rowsOf = (value: unknown): SeenRow[] => [seen('docs', id, value as Row | undefined)];
-    const tags = [`doc:${id}`];
+    const tags = (): string[] => [`doc:${id}`];
     return { namespace: 'doc', key: `${id}`, tags, load: () => this.#options.database.doc(id), rowsOf };
   }
 
   #shelf(shelf: number): Thing {
     const rowsOf = (value: unknown): SeenRow[] => (value as Row[]).map((row) => seen('items', row.id, row));
-    const tags = [`shelf:${shelf}`];
+    const tags = (): string[] => [`shelf:${shelf}`];
     return { namespace: 'shelf', key: `${shelf}`, tags, load: () => this.#options.database.shelf(shelf), rowsOf };
   }
 

@@ -1,3 +1,5 @@
+import type { Document } from './configuration.ts';
+
 // What the histories are about: rows that carry a version, which every change raises, and the timeline of the server that
 // changed them. Values show both, so that whoever is served one can tell what is in it.
 
@@ -42,7 +44,7 @@ const config = {
 } as const;
 
 /** With a wrong rule nobody evicts an item that changes, and a checker that is worth anything says so. */
-export function configOf(options: { readonly wrongRule: boolean }): Readonly<Record<string, unknown>> {
+export function configOf(options: { readonly wrongRule: boolean }): Document {
   if (!options.wrongRule) return config;
   const { namespaces } = config;
   const item = { ...namespaces.item, invalidate: [{ table: 'public.doc_rules', keys: ['{id}'] }] };

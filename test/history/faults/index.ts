@@ -1,3 +1,4 @@
+import { configurationFaults } from './configuration.ts';
 import type { FaultKind } from './fault.ts';
 import { kafkaFaults } from './kafka.ts';
 import { networkFaults } from './network.ts';
@@ -14,4 +15,5 @@ export const faultKinds: readonly FaultKind[] = [
   ...kafkaFaults,
   ...postgresFaults,
   ...promotionFaults,
+  ...configurationFaults,
 ];

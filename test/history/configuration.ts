@@ -1,0 +1,134 @@
+import { rename, writeFile } from 'node:fs/promises';
+import { isDeepStrictEqual } from 'node:util';
+import { decodeConfigRecord, type ConfigRecord } from '@tidemark/proto';
+import { createKafka, createLogger, ensureConfigTopic, readLastRecord } from '@tidemark/runtime';
+import { stringify } from 'yaml';
+import type { Stack } from '../kit/index.ts';
+import { withKafkaAdmin } from '../kit/names.ts';
+import { until } from './until.ts';
+
+/** Settings of namespaces, as a document has them. */
+type Namespaces = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+export type Document = Readonly<Record<string, unknown>> & { readonly namespaces: Namespaces };
+
+const answerWithinMs = 2_000;
+const logger = createLogger({ service: 'history', instance: 'history', level: 'silent' });
+
+/** The document that the invalidator reads and publishes, and whether everybody serves what it says. */
+export class Configuration {
+  /**
+   * Whether applications say the tag of an item with what they store. Only then may a rule name it, and nothing of the time before
+   * may be left where one does.
+   */
+  tagsItems = false;
+  readonly #stack: Stack;
+  readonly #topic: string;
+  readonly #document: Document;
+  readonly #kafka: ReturnType<typeof createKafka>;
+  /** What is other than at first, by namespace; undefined: there is no such namespace. */
+  readonly #changes = new Map<string, object | undefined>();
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(options: { readonly stack: Stack; readonly topic: string; readonly document: Document }) {
+    this.#stack = options.stack;
+    this.#topic = options.topic;
+    this.#document = options.document;
+    this.#kafka = createKafka({ brokers: options.stack.brokers, tls: false, clientId: 'history-config', logger });
+  }
+
+  /** Gives a namespace other settings; those that are not named stay. */
+  change(namespace: string, settings: object): Promise<void> {
+    this.#changes.set(namespace, settings);
+    return this.#write();
+  }
+
+  remove(namespace: string): Promise<void> {
+    this.#changes.set(namespace, undefined);
+    return this.#write();
+  }
+
+  /** As it was at first. */
+  restore(namespace: string): Promise<void> {
+    this.#changes.delete(namespace);
+    return this.#write();
+  }
+
+  deleteTopic(): Promise<void> {
+    return withKafkaAdmin(this.#stack.brokers, (admin) => admin.deleteTopics({ topics: [this.#topic] }));
+  }
+
+  async makeTopic(): Promise<void> {
+    await until('the configuration topic can be made anew', () =>
+      ensureConfigTopic(this.#kafka, this.#topic).then(
+        () => true,
+        () => false, // it is still being deleted
+      ),
+    );
+  }
+
+  /**
+   * Settles once whoever starts now finds the document in the topic, and every sidecar has taken it and lets callers fill what
+   * it says. Rejects where that takes longer than a minute.
+   */
+  async served(): Promise<void> {
+    await until('every sidecar serves what the configuration says', async () => {
+      const published = await this.#published();
+      if (published === undefined || !isDeepStrictEqual(namespacesOf(published), this.#namespaces)) return false;
+      const each = await Promise.all(this.#stack.sidecars.map((sidecar) => this.#serves(sidecar, published)));
+      return each.every(Boolean);
+    });
+  }
+
+  get #namespaces(): Namespaces {
+    const { namespaces } = this.#document;
+    return Object.fromEntries(
+      Object.entries(namespaces).flatMap(([name, settings]) => {
+        if (!this.#changes.has(name)) return [[name, settings]];
+        const change = this.#changes.get(name);
+        return change === undefined ? [] : [[name, { ...settings, ...change }]];
+      }),
+    );
+  }
+
+  /** In the place of the file before, as kubelet does it, so that nobody reads half of it. */
+  #write(): Promise<void> {
+    const text = stringify({ ...this.#document, namespaces: this.#namespaces });
+    const { configFile } = this.#stack;
+    const writing = this.#writing.then(async () => {
+      await writeFile(`${configFile}.new`, text);
+      await rename(`${configFile}.new`, configFile);
+    });
+    this.#writing = writing.catch(() => undefined);
+    return writing;
+  }
+
+  async #published(): Promise<ConfigRecord | undefined> {
+    const newest = await readLastRecord(this.#kafka, this.#topic).catch(() => undefined); // Kafka is away
+    const decoded = newest && decodeConfigRecord(newest.value);
+    return decoded?.ok ? decoded.record : undefined;
+  }
+
+  async #serves(sidecar: { readonly url: string }, { term, revision }: ConfigRecord): Promise<boolean> {
+    const ask = (path: string): Promise<Response> =>
+      fetch(`${sidecar.url}${path}`, {
+        headers: { 'cache-control': 'no-cache' },
+        signal: AbortSignal.timeout(answerWithinMs),
+      });
+    try {
+      const { config } = (await (await ask('/v1/status')).json()) as { config: { term: number; revision: number } };
+      if (config.term !== term || config.revision !== revision) return false;
+      const leases = Object.keys(this.#namespaces).map(async (name) => {
+        const answer = await ask(`/v1/cache/${name}/nothing`);
+        await answer.body?.cancel();
+        return answer.headers.has('tidemark-lease');
+      });
+      return (await Promise.all(leases)).every(Boolean);
+    } catch {
+      return false; // it does not answer now
+    }
+  }
+}
+
+function namespacesOf({ document }: ConfigRecord): unknown {
+  return (document as Partial<Document>).namespaces;
+}
