@@ -103,7 +103,7 @@ describe('a release', () => {
     reading = readOn(world, replicas, 'products', 20);
   });
 
-  it('takes other values by an upgrade: a new namespace reaches sidecars that run on', async () => {
+  it('[I16] takes other values by an upgrade: a new namespace reaches sidecars that run on', async () => {
     const before = processes();
     const invalidators = names(await component('invalidator'));
     await world.helm('upgrade', world.values({ namespaces: { products, prices } }));
@@ -153,7 +153,7 @@ describe('a release', () => {
     }
   });
 
-  it('is rolled back: what the upgrade brought is no namespace any more, the others go on', async () => {
+  it('[I16] is rolled back: what the upgrade brought is no namespace any more, the others go on', async () => {
     await world.cluster.helm('rollback', release, '1', '--namespace', releaseNamespace, '--wait', '--timeout', '90s');
     for (const { app } of replicas) {
       await eventually(async () => expect((await app.get('prices', 'price-of-2')).status).toBe(404), soon);
