@@ -5,6 +5,7 @@ import {
   createHealthServer,
   createLogger,
   formatAddress,
+  guardServer,
   listen,
   runUntilSignal,
   type Logger,
@@ -19,6 +20,7 @@ import { InjectMetrics } from './inject/metrics.ts';
 import { splitCertificates } from './inject/pem.ts';
 import { ProvidedCertificates } from './inject/provided.ts';
 import { readReview } from './http/admission-review.ts';
+import { Rationed } from './inject/rationed.ts';
 import { SelfSignedCertificates } from './inject/self-signed.ts';
 
 const SHUTDOWN_MS = 10_000;
@@ -29,6 +31,8 @@ const REQUEST_MS = 10_000;
 /** Go's clients keep idle connections for 90 s; the end that closes first must be theirs, or a request gets lost. */
 const KEEP_ALIVE_MS = 120_000;
 const MAX_CONNECTIONS = 512;
+/** Log lines a minute about pods that are not injected; the metric counts all of them. */
+const MAX_WARNINGS = 60;
 /** Between two looks at the certificate, and how long API servers may take to learn whom to trust; less where lives are short. */
 const LOOK_EVERY_MS = 10_000;
 const SETTLE_MS = 10_000;
@@ -43,6 +47,8 @@ export async function inject(): Promise<void> {
   logger.info({ http: formatAddress(await listen(health, config.listen)) }, 'listening');
 
   const { settings } = config;
+  // Whoever reaches the port may send what is no review, as often as they like.
+  const warnings = new Rationed({ most: MAX_WARNINGS, perMs: 60_000 });
   const routes = createInjectionRoutes({
     read: readReview,
     decide: ({ pod, namespace }) =>
@@ -50,17 +56,19 @@ export async function inject(): Promise<void> {
     onOutcome: (told) => {
       metrics.reviewed(told);
       const { outcome, namespace } = told;
-      if (outcome === 'refused' || outcome === 'malformed')
-        logger.warn({ outcome, namespace }, 'a pod is not injected');
-      else logger.debug({ outcome, namespace }, 'reviewed');
+      if (outcome === 'refused' || outcome === 'malformed') {
+        const unsaid = warnings.admit(performance.now());
+        if (unsaid !== undefined) logger.warn({ outcome, namespace, unsaid }, 'a pod is not injected');
+      }
+      logger.debug({ outcome, namespace }, 'reviewed');
     },
     onError: (error) => logger.error({ err: error }, 'a review failed'),
   });
-  const server = createServer(
-    { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS, keepAliveTimeout: KEEP_ALIVE_MS, minVersion: 'TLSv1.2' },
-    (request, response) => void routes(request, response),
-  );
-  server.maxConnections = MAX_CONNECTIONS;
+  const server = guardServer(createServer({ minVersion: 'TLSv1.2', handshakeTimeout: REQUEST_MS }, routes), {
+    maxConnections: MAX_CONNECTIONS,
+    requestTimeoutMs: REQUEST_MS,
+    keepAliveMs: KEEP_ALIVE_MS,
+  });
   server.on('tlsClientError', (error: NodeJS.ErrnoException) =>
     logger.debug({ code: error.code }, 'a TLS handshake failed'),
   );

@@ -1,6 +1,6 @@
-import { createServer } from 'node:http';
 import {
   closeServer,
+  createHttpServer,
   createKafka,
   createLogger,
   formatAddress,
@@ -30,6 +30,8 @@ import type { ConfigView } from './run/config-keeper.ts';
 const CONNECT_MS = 5000;
 const QUERY_MS = 10_000;
 const SHUTDOWN_MS = 10_000;
+/** Every sidecar keeps some for purges and positions. */
+const MAX_CONNECTIONS = 10_000;
 
 /** `run`: follows Postgres and writes to Kafka until a signal. Rejects when a person has to mend something first. */
 export async function run(configFile: string | undefined): Promise<void> {
@@ -72,7 +74,7 @@ export async function run(configFile: string | undefined): Promise<void> {
     onPurge: (code) => metrics.purgeRequest(code),
     onError: (error) => logger.warn({ err: error }, 'a request failed'),
   });
-  const server = createServer(app);
+  const server = createHttpServer(app, { maxConnections: MAX_CONNECTIONS });
   logger.info({ http: formatAddress(await listen(server, config.listen)) }, 'listening');
 
   const stop = new AbortController();

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { listOf } from './list-of.ts';
 import { utf8Length } from './utf8.ts';
 
 /** Prefix of `pg_logical_emit_message` for purges (SPEC I11). */
@@ -17,7 +18,7 @@ const name = z
     `expected 1 to ${PURGE_LIMITS.nameBytes} bytes of UTF-8`,
   );
 
-const names = z.array(name).max(PURGE_LIMITS.names).default([]);
+const names = listOf(name, PURGE_LIMITS.names).default([]);
 
 const target = z
   .strictObject({
@@ -30,10 +31,8 @@ const target = z
 
 /** Body of a purge: the content of the WAL message and of POST /v1/purge. */
 export const purgeSchema = z.strictObject({
-  purge: z
-    .array(target)
-    .min(1)
-    .max(PURGE_LIMITS.targets)
+  purge: listOf(target, PURGE_LIMITS.targets)
+    .refine((targets) => targets.length > 0, 'expected 1 target at least')
     .refine(
       (targets) => targets.reduce((sum, { keys, tags }) => sum + keys.length + tags.length, 0) <= PURGE_LIMITS.names,
       `expected at most ${PURGE_LIMITS.names} keys and tags in all`,

@@ -26,7 +26,7 @@ import {
 } from './compose.ts';
 import { HELP, readConfig, type Config } from './config.ts';
 import type { Taken } from './core/configuration.ts';
-import { createHttpServer, replaceListener } from './http/server.ts';
+import { createListener, replaceListener } from './http/server.ts';
 import { clearSocketPath, withSocketMode } from './http/unix-socket.ts';
 import { dropGarbage } from './memory.ts';
 import { Metrics } from './metrics.ts';
@@ -97,9 +97,9 @@ async function run(config: Config, logger: Logger): Promise<never> {
   };
   let listener: RequestListener = applicationListener(createUnconfigured(config), pages);
   const servers: Servers = {
-    tcp: createHttpServer(listener, { maxConnections: MAX_CONNECTIONS }),
-    socket: createHttpServer(listener, { maxConnections: MAX_CONNECTIONS }),
-    admin: createHttpServer(adminListener(pages), { maxConnections: MAX_ADMIN_CONNECTIONS }),
+    tcp: createListener(listener, { maxConnections: MAX_CONNECTIONS }),
+    socket: createListener(listener, { maxConnections: MAX_CONNECTIONS }),
+    admin: createListener(adminListener(pages), { maxConnections: MAX_ADMIN_CONNECTIONS }),
   };
   const begin = (of: SourceOf) => {
     const core = createCore(of, { config, metrics, logger });

@@ -1,19 +1,34 @@
+import { describeIssues, listOf } from '@tidemark/proto';
 import { z } from 'zod';
 import type { Decision, Pod } from '../core/injection/inject.ts';
+
+/** Far beyond what etcd takes of one pod (1.5 MiB). */
+const MOST = 10_000;
+/** Longest name of a namespace (a DNS label, RFC 1123). */
+const MOST_NAME_CHARS = 63;
 
 const named = z.looseObject({ name: z.string() });
 const container = z.looseObject({
   name: z.string(),
-  env: z.array(named).optional(),
-  envFrom: z.array(z.unknown()).optional(),
-  volumeMounts: z.array(z.looseObject({ name: z.string(), mountPath: z.string() })).optional(),
+  env: listOf(named, MOST).optional(),
+  envFrom: listOf(z.unknown(), MOST).optional(),
+  volumeMounts: listOf(z.looseObject({ name: z.string(), mountPath: z.string() }), MOST).optional(),
 });
+/** One issue for all: a body of 3 MB has hundreds of thousands of them. */
+const annotations = z.custom<Readonly<Record<string, string>>>(
+  (found) =>
+    typeof found === 'object' &&
+    found !== null &&
+    !Array.isArray(found) &&
+    Object.values(found).every((value) => typeof value === 'string'),
+  'expected texts by their names',
+);
 const pod = z.looseObject({
-  metadata: z.looseObject({ annotations: z.record(z.string(), z.string()).optional() }),
+  metadata: z.looseObject({ annotations: annotations.optional() }),
   spec: z.looseObject({
-    containers: z.array(container),
-    initContainers: z.array(container).optional(),
-    volumes: z.array(named).optional(),
+    containers: listOf(container, MOST),
+    initContainers: listOf(container, MOST).optional(),
+    volumes: listOf(named, MOST).optional(),
     hostNetwork: z.boolean().optional(),
     restartPolicy: z.string().optional(),
   }),
@@ -26,7 +41,7 @@ const review = z.looseObject({
   request: z.looseObject({
     uid: z.string().min(1).max(128),
     operation: z.string(),
-    namespace: z.string().default(''),
+    namespace: z.string().max(MOST_NAME_CHARS).default(''),
     resource: z.looseObject({ group: z.string().default(''), resource: z.string() }),
     subResource: z.string().default(''),
     object: z.unknown(),
@@ -78,7 +93,6 @@ function warningsOf({ warnings }: { readonly warnings: readonly string[] }): obj
 }
 
 /** Paths and what was expected there, never what was found: a pod may hold secrets. */
-function issuesOf({ issues }: z.ZodError, prefix: string): string {
-  const first = issues.slice(0, 5).map(({ path, message }) => `${prefix}${path.map(String).join('.')}: ${message}`);
-  return `expected an AdmissionReview of admission.k8s.io/v1: ${first.join('; ')}`;
+function issuesOf(error: z.ZodError, prefix: string): string {
+  return `expected an AdmissionReview of admission.k8s.io/v1: ${describeIssues(error, prefix)}`;
 }

@@ -21,7 +21,7 @@ const routes = createInjectionRoutes({
 let server: Server;
 let url: string;
 beforeAll(async () => {
-  server = createServer((request, response) => void routes(request, response));
+  server = createServer(routes);
   url = `http://${formatAddress(await listen(server, { host: '127.0.0.1', port: 0 }))}`;
 });
 afterAll(() => closeServer(server, 100));
@@ -81,6 +81,37 @@ it('says what it expected instead of what is no review, and never what it found'
   expect([status, answer]).toEqual([400, expect.stringContaining('request.object.spec.containers.0.name')]);
   expect(answer).not.toContain('SECRET');
   expect(told.map(({ outcome }) => outcome)).toEqual(Array.from({ length: 5 }, () => 'malformed'));
+});
+
+it('reads of a review of the largest size no more than its first mistake', async () => {
+  const lists = { containers: Array.from({ length: 9_000 }, () => 1), volumes: Array.from({ length: 9_000 }, () => 1) };
+  const annotations = Object.fromEntries(Array.from({ length: 100_000 }, (_, i) => [`a${i}`, i]));
+  for (const object of [{ metadata: {}, spec: lists }, pod(annotations)]) {
+    const [status, text] = await ask(review({ object }));
+    expect([status, text.length < 1_000]).toEqual([400, true]);
+  }
+  expect(await ask(review({ namespace: 'n'.repeat(64) }))).toEqual([400, expect.stringContaining('namespace')]);
+});
+
+it('refuses a pod with as few words', async () => {
+  const wrong = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`config.tidemark.dev/x${i}`, '1']));
+  const [status, text] = await ask(review({ object: pod({ 'tidemark.dev/inject': 'enabled', ...wrong }) }));
+  expect([status, text]).toEqual([200, expect.stringContaining('and 19992 more')]);
+  expect(text.length).toBeLessThan(3_000);
+});
+
+it('takes a pod however deep it is nested', async () => {
+  const depth = 100_000;
+  const deep = `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`;
+  for (const place of [
+    '"spec":{"containers":[{"name":"app","x":DEEP}]}',
+    '"spec":{"containers":[{"name":"app","env":[{"name":"e","x":DEEP}]}]}',
+    '"spec":{"containers":[{"name":"app"}],"x":DEEP}',
+  ]) {
+    const object = `{"metadata":{"annotations":{"tidemark.dev/inject":"enabled"}},${place.replace('DEEP', deep)}}`;
+    const [status, text] = await ask(review({ object: 'OBJECT' }).replace('"OBJECT"', object));
+    expect([status, text.length < 5_000]).toEqual([200, true]);
+  }
 });
 
 it('has one address and one method', async () => {

@@ -1,7 +1,9 @@
-import express, { type Express, type NextFunction, type Request, type Response } from 'express';
-import { problem } from '@tidemark/runtime';
+import type { RequestListener } from 'node:http';
+import express, { type NextFunction, type Request, type Response } from 'express';
+import { badTarget, methodNotAllowed, notFound, problem } from '@tidemark/runtime';
 import type { Decision } from '../core/injection/inject.ts';
 import { answerReview, type AdmissionQuestion } from './admission-review.ts';
+import { bodyRefusal } from './body-refusal.ts';
 
 export interface InjectionRoutesOptions {
   readonly read: (body: unknown) => AdmissionQuestion | string;
@@ -22,11 +24,11 @@ export interface InjectionOutcome {
 const MAX_BODY = '3mb';
 
 /** The interface of `inject` for the API server: POST /inject. */
-export function createInjectionRoutes(options: InjectionRoutesOptions): Express {
+export function createInjectionRoutes(options: InjectionRoutesOptions): RequestListener {
   const { read, decide, onOutcome, onError } = options;
   const app = express();
-  app.disable('x-powered-by');
-  app.set('etag', false);
+  app.disable('x-powered-by').disable('etag').set('query parser', false);
+  app.enable('case sensitive routing').enable('strict routing');
   app.post('/inject', express.json({ limit: MAX_BODY, type: 'application/json' }), (request, response) => {
     const beginMs = performance.now();
     if (request.is('application/json') === false) {
@@ -44,19 +46,17 @@ export function createInjectionRoutes(options: InjectionRoutesOptions): Express 
     response.status(200).json(answerReview(question.uid, decision));
     onOutcome({ outcome: decision.outcome, ms: performance.now() - beginMs, namespace: question.namespace });
   });
-  app.all('/inject', (_request, response) =>
-    problem(response, { code: 'method-not-allowed', headers: { allow: 'POST' } }),
-  );
-  app.use((_request, response) => problem(response, { code: 'not-found' }));
+  app.all('/inject', (request, response) => methodNotAllowed(request, response, 'POST'));
+  app.use((request, response) => notFound(request, response));
   app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
-    const { status = 500, type = '' } = error as { status?: number; type?: string };
-    onOutcome({ outcome: status < 500 ? 'malformed' : 'failed', ms: 0 });
-    if (status === 413) problem(response, { code: 'too-large', detail: `expected at most ${MAX_BODY}` });
-    else if (status < 500) problem(response, { code: 'bad-request', detail: `the body cannot be read (${type})` });
+    const refusal = bodyRefusal(error, MAX_BODY);
+    onOutcome({ outcome: refusal === undefined ? 'failed' : 'malformed', ms: 0 });
+    if (refusal !== undefined) problem(response, refusal);
     else {
       onError(error);
       problem(response, { code: 'internal' });
     }
   });
-  return app;
+  // Only a target that Express cannot read ends behind its routes.
+  return (request, response) => app(request as Request, response as Response, () => badTarget(request, response));
 }

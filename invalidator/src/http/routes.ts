@@ -1,6 +1,8 @@
-import express, { type Express, type NextFunction, type Request, type Response } from 'express';
-import { formatLsn, purgeSchema, type Lsn, type PurgeRequest } from '@tidemark/proto';
-import { answerHealth, problem, type Health } from '@tidemark/runtime';
+import type { RequestListener } from 'node:http';
+import express, { type NextFunction, type Request, type Response } from 'express';
+import { describeIssues, formatLsn, purgeSchema, type Lsn, type PurgeRequest } from '@tidemark/proto';
+import { answerHealth, badTarget, methodNotAllowed, notFound, problem, type Health } from '@tidemark/runtime';
+import { bodyRefusal } from './body-refusal.ts';
 import type { PositionAnswer } from '../core/position.ts';
 
 export interface RoutesOptions {
@@ -19,19 +21,16 @@ const MAX_BODY = '1mb';
 const RETRY_AFTER_S = '1';
 
 /** The interface of `run`: probes, metrics, POST /v1/purge, GET /v1/position and GET /v1/config. */
-export function createRoutes(options: RoutesOptions): Express {
+export function createRoutes(options: RoutesOptions): RequestListener {
   const { health, purge, position, config, onPurge, onError } = options;
   const app = express();
-  app.disable('x-powered-by');
-  app.set('etag', false);
+  app.disable('x-powered-by').disable('etag').set('query parser', false);
+  app.enable('case sensitive routing').enable('strict routing');
   app.get(['/livez', '/readyz', '/metrics'], (request, response) => void answerHealth(health, request.path, response));
   const answerPurge = async (request: Request, response: Response): Promise<void> => {
     const parsed = purgeSchema.safeParse(request.body);
     if (!parsed.success) {
-      const issues = parsed.error.issues.map(
-        ({ path, message }) => `${path.map(String).join('.') || 'body'}: ${message}`,
-      );
-      problem(response, { code: 'bad-request', detail: issues.join('; ') });
+      problem(response, { code: 'bad-request', detail: `expected a purge: ${describeIssues(parsed.error)}` });
       return;
     }
     try {
@@ -65,21 +64,19 @@ export function createRoutes(options: RoutesOptions): Express {
     if (found === undefined) problem(response, { code: 'unavailable', detail: 'this process does not lead' });
     else response.set('cache-control', 'no-store').status(200).json(found);
   });
-  app.all(['/livez', '/readyz', '/metrics', '/v1/position', '/v1/config'], (_request, response) =>
-    problem(response, { code: 'method-not-allowed', headers: { allow: 'GET, HEAD' } }),
+  app.all(['/livez', '/readyz', '/metrics', '/v1/position', '/v1/config'], (request, response) =>
+    methodNotAllowed(request, response, 'GET, HEAD'),
   );
-  app.all('/v1/purge', (_request, response) =>
-    problem(response, { code: 'method-not-allowed', headers: { allow: 'POST' } }),
-  );
-  app.use((_request, response) => problem(response, { code: 'not-found' }));
+  app.all('/v1/purge', (request, response) => methodNotAllowed(request, response, 'POST'));
+  app.use((request, response) => notFound(request, response));
   app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
-    const { status = 500, message = '' } = error as { status?: number; message?: string };
-    if (status === 413) problem(response, { code: 'too-large', detail: `expected at most ${MAX_BODY}` });
-    else if (status < 500) problem(response, { code: 'bad-request', detail: message });
+    const refusal = bodyRefusal(error, MAX_BODY);
+    if (refusal !== undefined) problem(response, refusal);
     else {
       onError(error);
       problem(response, { code: 'internal' });
     }
   });
-  return app;
+  // Only a target that Express cannot read ends behind its routes.
+  return (request, response) => app(request as Request, response as Response, () => badTarget(request, response));
 }

@@ -6,6 +6,7 @@ export * from './config-follower.ts';
 export * from './config-topic.ts';
 export * from './deadline.ts';
 export * from './env.ts';
+export * from './http-server.ts';
 export { isMissingTopic } from './kafka-cluster.ts';
 export * from './kafka.ts';
 export * from './last-record.ts';

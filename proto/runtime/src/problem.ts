@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /**
  * Every problem that an HTTP interface of Tidemark answers. The code is stable: it is the last part of the problem's
@@ -10,11 +10,13 @@ export const PROBLEMS = {
   'unknown-namespace': { status: 404, title: 'There is no such namespace' },
   'not-found': { status: 404, title: 'There is nothing at this address' },
   'method-not-allowed': { status: 405, title: 'The method is not allowed here' },
+  'request-timeout': { status: 408, title: 'The request did not come in time' },
   fenced: { status: 409, title: 'The value may be stale: use it, but do not cache it' },
   'lease-expired': { status: 410, title: 'The lease is not valid any more: read again' },
   'length-required': { status: 411, title: 'The length of the body is needed' },
   'too-large': { status: 413, title: 'The body is larger than the namespace allows' },
   'unsupported-media-type': { status: 415, title: 'The body is of a type that is not understood' },
+  'expectation-failed': { status: 417, title: 'What the request expects is not done here' },
   'lease-required': { status: 428, title: 'The namespace takes values only with the lease of a miss' },
   'headers-too-large': { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'Something went wrong here' },
@@ -59,4 +61,33 @@ export function problem(response: ServerResponse, options: ProblemOptions): void
     'cache-control': 'no-store',
   });
   response.end(response.req.method === 'HEAD' ? undefined : body);
+}
+
+/** Answers 404 where nothing is. */
+export function notFound(request: IncomingMessage, response: ServerResponse): void {
+  problem(response, {
+    code: 'not-found',
+    detail: `found the address ${shown(request.url ?? '')}, which is none of this server's`,
+  });
+}
+
+/** Answers 405. @param allow methods, divided by commas */
+export function methodNotAllowed(request: IncomingMessage, response: ServerResponse, allow: string): void {
+  const detail = `found ${request.method ?? ''}, expected ${allow}`;
+  problem(response, { code: 'method-not-allowed', detail, headers: { allow } });
+}
+
+/** Answers 400 where the target of a request is neither a path nor a URL: frameworks would answer in a form of their own. */
+export function badTarget(request: IncomingMessage, response: ServerResponse): void {
+  problem(response, {
+    code: 'bad-request',
+    detail: `found the address ${shown(request.url ?? '')}, expected a path or a URL`,
+  });
+}
+
+const MOST_SHOWN = 80;
+
+/** What a caller sent, in quotes, and no more of it than a person reads. */
+export function shown(text: string): string {
+  return JSON.stringify(text.length <= MOST_SHOWN ? text : `${text.slice(0, MOST_SHOWN).toWellFormed()}...`);
 }

@@ -2,8 +2,8 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import type { ListenAddress } from './address.ts';
-import { createServer } from './node-http.ts';
-import { problem } from './problem.ts';
+import { createHttpServer } from './http-server.ts';
+import { methodNotAllowed, notFound, problem } from './problem.ts';
 
 /** Begins to listen; resolves with the address that was bound. Rejects with the system's error (EADDRINUSE, EACCES). */
 export function listen(server: Server, address: ListenAddress): Promise<ListenAddress> {
@@ -74,14 +74,17 @@ export function answerHealth(health: Health, path: string, response: ServerRespo
   return true;
 }
 
+/** A prober, a scraper and somebody who looks; nobody else has to do with it. */
+const MAX_HEALTH_CONNECTIONS = 100;
+
 /** A server with nothing but /livez, /readyz and /metrics. */
 export function createHealthServer(health: Health): Server {
-  return createServer((request, response) => {
+  const limits = { maxConnections: MAX_HEALTH_CONNECTIONS };
+  return createHttpServer((request, response) => {
     const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
-    if (request.method !== 'GET' && request.method !== 'HEAD')
-      problem(response, { code: 'method-not-allowed', headers: { allow: 'GET, HEAD' } });
-    else if (!answerHealth(health, path, response)) problem(response, { code: 'not-found' });
-  });
+    if (request.method !== 'GET' && request.method !== 'HEAD') methodNotAllowed(request, response, 'GET, HEAD');
+    else if (!answerHealth(health, path, response)) notFound(request, response);
+  }, limits);
 }
 
 function plain(

@@ -1,6 +1,14 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import express, { type NextFunction, type Request, type Response } from 'express';
-import { answerHealth, problem, type Health, type Logger } from '@tidemark/runtime';
+import {
+  answerHealth,
+  badTarget,
+  methodNotAllowed,
+  notFound,
+  problem,
+  type Health,
+  type Logger,
+} from '@tidemark/runtime';
 import type { Status } from '../core/status.ts';
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
@@ -23,31 +31,33 @@ export function createApp(options: AppOptions): RequestListener {
   const { cache, purge, batch, health, logger } = options;
   const app = express();
   app.disable('x-powered-by').disable('etag').set('query parser', false);
+  app.enable('case sensitive routing').enable('strict routing');
   if (cache !== undefined) app.all(CACHE_PATH, cache);
-  if (purge !== undefined) app.route('/v1/purge').post(purge).all(methodNotAllowed('POST'));
-  if (batch !== undefined) app.route('/v1/batch').post(batch).all(methodNotAllowed('POST'));
+  if (purge !== undefined) app.route('/v1/purge').post(purge).all(allowOnly('POST'));
+  if (batch !== undefined) app.route('/v1/batch').post(batch).all(allowOnly('POST'));
   app
     .route('/v1/status')
     .get((_request, response) => answerJson(response, options.status()))
-    .all(methodNotAllowed('GET, HEAD'));
+    .all(allowOnly('GET, HEAD'));
   app
     .route('/openapi.json')
     .get((_request, response) => answerJson(response, options.openapi))
-    .all(methodNotAllowed('GET, HEAD'));
+    .all(allowOnly('GET, HEAD'));
   for (const path of ['/livez', '/readyz', '/metrics']) {
     app
       .route(path)
       .get((_request, response) => void answerHealth(health, path, response))
-      .all(methodNotAllowed('GET, HEAD'));
+      .all(allowOnly('GET, HEAD'));
   }
-  app.use((_request: Request, response: Response) => problem(response, { code: 'not-found' }));
+  app.use((request: Request, response: Response) => notFound(request, response));
   // Express knows an error handler by its four parameters.
   app.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
     logger.error({ err: error, method: request.method }, 'a request failed');
     if (response.headersSent) response.destroy();
     else problem(response, { code: 'internal' });
   });
-  return app;
+  // Only a target that Express cannot read ends behind its routes.
+  return (request, response) => app(request as Request, response as Response, () => badTarget(request, response));
 }
 
 function answerJson(response: ServerResponse, body: object): void {
@@ -60,6 +70,6 @@ function answerJson(response: ServerResponse, body: object): void {
   response.end(response.req.method === 'HEAD' ? undefined : text);
 }
 
-function methodNotAllowed(allow: string): (request: Request, response: Response) => void {
-  return (_request, response) => problem(response, { code: 'method-not-allowed', headers: { allow } });
+function allowOnly(allow: string): (request: Request, response: Response) => void {
+  return (request, response) => methodNotAllowed(request, response, allow);
 }

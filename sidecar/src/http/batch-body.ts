@@ -1,4 +1,5 @@
 import { parseLsn, type Lsn } from '@tidemark/proto';
+import { shown } from '@tidemark/runtime';
 import { keyIssue } from './address.ts';
 import { MAX_TAG_BYTES, MAX_TAGS, parseContentType } from './fields.ts';
 
@@ -42,10 +43,10 @@ export function parseBatch(bytes: Uint8Array): BatchBody {
   const { consistency, put = [], get = {} } = object('body', document, ['consistency', 'put', 'get']);
   if (consistency !== undefined && consistency !== 'snapshot') throw new BatchError('consistency: expected "snapshot"');
   const puts = list('put', put).map((each, i) => putOf(`put.${i}`, each));
-  const gets = Object.entries(object('get', get)).map(
-    ([namespace, keys]) =>
-      [namespace, list(`get.${namespace}`, keys).map((key, i) => keyOf(`get.${namespace}.${i}`, key))] as const,
-  );
+  const gets = Object.entries(object('get', get)).map(([namespace, keys]) => {
+    const at = `get.${brief(namespace)}`;
+    return [namespace, list(at, keys).map((key, i) => keyOf(`${at}.${i}`, key))] as const;
+  });
   const items = puts.length + gets.reduce((sum, [, keys]) => sum + keys.length, 0);
   if (items === 0 || items > MAX_BATCH_ITEMS)
     throw new BatchError(`body: found ${items} keys, expected 1 to ${MAX_BATCH_ITEMS}`);
@@ -150,6 +151,11 @@ function object(at: string, found: unknown, members?: readonly string[]): Readon
     throw new BatchError(`${at}: expected an object`);
   const unknown = members && Object.keys(found).find((name) => !members.includes(name));
   if (unknown !== undefined)
-    throw new BatchError(`${at}: found "${unknown}", expected only ${members?.join(', ') ?? ''}`);
+    throw new BatchError(`${at}: found ${shown(unknown)}, expected only ${members?.join(', ') ?? ''}`);
   return found as Record<string, unknown>;
+}
+
+/** A name inside a place. */
+function brief(name: string): string {
+  return shown(name).slice(1, -1);
 }

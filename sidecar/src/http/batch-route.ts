@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { formatLsn, type Entry } from '@tidemark/proto';
-import { problem } from '@tidemark/runtime';
+import { problem, shown } from '@tidemark/runtime';
 import type { BatchAnswer, BatchItem, BatchReader } from '../core/batch-reader.ts';
 import type { Coalescer } from '../core/coalescer.ts';
 import type { Filler } from '../core/filler.ts';
@@ -57,7 +57,7 @@ export function batchRoute(options: BatchRouteOptions): Handler {
     }
     const missing = namesOf(body).find((name) => namespaces.get(name) === undefined);
     if (missing !== undefined) {
-      const detail = `no namespace "${missing}" is configured for this sidecar`;
+      const detail = `no namespace ${shown(missing)} is configured for this sidecar`;
       problem(response, { code: 'unknown-namespace', detail });
       return;
     }
@@ -182,17 +182,14 @@ function answerBatch(options: Answering, items: readonly BatchItem[], { outcomes
     bytes += entry.body.length;
     return valueResult(entry, { detail: outcome.from, wallMs });
   });
-  const get: Record<string, readonly Result[]> = {};
   let from = 0;
-  for (const [name, keys] of body.gets) {
-    get[name] = results.slice(from, from + keys.length);
-    from += keys.length;
-  }
+  const get = body.gets.map(([name, keys]) => [name, results.slice(from, (from += keys.length))] as const);
   const text = JSON.stringify({
     lsn: formatLsn(replica.applied),
     ...(snapshot && snapshotResult(isSeen ? snapshot : { failed: 'behind' })),
     ...(put.length > 0 && { put }),
-    ...(body.gets.length > 0 && { get }),
+    // Not by assignment: a name may be `__proto__` where it is not known yet which ones are served.
+    ...(get.length > 0 && { get: Object.fromEntries(get) }),
   });
   response
     .writeHead(200, {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { formatLsn } from '@tidemark/proto';
-import { problem, type ProblemOptions } from '@tidemark/runtime';
+import { methodNotAllowed, problem, shown, type ProblemOptions } from '@tidemark/runtime';
 import type { Coalescer } from '../core/coalescer.ts';
 import type { Filler, FillRefusal } from '../core/filler.ts';
 import type { BypassReason, Outcome } from '../core/flights.ts';
@@ -12,7 +12,7 @@ import type { SourceReplica } from '../core/replica.ts';
 import type { Sessions } from '../core/sessions.ts';
 import { parseAddress } from './address.ts';
 import { answerBypass, answerMiss, answerPurge, answerValue, sessionHeader } from './answers.ts';
-import { readBody } from './body.ts';
+import { discardBody, readBody } from './body.ts';
 import { etagOf } from './etag.ts';
 import { FieldError, parseBoolean, parseCacheControl, parseContentType, parsePosition, parseTags } from './fields.ts';
 import { refuse, refusingFields, type Handler } from './refuse.ts';
@@ -49,7 +49,8 @@ export function cacheRoutes(options: CacheRoutesOptions): Handler {
   return refusingFields(async (request, response) => {
     const route = Object.hasOwn(routes, request.method as string) ? routes[request.method as string] : undefined;
     if (route === undefined) {
-      refuse(request, response, { code: 'method-not-allowed', headers: { allow: ALLOW } });
+      methodNotAllowed(request, response, ALLOW);
+      discardBody(request);
       return;
     }
     const address = parseAddress(request.url as string);
@@ -61,7 +62,7 @@ export function cacheRoutes(options: CacheRoutesOptions): Handler {
     if (namespace === undefined) {
       refuse(request, response, {
         code: 'unknown-namespace',
-        detail: `no namespace "${address.namespace}" is configured for this sidecar`,
+        detail: `no namespace ${shown(address.namespace)} is configured for this sidecar`,
       });
       return;
     }

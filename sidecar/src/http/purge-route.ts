@@ -1,5 +1,5 @@
-import { purgeSchema } from '@tidemark/proto';
-import { problem } from '@tidemark/runtime';
+import { describeIssues, purgeSchema } from '@tidemark/proto';
+import { problem, shown } from '@tidemark/runtime';
 import type { Namespaces } from '../core/namespace.ts';
 import type { Purger } from '../core/purger.ts';
 import type { Sessions } from '../core/sessions.ts';
@@ -22,8 +22,7 @@ export function purgeRoute(options: { namespaces: Namespaces; purger: Purger; se
     }
     const parsed = purgeSchema.safeParse(parseJson(read.body));
     if (!parsed.success) {
-      const issues = parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
-      problem(response, { code: 'bad-request', detail: 'the body is no purge', extra: { issues } });
+      problem(response, { code: 'bad-request', detail: `expected a purge: ${describeIssues(parsed.error)}` });
       return;
     }
     for (const { namespace: name } of parsed.data.purge) {
@@ -31,7 +30,7 @@ export function purgeRoute(options: { namespaces: Namespaces; purger: Purger; se
       if (namespace === undefined) {
         problem(response, {
           code: 'unknown-namespace',
-          detail: `no namespace "${name}" is configured for this sidecar`,
+          detail: `no namespace ${shown(name)} is configured for this sidecar`,
         });
         return;
       }

@@ -13,7 +13,7 @@ import { cacheRoutes } from '../http/cache-routes.ts';
 import { hitPath } from '../http/hit-path.ts';
 import { openapi } from '../http/openapi.ts';
 import { purgeRoute } from '../http/purge-route.ts';
-import { createHttpServer } from '../http/server.ts';
+import { createListener } from '../http/server.ts';
 import { testCore, type TestCore } from './core.ts';
 
 export const SESSION_TIMEOUT_MS = 2_000;
@@ -95,7 +95,7 @@ export async function testServer(
     slow += 1;
     app(incoming, response);
   };
-  const server = createHttpServer(hitPath({ namespaces, replica, coalescer, clock, fallback }), {
+  const server = createListener(hitPath({ namespaces, replica, coalescer, clock, fallback }), {
     maxConnections: 100,
   });
   server.listen(0, '127.0.0.1');

@@ -42,7 +42,7 @@ export function readOverrides(annotations: Annotations): Overrides | { readonly 
     const name = annotation.slice(OVERRIDE_PREFIX.length);
     const mistake = isOverride(name)
       ? mistakeIn(annotation, found, OVERRIDES[name])
-      : `${annotation}: there is no such setting, expected one of ${Object.keys(OVERRIDES).join(', ')}`;
+      : `${brief(annotation)}: there is no such setting, expected one of ${Object.keys(OVERRIDES).join(', ')}`;
     if (mistake === undefined) overrides[name] = found;
     else mistakes.push(mistake);
   }
@@ -60,6 +60,9 @@ function isOverride(name: string): name is keyof typeof OVERRIDES {
 
 function mistakeIn(annotation: string, found: string, form: Form): string | undefined {
   if (form.pattern.test(found)) return undefined;
-  const shown = found.length > 60 ? `${found.slice(0, 60)}...` : found;
-  return `${annotation}: found ${JSON.stringify(shown)}, expected ${form.expected}`;
+  return `${annotation}: found ${JSON.stringify(brief(found))}, expected ${form.expected}`;
+}
+
+function brief(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 60).toWellFormed()}...` : text;
 }

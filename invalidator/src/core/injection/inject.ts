@@ -136,8 +136,13 @@ function skipped(warnings: readonly string[] = []): Decision {
   return { outcome: 'skipped', warnings };
 }
 
+/** More of them are nobody's typing errors, and a pod of 3 MiB has a hundred thousand. */
+const MOST_MISTAKES = 8;
+
 function refused(mistakes: readonly string[]): Decision {
-  return { outcome: 'refused', message: `tidemark cannot inject its sidecar: ${mistakes.join('; ')}` };
+  const more = mistakes.length - MOST_MISTAKES;
+  const told = [...mistakes.slice(0, MOST_MISTAKES), ...(more > 0 ? [`and ${more} more`] : [])];
+  return { outcome: 'refused', message: `tidemark cannot inject its sidecar: ${told.join('; ')}` };
 }
 
 function namesOf(list: readonly { readonly name: string }[] | undefined): ReadonlySet<string> {
