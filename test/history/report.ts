@@ -12,6 +12,8 @@ export interface Report {
     /** Reads with the token of a session, and reads that demanded the position of a write. */
     readonly sessionReads: number;
     readonly positionReads: number;
+    /** Documents of the configuration that sidecars took, each counted for each sidecar. */
+    readonly documents: number;
   };
   /** How often each kind of fault was caused. */
   readonly faults: Readonly<Record<string, number>>;
@@ -63,7 +65,7 @@ function rounded(seconds = 0): number {
 export function reportLines(report: Report): string[] {
   const { operations, faults, recoverSeconds, violations } = report;
   const { l1, l2, misses, refused, unreachable, failedLoads, writes, purges, unknown, checked, unchecked } = operations;
-  const { sessionReads, positionReads } = operations;
+  const { sessionReads, positionReads, documents } = operations;
   const all = l1 + l2 + misses + refused + unreachable;
   const kinds = Object.entries(faults).map(([kind, count]) => {
     const recovery = recoverSeconds[kind];
@@ -77,6 +79,7 @@ export function reportLines(report: Report): string[] {
     `operations: ${all + writes + purges + unknown} (${all} reads: ${l1} from memory, ${l2} from Redis, ${misses} misses, ${refused} without a lease, ${unreachable} unreachable, ${failedLoads} loads failed; ${writes} writes, ${purges} purges, ${unknown} of unknown outcome)`,
     `checked values: ${checked} (${unchecked} more under an unknown epoch)`,
     `reads of sessions: ${sessionReads}, and ${positionReads} that demanded a position`,
+    `documents of the configuration that sidecars took: ${documents}`,
     `stale = ${report.stale}`,
     `unavailable: ${report.unavailableSeconds.toFixed(1)} s of all sidecars together`,
     'faults, how often, and until everything worked again:',

@@ -74,6 +74,7 @@ class Run {
   readonly #end = new AbortController();
   readonly #checker = new Checker();
   readonly #epochs = new Epochs();
+  readonly #documents = new Set<string>();
   readonly #availability = new Availability();
   readonly #journal = new Journal(this.#startMs);
   readonly #faults = new Tally();
@@ -122,7 +123,11 @@ class Run {
     void asked.then(() => this.#end.abort());
     const { signal } = this.#end;
     const observing = new AbortController();
-    const observer = observe(this.#cluster.stack, this.#epochs, observing.signal);
+    const observer = observe(
+      this.#cluster.stack,
+      { epochs: this.#epochs, documents: this.#documents },
+      observing.signal,
+    );
     const timers = [setInterval(() => this.#look(), lookMs), setInterval(() => this.#say(this.#progress()), sayMs)];
     try {
       const load = new AbortController();
@@ -249,10 +254,12 @@ class Run {
     for (const exit of this.#exits.ours) this.#violations.push(`violation: ${exit}`);
     const { totals } = this.#workload;
     const { checked, stale } = this.#checker;
+    const unchecked = totals.l1 + totals.l2 - checked;
+    const documents = this.#documents.size;
     return {
       seed: this.#options.seed,
       seconds,
-      operations: { ...totals, ...this.#users.totals, checked, unchecked: totals.l1 + totals.l2 - checked },
+      operations: { ...totals, ...this.#users.totals, checked, unchecked, documents },
       faults: this.#faults.counts,
       stale,
       unavailableSeconds: this.#availability.unavailableSeconds,
