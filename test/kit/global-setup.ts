@@ -2,7 +2,7 @@ import type { TestProject } from 'vitest/node';
 import { toStderr } from './error.ts';
 import { onParentGone } from './guard.ts';
 import { programOf } from './programs.ts';
-import { type ServerAddresses, addressesOf, startServers } from './servers.ts';
+import { type ServerAddresses, type Servers, addressesOf, startServers } from './servers.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -11,13 +11,31 @@ declare module 'vitest' {
   }
 }
 
-/** Starts the servers of a test run once; what it answers ends them. */
+interface Shared {
+  readonly servers: Promise<Servers>;
+  users: number;
+}
+
+// Each project of vitest loads this file for itself, in one process: what they share is kept beside it.
+const kept = Symbol.for('tidemark.test.servers');
+const run = globalThis as { [kept]?: Shared };
+
+/** Starts the servers of a test run once for all of its projects; what it answers ends them with the last. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const shared = (run[kept] ??= { servers: start(), users: 0 });
+  shared.users += 1;
+  const servers = await shared.servers;
+  project.provide('servers', addressesOf(servers));
+  return async () => {
+    shared.users -= 1;
+    if (shared.users === 0) await servers.stop();
+  };
+}
+
+function start(): Promise<Servers> {
   onParentGone(() => process.exit(143));
-  // Nothing that the tests keep must survive the machine: no waiting for the disk.
   // Bundled while the servers start; a failure is told by the first that needs the program.
   void Promise.allSettled([programOf('sidecar'), programOf('invalidator')]);
-  const servers = await startServers({ progress: toStderr, supervise: true, postgres: { fsync: false } });
-  project.provide('servers', addressesOf(servers));
-  return () => servers.stop();
+  // Nothing that the tests keep must survive the machine: no waiting for the disk.
+  return startServers({ progress: toStderr, supervise: true, postgres: { fsync: false } });
 }
