@@ -1,6 +1,7 @@
 import { rename, writeFile } from 'node:fs/promises';
+import { setTimeout as wait } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { decodeConfigRecord, type ConfigRecord } from '@tidemark/proto';
+import { decodeConfigRecord, type ConfigRecord, type ConfigStamp } from '@tidemark/proto';
 import { createKafka, createLogger, ensureConfigTopic, readLastRecord } from '@tidemark/runtime';
 import { stringify } from 'yaml';
 import type { Stack } from '../kit/index.ts';
@@ -11,7 +12,11 @@ import { until } from './until.ts';
 type Namespaces = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 export type Document = Readonly<Record<string, unknown>> & { readonly namespaces: Namespaces };
 
+type StackView = Pick<Stack, 'configFile' | 'brokers' | 'sidecars'>;
+
+const everyMs = 20;
 const answerWithinMs = 2_000;
+const servedWithinMs = 60_000;
 const logger = createLogger({ service: 'history', instance: 'history', level: 'silent' });
 
 /** The document that the invalidator reads and publishes, and whether everybody serves what it says. */
@@ -21,7 +26,7 @@ export class Configuration {
    * may be left where one does.
    */
   tagsItems = false;
-  readonly #stack: Stack;
+  readonly #stack: StackView;
   readonly #topic: string;
   readonly #document: Document;
   readonly #kafka: ReturnType<typeof createKafka>;
@@ -29,7 +34,7 @@ export class Configuration {
   readonly #changes = new Map<string, object | undefined>();
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(options: { readonly stack: Stack; readonly topic: string; readonly document: Document }) {
+  constructor(options: { readonly stack: StackView; readonly topic: string; readonly document: Document }) {
     this.#stack = options.stack;
     this.#topic = options.topic;
     this.#document = options.document;
@@ -68,15 +73,25 @@ export class Configuration {
 
   /**
    * Settles once whoever starts now finds the document in the topic, and every sidecar has taken it and lets callers fill what
-   * it says. Rejects where that takes longer than a minute.
+   * it names. Rejects with what is not so where that takes longer than a minute.
    */
   async served(): Promise<void> {
-    await until('every sidecar serves what the configuration says', async () => {
-      const published = await this.#published();
-      if (published === undefined || !isDeepStrictEqual(namespacesOf(published), this.#namespaces)) return false;
-      const each = await Promise.all(this.#stack.sidecars.map((sidecar) => this.#serves(sidecar, published)));
-      return each.every(Boolean);
-    });
+    const endMs = performance.now() + servedWithinMs;
+    for (;;) {
+      const complaint = await this.#complaint();
+      if (complaint === undefined) return;
+      if (performance.now() > endMs) throw new Error(`${complaint}, ${servedWithinMs / 1000} s after it was changed`);
+      await wait(everyMs);
+    }
+  }
+
+  async #complaint(): Promise<string | undefined> {
+    const published = await this.#published();
+    if (published === undefined) return 'the configuration topic holds no document';
+    if (!isDeepStrictEqual(namespacesOf(published), this.#namespaces))
+      return `the configuration topic holds another document (${published.term}.${published.revision})`;
+    const each = await Promise.all(this.#stack.sidecars.map((sidecar) => this.#complaintOf(sidecar, published)));
+    return each.find((complaint) => complaint !== undefined);
   }
 
   get #namespaces(): Namespaces {
@@ -108,23 +123,27 @@ export class Configuration {
     return decoded?.ok ? decoded.record : undefined;
   }
 
-  async #serves(sidecar: { readonly url: string }, { term, revision }: ConfigRecord): Promise<boolean> {
+  async #complaintOf(
+    { name, url }: { readonly name: string; readonly url: string },
+    { term, revision }: ConfigRecord,
+  ): Promise<string | undefined> {
     const ask = (path: string): Promise<Response> =>
-      fetch(`${sidecar.url}${path}`, {
+      fetch(`${url}${path}`, {
         headers: { 'cache-control': 'no-cache' },
         signal: AbortSignal.timeout(answerWithinMs),
       });
     try {
-      const { config } = (await (await ask('/v1/status')).json()) as { config: { term: number; revision: number } };
-      if (config.term !== term || config.revision !== revision) return false;
-      const leases = Object.keys(this.#namespaces).map(async (name) => {
-        const answer = await ask(`/v1/cache/${name}/nothing`);
+      const { config } = (await (await ask('/v1/status')).json()) as { config: ConfigStamp };
+      if (config.term !== term || config.revision !== revision)
+        return `${name} serves document ${config.term}.${config.revision} instead of ${term}.${revision}`;
+      for (const namespace of Object.keys(this.#namespaces)) {
+        const answer = await ask(`/v1/cache/${namespace}/nothing`);
         await answer.body?.cancel();
-        return answer.headers.has('tidemark-lease');
-      });
-      return (await Promise.all(leases)).every(Boolean);
+        if (!answer.headers.has('tidemark-lease')) return `${name} lets nobody fill ${namespace}`;
+      }
+      return undefined;
     } catch {
-      return false; // it does not answer now
+      return `${name} does not answer`;
     }
   }
 }
