@@ -1,6 +1,6 @@
 import type { RequestListener } from 'node:http';
 import express, { type NextFunction, type Request, type Response } from 'express';
-import { badTarget, methodNotAllowed, notFound, problem } from '@tidemark/runtime';
+import { badTarget, hasPath, methodNotAllowed, notFound, problem } from '@tidemark/runtime';
 import type { Decision } from '../core/injection/inject.ts';
 import { answerReview, type AdmissionQuestion } from './admission-review.ts';
 import { bodyRefusal } from './body-refusal.ts';
@@ -57,6 +57,8 @@ export function createInjectionRoutes(options: InjectionRoutesOptions): RequestL
       problem(response, { code: 'internal' });
     }
   });
-  // Only a target that Express cannot read ends behind its routes.
-  return (request, response) => app(request as Request, response as Response, () => badTarget(request, response));
+  return (request, response) => {
+    if (hasPath(request)) void app(request, response);
+    else badTarget(request, response);
+  };
 }

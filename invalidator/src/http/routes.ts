@@ -1,7 +1,7 @@
 import type { RequestListener } from 'node:http';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import { describeIssues, formatLsn, purgeSchema, type Lsn, type PurgeRequest } from '@tidemark/proto';
-import { answerHealth, badTarget, methodNotAllowed, notFound, problem, type Health } from '@tidemark/runtime';
+import { answerHealth, badTarget, hasPath, methodNotAllowed, notFound, problem, type Health } from '@tidemark/runtime';
 import { bodyRefusal } from './body-refusal.ts';
 import type { PositionAnswer } from '../core/position.ts';
 
@@ -77,6 +77,8 @@ export function createRoutes(options: RoutesOptions): RequestListener {
       problem(response, { code: 'internal' });
     }
   });
-  // Only a target that Express cannot read ends behind its routes.
-  return (request, response) => app(request as Request, response as Response, () => badTarget(request, response));
+  return (request, response) => {
+    if (hasPath(request)) void app(request, response);
+    else badTarget(request, response);
+  };
 }

@@ -1,4 +1,4 @@
-import type { OutgoingMessage, RequestListener, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { createServer } from './node-http.ts';
 import { problem, problemDocument, type ProblemOptions } from './problem.ts';
@@ -60,8 +60,10 @@ function onClientError(error: NodeJS.ErrnoException & { reason?: string }, socke
     cut(socket, refusalOf(error));
     return;
   }
-  // Requests that came whole are answered first; to write now would answer one of them with the mistake of a later one.
-  pending.once('close', () => cut(socket, ''));
+  // Requests that came whole are answered first; to write now would answer one of them with the mistake of a later one. An
+  // answer that came before the whole of its request is out, and only waited for the rest.
+  if (pending.req.complete) pending.once('close', () => cut(socket, ''));
+  else cut(socket, '');
 }
 
 /** The answer that has to be sent before anything else may be; none where it is that of the request that went wrong. */
@@ -72,8 +74,18 @@ function answerUnderWay(socket: Duplex): ServerResponse | undefined {
   return found.headersSent || found.req.complete ? found : undefined;
 }
 
+/** How long a caller may go on sending after it was told that it went wrong. */
+const LINGER_MS = 1_000;
+
+/**
+ * Says the last word, and closes once the caller has. To close at once, with bytes of its that nobody has read, would reset
+ * the connection, and it would not get to see the answer: over a Unix socket never, over TCP not always.
+ */
 function cut(socket: Duplex, last: string): void {
-  socket.end(last, () => socket.destroy());
+  // An answer that was written a moment ago leaves with the next tick.
+  setImmediate(() => socket.end(last));
+  const cutting = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => clearTimeout(cutting));
 }
 
 function refusalOf({ code, reason }: NodeJS.ErrnoException & { reason?: string }): string {
@@ -99,3 +111,19 @@ const REASONS: Readonly<Record<number, string>> = {
   408: 'Request Timeout',
   431: 'Request Header Fields Too Large',
 };
+
+const PATH = /^\/[!-"$-~]*$/;
+const ABSOLUTE = /^https?:\/\/[^/?#]*(.*)$/i;
+
+/**
+ * Makes a path of the absolute form of a target (RFC 9112, section 3.2.2). False for what is neither: frameworks leave it to
+ * `url.parse`, which warns, throws, or guesses.
+ */
+export function hasPath(request: IncomingMessage): boolean {
+  const target = request.url ?? '';
+  if (PATH.test(target)) return true;
+  const rest = URL.canParse(target) ? ABSOLUTE.exec(target)?.[1] : undefined;
+  if (rest === undefined) return false;
+  request.url = rest.startsWith('/') ? rest : `/${rest}`;
+  return PATH.test(request.url);
+}

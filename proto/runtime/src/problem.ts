@@ -60,7 +60,35 @@ export function problem(response: ServerResponse, options: ProblemOptions): void
     'content-length': Buffer.byteLength(body),
     'cache-control': 'no-store',
   });
-  response.end(response.req.method === 'HEAD' ? undefined : body);
+  if (response.req.method === 'HEAD') response.flushHeaders();
+  else response.write(body);
+  endAfterBody(response);
+}
+
+/** How much of a body that is refused is still read, so that the caller gets to see the answer. */
+const LINGER_BYTES = 1024 * 1024;
+const LINGER_MS = 2000;
+
+/**
+ * Ends an answer that was sent, once the rest of its request's body has run into nothing, within limits. To end at once would
+ * reset the connection of a caller that is still sending, where it is to be closed: it would never see why.
+ */
+function endAfterBody(response: ServerResponse): void {
+  const request = response.req;
+  if (request.complete || request.destroyed) {
+    response.end();
+    return;
+  }
+  let bytes = 0;
+  const cut = setTimeout(() => request.destroy(), LINGER_MS);
+  request.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > LINGER_BYTES) request.destroy();
+  });
+  request.once('end', () => response.end());
+  request.once('close', () => clearTimeout(cut));
+  request.on('error', () => undefined);
+  request.resume();
 }
 
 /** Answers 404 where nothing is. */

@@ -2,8 +2,8 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import type { ListenAddress } from './address.ts';
-import { createHttpServer } from './http-server.ts';
-import { methodNotAllowed, notFound, problem } from './problem.ts';
+import { createHttpServer, hasPath } from './http-server.ts';
+import { badTarget, methodNotAllowed, notFound, problem } from './problem.ts';
 
 /** Begins to listen; resolves with the address that was bound. Rejects with the system's error (EADDRINUSE, EACCES). */
 export function listen(server: Server, address: ListenAddress): Promise<ListenAddress> {
@@ -81,6 +81,10 @@ const MAX_HEALTH_CONNECTIONS = 100;
 export function createHealthServer(health: Health): Server {
   const limits = { maxConnections: MAX_HEALTH_CONNECTIONS };
   return createHttpServer((request, response) => {
+    if (!hasPath(request)) {
+      badTarget(request, response);
+      return;
+    }
     const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
     if (request.method !== 'GET' && request.method !== 'HEAD') methodNotAllowed(request, response, 'GET, HEAD');
     else if (!answerHealth(health, path, response)) notFound(request, response);

@@ -3,6 +3,7 @@ import express, { type NextFunction, type Request, type Response } from 'express
 import {
   answerHealth,
   badTarget,
+  hasPath,
   methodNotAllowed,
   notFound,
   problem,
@@ -56,8 +57,12 @@ export function createApp(options: AppOptions): RequestListener {
     if (response.headersSent) response.destroy();
     else problem(response, { code: 'internal' });
   });
-  // Only a target that Express cannot read ends behind its routes.
-  return (request, response) => app(request as Request, response as Response, () => badTarget(request, response));
+  return (request, response) => {
+    if (hasPath(request)) app(request, response);
+    // It says what is wrong with a key.
+    else if (cache !== undefined && CACHE_PATH.test(request.url ?? '')) void cache(request, response);
+    else badTarget(request, response);
+  };
 }
 
 function answerJson(response: ServerResponse, body: object): void {

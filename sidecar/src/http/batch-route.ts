@@ -16,7 +16,7 @@ import { BatchError, parseBatch, type BatchBody, type BatchPut } from './batch-b
 import { readBody } from './body.ts';
 import { etagOf } from './etag.ts';
 import { FieldError, parseCacheControl } from './fields.ts';
-import { refuse, refusingFields, type Handler } from './refuse.ts';
+import { refusingFields, type Handler } from './refuse.ts';
 import { refuseMinLsn, visitOf } from './visits.ts';
 
 /** Of a request, and of the values of an answer: JSON is read and written in one piece. Larger values have calls of their own. */
@@ -44,7 +44,7 @@ export function batchRoute(options: BatchRouteOptions): Handler {
     const read = await readBody(request, response, MAX_BATCH_BYTES);
     if (!read.ok) {
       if (read.why === 'too-large')
-        refuse(request, response, { code: 'too-large', detail: `a batch has at most ${MAX_BATCH_BYTES} bytes` });
+        problem(response, { code: 'too-large', detail: `a batch has at most ${MAX_BATCH_BYTES} bytes` });
       return;
     }
     let body: BatchBody;

@@ -1,10 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { FieldError } from './fields.ts';
 
-/** How much of a body that is refused is still read, so that the caller gets to see the answer. */
-const LINGER_BYTES = 1024 * 1024;
-const LINGER_MS = 2000;
-
 /** `aborted`: the caller went away. */
 export type BodyResult =
   | { readonly ok: true; readonly body: Uint8Array }
@@ -73,21 +69,4 @@ class GrowingBody {
     (this.#only ?? this.#room).copy(room, 0, 0, taken);
     this.#room = room;
   }
-}
-
-/**
- * Lets the rest of a refused body run into nothing, within limits. To close at once would reset the connection while the
- * caller is still sending, and it would never see why.
- */
-export function discardBody(request: IncomingMessage): void {
-  if (request.complete) return;
-  let bytes = 0;
-  const cut = setTimeout(() => request.destroy(), LINGER_MS);
-  request.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes > LINGER_BYTES) request.destroy();
-  });
-  request.on('close', () => clearTimeout(cut));
-  request.on('error', () => undefined);
-  request.resume();
 }

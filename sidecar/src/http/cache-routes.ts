@@ -12,10 +12,10 @@ import type { SourceReplica } from '../core/replica.ts';
 import type { Sessions } from '../core/sessions.ts';
 import { parseAddress } from './address.ts';
 import { answerBypass, answerMiss, answerPurge, answerValue, sessionHeader } from './answers.ts';
-import { discardBody, readBody } from './body.ts';
+import { readBody } from './body.ts';
 import { etagOf } from './etag.ts';
 import { FieldError, parseBoolean, parseCacheControl, parseContentType, parsePosition, parseTags } from './fields.ts';
-import { refuse, refusingFields, type Handler } from './refuse.ts';
+import { refusingFields, type Handler } from './refuse.ts';
 import { refuseMinLsn, visitOf } from './visits.ts';
 
 export interface CacheRoutesOptions {
@@ -50,17 +50,16 @@ export function cacheRoutes(options: CacheRoutesOptions): Handler {
     const route = Object.hasOwn(routes, request.method as string) ? routes[request.method as string] : undefined;
     if (route === undefined) {
       methodNotAllowed(request, response, ALLOW);
-      discardBody(request);
       return;
     }
     const address = parseAddress(request.url as string);
     if (!address.ok) {
-      refuse(request, response, { code: 'bad-key', detail: address.detail });
+      problem(response, { code: 'bad-key', detail: address.detail });
       return;
     }
     const namespace = options.namespaces.get(address.namespace);
     if (namespace === undefined) {
-      refuse(request, response, {
+      problem(response, {
         code: 'unknown-namespace',
         detail: `no namespace ${shown(address.namespace)} is configured for this sidecar`,
       });
@@ -129,7 +128,7 @@ function putRoute({ filler, sessions }: CacheRoutesOptions): Route {
     refuseFields(request, ['vary', 'content-encoding', 'content-range']);
     const token = single(request, 'tidemark-lease');
     if (token === undefined && namespace.rules !== undefined) {
-      refuse(request, response, {
+      problem(response, {
         code: 'lease-required',
         detail: 'expected Tidemark-Lease with the value that the miss gave',
       });
@@ -146,7 +145,7 @@ function putRoute({ filler, sessions }: CacheRoutesOptions): Route {
       throw new FieldError('Cache-Control: found that the value may not be stored, so there is nothing to do here');
     }
     if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined && !absent) {
-      refuse(request, response, {
+      problem(response, {
         code: 'length-required',
         detail: 'expected Content-Length (0 for an empty value) or a chunked body',
       });
@@ -158,7 +157,7 @@ function putRoute({ filler, sessions }: CacheRoutesOptions): Route {
       if (read.why === 'aborted') return;
       if (absent) throw new FieldError('Tidemark-Absent: a value that does not exist has no body');
       if (token !== undefined) filler.abandon(namespace, key, token);
-      refuse(request, response, {
+      problem(response, {
         code: 'too-large',
         detail: `values of namespace "${namespace.name}" have at most ${maxItemBytes} bytes`,
         extra: { maxItemBytes },

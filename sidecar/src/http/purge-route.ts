@@ -5,7 +5,7 @@ import type { Purger } from '../core/purger.ts';
 import type { Sessions } from '../core/sessions.ts';
 import { answerPurge } from './answers.ts';
 import { readBody } from './body.ts';
-import { refuse, refusingFields, type Handler } from './refuse.ts';
+import { refusingFields, type Handler } from './refuse.ts';
 import { visitOf } from './visits.ts';
 
 const MAX_PURGE_BYTES = 1024 * 1024;
@@ -17,7 +17,7 @@ export function purgeRoute(options: { namespaces: Namespaces; purger: Purger; se
     const read = await readBody(request, response, MAX_PURGE_BYTES);
     if (!read.ok) {
       if (read.why === 'too-large')
-        refuse(request, response, { code: 'too-large', detail: `a purge has at most ${MAX_PURGE_BYTES} bytes` });
+        problem(response, { code: 'too-large', detail: `a purge has at most ${MAX_PURGE_BYTES} bytes` });
       return;
     }
     const parsed = purgeSchema.safeParse(parseJson(read.body));
