@@ -32,6 +32,7 @@ const commands = {
   bench: 'measurements',
   build: 'what the image holds: both services bundled, with notices and a bill of materials',
   model: 'every state of a model of the protocol, by the model checker TLC',
+  fuzz: 'bad input, generated from a seed, on everything that listens',
   history: 'breaks everything in an order that a seed decides, and checks every value that is served',
 };
 
