@@ -34,7 +34,7 @@ test('the checker finds what a rule on the wrong table does, and shows how it ca
   expect(code).toBe(1);
   // Whoever meets it first: the rule that W sets, or a user whose own write is gone.
   expect(report).toMatch(
-    /^violation: (sidecar-\d served (item|shelf)\/\d+ under W = \S+ with|user-\d.* was shown) items\/\d+ at version \d+, but .*\bversion \d+/m,
+    /^violation: (sidecar-\d served (item|shelf)\/\d+ under W = \S+ with|user-\d.* was shown) items\/\d+ at version \d+, (written on timeline \d+, )?but .*\bversion \d+/m,
   );
   expect(report).toMatch(/^ +\d+\.\d{3} s {2}commit of version \d+ at or before \S+, timeline 1$/m);
   expect(report).toMatch(/^seed 2,/m);
