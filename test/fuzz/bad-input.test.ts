@@ -23,7 +23,8 @@ it('bad input ends no process, is answered as documented, stores nothing and is 
   expect(lines.errors).toEqual([]);
   expect(lines.count).toBeLessThan(200);
   // What the run tried was not refused as a whole.
-  expect([report.stored > 100, report.served > 100]).toEqual([true, true]);
+  expect(report.stored).toBeGreaterThan(20);
+  expect(report.served).toBeGreaterThan(20);
   for (const [before, after] of Object.values(report.held)) {
     if (before === undefined || after === undefined) continue;
     expect(after.handles).toBeLessThan(before.handles + 20);

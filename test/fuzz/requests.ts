@@ -81,7 +81,10 @@ const plans: fc.Arbitrary<Plan> = surfaces.chain((surface) =>
         arbitrary: fc.constantFrom('HTTP/1.0', 'HTTP/2.0', 'HTTP/1.2', 'http/1.1', 'HTTP/0.9', 'FTP/1.1', ''),
       },
     ),
-    headers: fc.array(headers, { maxLength: 5 }),
+    headers: fc.oneof(
+      { weight: 1, arbitrary: fc.constant([]) },
+      { weight: 2, arbitrary: fc.array(headers, { maxLength: 5 }) },
+    ),
     framing: fc.oneof(
       { weight: 4, arbitrary: fc.constantFrom(...RIGHT) },
       { weight: 2, arbitrary: fc.constantFrom(...FRAMINGS) },
@@ -121,7 +124,10 @@ function build(plan: Plan, id: string): Request {
   );
   const before = 'GET /livez HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(plan.before);
   const all = Buffer.concat([Buffer.from(before + head, 'latin1'), framed]);
-  const hasSurplus = framing === 'none' || framing === 'short' || isBodyless;
+  // Nobody reads these to their end before the answer; over a Unix socket what comes later resets the connection, and whoever
+  // is slower than the server waits (a second) loses the answer.
+  const isEarly = isBodyless || plan.method === 'DELETE' || plan.surface === 'socket';
+  const hasSurplus = framing === 'none' || framing === 'short' || isEarly;
   const isIncomplete = INCOMPLETE.has(framing);
   const sent = plan.end === 'cut' ? all.subarray(0, Math.floor(all.length / 2)) : all;
   const isPut = plan.method === 'PUT' && place !== undefined;
