@@ -82,8 +82,10 @@ const LINGER_MS = 1_000;
  * the connection, and it would not get to see the answer: over a Unix socket never, over TCP not always.
  */
 function cut(socket: Duplex, last: string): void {
-  // An answer that was written a moment ago leaves with the next tick.
-  setImmediate(() => socket.end(last));
+  // At once, or the handler of a request whose body is malformed would answer too; but an answer that was written a moment
+  // ago leaves with the next tick.
+  if (last !== '') socket.end(last);
+  else setImmediate(() => socket.end());
   const cutting = setTimeout(() => socket.destroy(), LINGER_MS);
   socket.once('close', () => clearTimeout(cutting));
 }

@@ -62,6 +62,11 @@ describe('a mistake behind requests that came whole', () => {
   });
 });
 
+it('what its own handler would refuse is answered once', async () => {
+  const head = 'HEAD /v1/cache/plain/1 HTTP/1.1\r\nHost: x\r\nTidemark-Min-Lsn: x\r\nTransfer-Encoding: chunked';
+  expect((await sidecar.raw(`${head}\r\n\r\nzz\r\n`)).match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 400']);
+});
+
 describe('an answer stays small', () => {
   it('whatever is wrong with a purge', async () => {
     const many = Array.from({ length: 1000 }, () => 1);
