@@ -232,7 +232,8 @@ export const openapi = {
   info: {
     title: 'Tidemark sidecar',
     version: '1',
-    description: 'A coherent cache over Postgres. Errors are problem documents (RFC 9457).',
+    description:
+      'A coherent cache over Postgres. Errors are problem documents (RFC 9457). Whatever is asked may be answered 400, 404, 405, 408, 417 or 431, where it is no HTTP/1.1, nothing of this server, too slow, or too large.',
   },
   paths: {
     '/v1/cache/{namespace}/{key}': cachePath,
