@@ -32,6 +32,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{proto,sidecar,invalidator,scripts,test/sim}/**/*.test.ts'],
           exclude: ignored,
+          // Properties take seconds where the machine is busy.
+          testTimeout: 30_000,
         },
       },
       {

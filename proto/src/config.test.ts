@@ -211,6 +211,12 @@ describe('parseConfig', () => {
       'namespaces.users.maxItemBytes',
       `found "${'x'.repeat(76)}..., expected a size`,
     ],
+    [
+      'a quantity with too many digits',
+      coherent({ maxItemBytes: `${'1'.repeat(100)}B` }),
+      'namespaces.users.maxItemBytes',
+      `found "${'1'.repeat(76)}..., expected at most 32 characters`,
+    ],
   ])('names place, found and expected: %s', (_, document, path, message) => {
     const result = parseConfig(document);
     expect(result.ok ? [] : result.issues.map((issue) => issue.path)).toEqual([path]);

@@ -38,8 +38,8 @@ function quantity(options: {
   const { min, max } = limits;
   return z
     .string()
+    .regex(form, { error: `expected ${expected}`, abort: true })
     .max(QUANTITY_CHARS)
-    .regex(form, `expected ${expected}`)
     .register(quantities, limits)
     .transform((text, context) => {
       const value = parse(text);
