@@ -29,7 +29,7 @@ export type ClusterProgram = (typeof programs)[number];
 /** What a build is made from: another text of one of them is another build. */
 const inputs = ['go.mod', 'go.sum', 'cluster/main.go'];
 /** About how many lines `go build -v` writes: the packages that are compiled. */
-const packages = 2_050;
+const packages = 2_800;
 const tellEachMs = 20_000;
 
 /** What they say of themselves, which official builds are told in the same way; charts ask helm and the API server. */
@@ -47,7 +47,7 @@ let folder: Promise<string> | undefined;
 
 /**
  * Where a program of the cluster is, or helm: in the folder that TIDEMARK_TEST_KUBE_BINARIES names, else they are built from their Go modules into the cache folder, once for each
- * text of go.mod (5 minutes on 2 cores where nothing is compiled yet), by one process at a time.
+ * text of go.mod (4 minutes on 2 cores where nothing is compiled yet), by one process at a time.
  * @throws KitError where Go cannot be had, or cannot build them
  */
 export async function kubeBinary(name: ClusterProgram | 'helm', progress: Progress): Promise<string> {
@@ -68,7 +68,7 @@ async function install(progress: Progress): Promise<string> {
 async function build(draft: string, progress: Progress): Promise<void> {
   const command = await goCommand(progress);
   progress(
-    `building Kubernetes ${kubernetesVersion}, etcd, kwok and helm with Go (once; about 5 minutes on two cores)`,
+    `building Kubernetes ${kubernetesVersion}, etcd, kwok and helm with Go (once; about 4 minutes on two cores)`,
   );
   const log = new LogRing();
   const beginMs = Date.now();
