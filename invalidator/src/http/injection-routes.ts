@@ -1,9 +1,9 @@
 import type { RequestListener } from 'node:http';
-import express, { type NextFunction, type Request, type Response } from 'express';
-import { badTarget, hasPath, methodNotAllowed, notFound, problem } from '@tidemark/runtime';
+import express from 'express';
+import { methodNotAllowed, problem } from '@tidemark/runtime';
 import type { Decision } from '../core/injection/inject.ts';
 import { answerReview, type AdmissionQuestion } from './admission-review.ts';
-import { bodyRefusal } from './body-refusal.ts';
+import { sealed } from './sealed.ts';
 
 export interface InjectionRoutesOptions {
   readonly read: (body: unknown) => AdmissionQuestion | string;
@@ -47,18 +47,12 @@ export function createInjectionRoutes(options: InjectionRoutesOptions): RequestL
     onOutcome({ outcome: decision.outcome, ms: performance.now() - beginMs, namespace: question.namespace });
   });
   app.all('/inject', (request, response) => methodNotAllowed(request, response, 'POST'));
-  app.use((request, response) => notFound(request, response));
-  app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
-    const refusal = bodyRefusal(error, MAX_BODY);
-    onOutcome({ outcome: refusal === undefined ? 'failed' : 'malformed', ms: 0 });
-    if (refusal !== undefined) problem(response, refusal);
-    else {
+  return sealed(app, {
+    maxBody: MAX_BODY,
+    onRefused: () => onOutcome({ outcome: 'malformed', ms: 0 }),
+    onError: (error) => {
+      onOutcome({ outcome: 'failed', ms: 0 });
       onError(error);
-      problem(response, { code: 'internal' });
-    }
+    },
   });
-  return (request, response) => {
-    if (hasPath(request)) void app(request, response);
-    else badTarget(request, response);
-  };
 }

@@ -1,8 +1,8 @@
 import type { RequestListener } from 'node:http';
-import express, { type NextFunction, type Request, type Response } from 'express';
+import express, { type Request, type Response } from 'express';
 import { describeIssues, formatLsn, purgeSchema, type Lsn, type PurgeRequest } from '@tidemark/proto';
-import { answerHealth, badTarget, hasPath, methodNotAllowed, notFound, problem, type Health } from '@tidemark/runtime';
-import { bodyRefusal } from './body-refusal.ts';
+import { answerHealth, methodNotAllowed, problem, type Health } from '@tidemark/runtime';
+import { sealed } from './sealed.ts';
 import type { PositionAnswer } from '../core/position.ts';
 
 export interface RoutesOptions {
@@ -68,17 +68,5 @@ export function createRoutes(options: RoutesOptions): RequestListener {
     methodNotAllowed(request, response, 'GET, HEAD'),
   );
   app.all('/v1/purge', (request, response) => methodNotAllowed(request, response, 'POST'));
-  app.use((request, response) => notFound(request, response));
-  app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
-    const refusal = bodyRefusal(error, MAX_BODY);
-    if (refusal !== undefined) problem(response, refusal);
-    else {
-      onError(error);
-      problem(response, { code: 'internal' });
-    }
-  });
-  return (request, response) => {
-    if (hasPath(request)) void app(request, response);
-    else badTarget(request, response);
-  };
+  return sealed(app, { maxBody: MAX_BODY, onError });
 }
