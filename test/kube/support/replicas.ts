@@ -93,12 +93,12 @@ export class Replicas {
     );
   }
 
-  /** The one that streams, once there is one. */
-  async leader(withinMs = 20_000): Promise<Replica> {
+  /** The one that streams, which it says once its first record is in Kafka; with `butNot` another one than that. */
+  async leader({ withinMs = 20_000, butNot }: { withinMs?: number; butNot?: Replica } = {}): Promise<Replica> {
     return eventually(
       async () => {
         for (const each of this.#all) {
-          if (each.pid === undefined) continue;
+          if (each.pid === undefined || each === butNot) continue;
           const [, words] = await each.readyz().catch(() => [0, ''] as const);
           if (words === 'streaming') return each;
         }
