@@ -24,7 +24,7 @@ import {
   type TlsIdentity,
 } from '@tidemark/runtime';
 import { complaintAbout, type ElectionTimes } from './core/election.ts';
-import { httpUrl, postgresUrl, slotName } from './config/values.ts';
+import { httpUrl, kubeconfigFile, postgresUrl, slotName } from './config/values.ts';
 import { injectEnv, resolveInject, type InjectConfig } from './config/injection.ts';
 
 const listen = (fallback: string) =>
@@ -55,10 +55,7 @@ const election = {
     description: 'pause between attempts; times 1.2 it is less than the renew deadline',
     parse: duration({ min: '50ms', max: '10m' }),
   }),
-  kubeconfig: optional('TIDEMARK_KUBECONFIG', {
-    description: "file that leads to the API server (default: the pod's service account)",
-    parse: text,
-  }),
+  kubeconfig: kubeconfigFile,
 };
 
 const run = {

@@ -15,6 +15,7 @@ import {
 } from '@tidemark/runtime';
 import type { InjectionSettings } from '../core/injection/settings.ts';
 import { readInjectionSettings } from './injection-settings.ts';
+import { kubeconfigFile } from './values.ts';
 
 /** The environment of `inject`. It knows no source's rules and no Kafka, so it shares little with the other commands. */
 export const injectEnv = {
@@ -51,10 +52,7 @@ export const injectEnv = {
     description: 'how long a self-signed certificate is valid; it is renewed after two thirds of it',
     parse: duration({ min: '10s', max: '365d' }),
   }),
-  kubeconfig: optional('TIDEMARK_KUBECONFIG', {
-    description: "file that leads to the API server (default: the pod's service account)",
-    parse: text,
-  }),
+  kubeconfig: kubeconfigFile,
   logLevel: withDefault('TIDEMARK_LOG_LEVEL', 'info', {
     description: `one of ${LOG_LEVELS.join(', ')}`,
     parse: oneOf(...LOG_LEVELS),
