@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import { name } from './name.ts';
+import { GIB, KIB, MIB, size } from './quantities.ts';
+import { rule } from './rule.ts';
+import { ttl } from './ttl.ts';
+
+const DEFAULT_MAX_ITEM_BYTES = MIB;
+export const DEFAULT_L1_SIZE = '64MiB';
+/** What the sidecar's memory needs for an entry besides its value, unless its tags are many: key, tags, bookkeeping. */
+export const ENTRY_ROOM_BYTES = 4 * KIB;
+
+/** One namespace of the document. */
+export const namespaceSchema = z
+  .strictObject({
+    source: name.describe('The source whose changes invalidate this namespace.'),
+    invalidation: z
+      .enum(['rules', 'ttl_only'])
+      .default('rules')
+      .describe('ttl_only gives up coherence: entries live until their TTL and are filled without a lease.'),
+    ttl: ttl.prefault({}),
+    l1: z
+      .strictObject({
+        maxBytes: size('64KiB to 16GiB', { min: 64 * KIB, max: 16 * GIB })
+          .prefault(DEFAULT_L1_SIZE)
+          .describe('Memory for this namespace in the sidecar, the overhead of each entry included.'),
+      })
+      .prefault({}),
+    l2: z
+      .strictObject({ enabled: z.boolean().default(true).describe('Share entries between sidecars through Redis.') })
+      .prefault({}),
+    maxItemBytes: size('1B to 16MiB', { min: 1, max: 16 * MIB })
+      .optional()
+      .describe(
+        'Largest value that may be stored. Default: 1MiB, or 4KiB less than l1.maxBytes where that is smaller.',
+      ),
+    invalidate: z.array(rule).max(256).default([]).describe('Which row changes evict what.'),
+  })
+  .superRefine((value, context) => {
+    if (value.invalidation === 'rules' && value.invalidate.length === 0) {
+      context.addIssue({
+        code: 'custom',
+        path: ['invalidate'],
+        message:
+          'found no rule, expected at least one: without rules nothing would ever evict these entries (or say invalidation: ttl_only)',
+      });
+    }
+    const { maxItemBytes = 0, l1 } = value;
+    if (maxItemBytes > l1.maxBytes - ENTRY_ROOM_BYTES) {
+      context.addIssue({
+        code: 'custom',
+        path: ['maxItemBytes'],
+        message: `found ${maxItemBytes} bytes, expected at most ${l1.maxBytes - ENTRY_ROOM_BYTES} (4KiB less than l1.maxBytes): the sidecar could not hold larger values in its memory`,
+      });
+    }
+  })
+  .transform((value) => ({
+    ...value,
+    maxItemBytes: value.maxItemBytes ?? Math.min(DEFAULT_MAX_ITEM_BYTES, value.l1.maxBytes - ENTRY_ROOM_BYTES),
+  }));
