@@ -27,8 +27,8 @@ export interface StackOptions {
   readonly redis?: boolean;
   /** SQL to run in the database before anything of ours starts. */
   readonly initSql?: string;
-  /** More environment for all processes of a role. */
-  readonly env?: Partial<Readonly<Record<Role, Environment>>>;
+  /** More environment for all processes of a role; what depends on where the stack lives is asked for once that is known. */
+  readonly env?: Partial<Readonly<Record<Role, Environment | ((place: Place) => Environment)>>>;
   /** Settings of the topic, as `retention.ms` or `segment.bytes`. */
   readonly topicSettings?: Readonly<Record<string, string>>;
   /** Whether our processes are started again when they die (default true). */
@@ -78,6 +78,10 @@ function environments(
   addresses: { brokers: readonly string[]; invalidator: string; applier: string },
 ): Record<Exclude<Role, 'webhook'>, Environment> {
   const common = { TIDEMARK_CONFIG: place.configFile, TIDEMARK_KAFKA_BROKERS: addresses.brokers.join(',') };
+  const given = (role: Role): Environment | undefined => {
+    const env = options.env?.[role];
+    return typeof env === 'function' ? env(place) : env;
+  };
   return {
     invalidator: {
       ...common,
@@ -85,20 +89,20 @@ function environments(
       TIDEMARK_SLOT: place.slot,
       TIDEMARK_PUBLICATION: place.publication,
       TIDEMARK_HTTP_LISTEN: addresses.invalidator,
-      ...options.env?.invalidator,
+      ...given('invalidator'),
     },
     applier: {
       ...common,
       TIDEMARK_REDIS_URL: place.redis,
       TIDEMARK_GROUP: place.group,
       TIDEMARK_HTTP_LISTEN: addresses.applier,
-      ...options.env?.applier,
+      ...given('applier'),
     },
     sidecar: {
       ...common,
       ...(options.redis !== false && { TIDEMARK_REDIS_URL: place.redis }),
       TIDEMARK_INVALIDATOR_URL: `http://${addresses.invalidator}`,
-      ...options.env?.sidecar,
+      ...given('sidecar'),
     },
   };
 }

@@ -1,0 +1,50 @@
+import type { StackOptions } from '../../kit/index.ts';
+
+/** What a page needs beside a plain stack. */
+export interface Supply {
+  /** Of the stack; the environments of several needs are joined. */
+  readonly env?: StackOptions['env'];
+  /** Puts what only this run knows, such as a port, into the page's configuration. */
+  readonly config?: (yaml: string) => string;
+  /** Environment of the session. */
+  readonly session?: Readonly<Record<string, string>>;
+  readonly stop?: () => Promise<void>;
+}
+
+/** By the words that a page may say in `<!-- needs: … -->`. Each is asked before the page's stack starts. */
+export const NEEDS: Readonly<Record<string, () => Supply | Promise<Supply>>> = {
+  /** Loaders that read the stack's own database. */
+  load: () => ({ env: { sidecar: ({ postgres }) => ({ TIDEMARK_LOAD_URL: postgres }) } }),
+};
+
+/** Several needs at once. */
+export async function supplied(names: readonly string[]): Promise<Required<Supply>> {
+  const supplies: Supply[] = [];
+  for (const name of names) {
+    const need = NEEDS[name];
+    if (need === undefined)
+      throw new Error(`no page can need "${name}"; support/needs.ts knows ${Object.keys(NEEDS).join(', ')}`);
+    supplies.push(await need());
+  }
+  const roles = new Set(supplies.flatMap(({ env }) => Object.keys(env ?? {}) as (keyof NonNullable<Supply['env']>)[]));
+  return {
+    env: Object.fromEntries(
+      [...roles].map((role) => [
+        role,
+        (place) =>
+          Object.assign(
+            {},
+            ...supplies.map(({ env }) => {
+              const given = env?.[role];
+              return typeof given === 'function' ? given(place) : given;
+            }),
+          ) as Record<string, string>,
+      ]),
+    ) as NonNullable<Supply['env']>,
+    config: (yaml) => supplies.reduce((text, { config }) => config?.(text) ?? text, yaml),
+    session: Object.assign({}, ...supplies.map(({ session }) => session)) as Record<string, string>,
+    stop: async () => {
+      for (const { stop } of supplies.toReversed()) await stop?.();
+    },
+  };
+}
