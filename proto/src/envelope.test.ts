@@ -1,26 +1,53 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { crc32 } from './crc32.ts';
-import { decodeEntry, encodeEntry, type Entry, ENVELOPE, isTagged, restamp } from './envelope.ts';
+import {
+  decodeEntry,
+  decodeStored,
+  encodeEntry,
+  type Entry,
+  ENVELOPE,
+  isTagged,
+  type Packing,
+  restamp,
+} from './envelope.ts';
 import { lsn, text } from './testing/arbitraries.ts';
 
 const timeMs = fc.double({ noNaN: true, noDefaultInfinity: true });
-const entry: fc.Arbitrary<Entry> = fc.record({
+const timesMs = fc
+  .tuple(timeMs, timeMs, timeMs, timeMs)
+  .map((some) => some.toSorted((a, b) => a - b) as [number, number, number, number]);
+const u32 = fc.integer({ min: 0, max: 0xffffffff });
+const rest = fc.record({
   asOf: lsn,
   epoch: lsn,
-  storedAtMs: timeMs,
-  expiresAtMs: timeMs,
+  loadMs: u32,
   absent: fc.boolean(),
   contentType: text,
   etag: text,
   tags: fc.array(text, { maxLength: 4 }),
   body: fc.uint8Array({ maxLength: 60 }),
 });
+const entry: fc.Arbitrary<Entry> = fc
+  .tuple(rest, timesMs)
+  .map(([some, [storedAtMs, freshUntilMs, expiresAtMs, keepUntilMs]]) => ({
+    ...some,
+    storedAtMs,
+    freshUntilMs,
+    expiresAtMs,
+    keepUntilMs,
+  }));
+const packing: fc.Arbitrary<Packing> = fc
+  .record({ zstd: fc.boolean(), chunks: fc.integer({ min: 0, max: 0xffff }), bodyBytes: u32 })
+  .filter(({ zstd, chunks }) => zstd || chunks > 0);
 const plain: Entry = {
   asOf: 1,
   epoch: 1,
   storedAtMs: 0,
+  freshUntilMs: 1,
   expiresAtMs: 1,
+  keepUntilMs: 1,
+  loadMs: 0,
   absent: false,
   contentType: '',
   etag: '',
@@ -47,6 +74,16 @@ describe('encodeEntry and decodeEntry', () => {
         expect(isTagged(within)).toBe(value.tags.length > 0);
       }),
       { numRuns: 500 },
+    );
+  });
+
+  it('say how the body is packed, and a reader of whole values takes none that is', () => {
+    fc.assert(
+      fc.property(entry, packing, (stored, how) => {
+        const bytes = encodeEntry(stored, how);
+        expect(decodeStored(bytes)).toEqual({ entry: stored, packing: how });
+        expect(decodeEntry(bytes)).toBeUndefined();
+      }),
     );
   });
 
@@ -77,8 +114,13 @@ describe('encodeEntry and decodeEntry', () => {
     ['more than 65,535 tags', { tags: Array.from({ length: 65_536 }, () => '') }],
     ['a position that is no number', { asOf: Number.NaN }],
     ['an epoch beyond 2^53', { epoch: 2 ** 53 }],
-    ['a time without an end', { expiresAtMs: Number.POSITIVE_INFINITY }],
+    ['a time without an end', { expiresAtMs: Number.POSITIVE_INFINITY, keepUntilMs: Number.POSITIVE_INFINITY }],
     ['a time that is no number', { storedAtMs: Number.NaN }],
+    ['a soft TTL beyond the hard one', { freshUntilMs: 2 }],
+    ['a value that is kept for less than its hard TTL', { keepUntilMs: 0.5 }],
+    ['a value that is over before it was stored', { storedAtMs: 1.5 }],
+    ['a load that took no whole number of milliseconds', { loadMs: 1.5 }],
+    ['a load of 50 days', { loadMs: 2 ** 32 }],
   ])('a writer refuses %s', (_, change) => {
     expect(() => encodeEntry({ ...plain, ...change })).toThrow(RangeError);
   });
@@ -136,18 +178,42 @@ describe('damage is a miss', () => {
     expect(decodeEntry(spoiled(40, 0xff, 0xff))).toBeUndefined();
     expect(decodeEntry(spoiled(42, 0x00, 0x20))).toBeUndefined();
     expect(decodeEntry(spoiled(44, 0x00, 0x02))).toBeUndefined();
-    expect(decodeEntry(spoiled(46, 0xff))).toBeUndefined();
+    expect(decodeEntry(spoiled(72, 0xff))).toBeUndefined();
     expect(decodeEntry(spoiled(2, 0))).toBeUndefined();
   });
 
+  it("[I6] times that contradict each other, a length that is not the body's, chunks without their flag: never an entry", () => {
+    const bytes = encodeEntry({ ...plain, body: Uint8Array.of(1) });
+    const spoiled = (change: (view: DataView) => void): Uint8Array => {
+      const copy = bytes.slice();
+      change(new DataView(copy.buffer));
+      return withChecksum(copy);
+    };
+    expect(decodeEntry(spoiled(() => undefined))).toBeDefined();
+    for (const at of [20, 28, 46, 54]) {
+      for (const ms of [Number.NaN, at === 20 || at === 46 ? 2 : 0.5 - 2 ** 60])
+        expect(
+          decodeStored(spoiled((view) => view.setFloat64(at, at === 54 ? Math.min(ms, 0.5) : ms))),
+        ).toBeUndefined();
+    }
+    expect(decodeStored(spoiled((view) => view.setUint32(66, 2)))).toBeUndefined();
+    expect(decodeStored(spoiled((view) => view.setUint16(70, 1)))).toBeUndefined();
+    expect(decodeStored(spoiled((view) => view.setUint8(2, ENVELOPE.flagChunked)))).toBeUndefined();
+  });
+
   it('[I6] whatever bytes stand behind a checksum that fits: no exception, and never a position that compares as no number', () => {
-    const header = fc.tuple(fc.uint8Array({ minLength: 44, maxLength: 44 }), fc.uint8Array({ maxLength: 40, max: 3 }));
+    const header = fc.tuple(fc.uint8Array({ minLength: 70, maxLength: 70 }), fc.uint8Array({ maxLength: 40, max: 3 }));
     let sound = 0;
     fc.assert(
       fc.property(header, fc.boolean(), ([head, rest], small) => {
         const bytes = Uint8Array.of(ENVELOPE.magic, ENVELOPE.version, ...head, ...rest);
-        if (small) bytes.set([0, 1, 0, 1, 0, 1], 40);
-        if (small) bytes.set([bytes[2] ?? 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 2);
+        if (small) {
+          // Texts of a byte each; positions and times of zero; a body that is what is left.
+          bytes.set([0, 1, 0, 1, 0, 1], 40);
+          bytes.set([bytes[2] ?? 0, ...Array<number>(33).fill(0)], 2);
+          bytes.fill(0, 46, 72);
+          bytes[69] = Math.max(0, bytes.length - 77);
+        }
         const decoded = decodeEntry(withChecksum(bytes));
         if (decoded === undefined) return;
         sound += 1;

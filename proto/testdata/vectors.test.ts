@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { decodeBatch } from '../src/batch.ts';
-import { decodeEntry, isTagged } from '../src/envelope.ts';
+import { decodeEntry, decodeStored, isTagged } from '../src/envelope.ts';
 import { hash32 } from '../src/hash.ts';
 import { bucketKeys, bucketOf, fenceMember } from '../src/redis/layout.ts';
 import { compileRules, rulesHash } from '../src/rules.ts';
@@ -60,7 +60,10 @@ describe('envelopes', () => {
   it.each(vectorsIn(ENVELOPES))('%s is read as it was meant and written byte for byte', (path) => {
     const vector = readJson<EntryVector>(`${path}.json`);
     const bytes = readBytes(`${path}.bin`);
-    expect(decodeEntry(bytes), MEND).toEqual(entryOf(vector.entry));
+    const entry = entryOf(vector.entry);
+    const { packing = { zstd: false, chunks: 0, bodyBytes: entry.body.length } } = vector;
+    expect(decodeStored(bytes), MEND).toEqual({ entry, packing });
+    expect(decodeEntry(bytes)).toEqual(vector.packing === undefined ? entry : undefined);
     expect(isTagged(bytes)).toBe(vector.entry.tags.length > 0);
     expect(Buffer.from(writeEntry(vector)).toString('hex'), MEND).toBe(Buffer.from(bytes).toString('hex'));
   });

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { type Batch, type DecodedBatch, encodeBatch, WIRE_VERSION } from '../src/batch.ts';
-import { encodeEntry, type Entry, ENVELOPE } from '../src/envelope.ts';
+import { encodeEntry, type Entry, ENVELOPE, type Packing } from '../src/envelope.ts';
 import { BatchSchema } from '../src/gen/tidemark/v1/batch_pb.js';
 import { seal } from '../src/seal.ts';
 import { Cell, type CellValue, Op, readTableChanges, TableChangesBuilder } from '../src/table-changes.ts';
@@ -58,6 +58,8 @@ export interface EntryVector {
   readonly about: string;
   /** The body as base64. */
   readonly entry: Omit<Entry, 'body'> & { readonly body: string };
+  /** What the body is, where it is not the value itself. */
+  readonly packing?: Packing;
 }
 
 export interface Names {
@@ -120,7 +122,9 @@ export function meaningOf(vector: RecordVector): unknown {
   if ('batch' in vector)
     return { kind: 'batch', batch: { ...batchOf(vector.batch), tables: vector.batch.tables.length } };
   const { epoch, from, to, visible, minReader } = vector.fields;
-  if (vector.reads === 'too-new') return { kind: 'too-new', span: { epoch, from, to }, visible, minReader };
+  // What readers of its own version could not read may be for ours.
+  if (vector.reads === 'too-new' && minReader > WIRE_VERSION)
+    return { kind: 'too-new', span: { epoch, from, to }, visible, minReader };
   const nothing = {
     committedAtUs: 0,
     publishedAtUs: 0,
@@ -144,7 +148,11 @@ export function plain(decoded: DecodedBatch): unknown {
     tags,
     all,
   }));
-  return { kind: 'batch', batch: { ...decoded.batch, purges, tables: decoded.batch.tables.length } };
+  const marks = decoded.batch.marks?.map(({ commit, text }) => ({ commit, text }));
+  return {
+    kind: 'batch',
+    batch: { ...decoded.batch, ...(marks && { marks }), purges, tables: decoded.batch.tables.length },
+  };
 }
 
 /** The changes of each table of a record, in the form of {@link JsonTable.reads}. */
@@ -163,8 +171,8 @@ export function readBlocks(decoded: DecodedBatch): unknown[] {
   });
 }
 
-export function writeEntry({ entry }: EntryVector): Uint8Array {
-  return encodeEntry(entryOf(entry));
+export function writeEntry({ entry, packing }: EntryVector): Uint8Array {
+  return encodeEntry(entryOf(entry), packing);
 }
 
 export function entryOf(entry: EntryVector['entry']): Entry {

@@ -37,7 +37,19 @@ afterAll(async () => {
 beforeEach(() => redis.flushdb());
 
 const entryAt = (asOf: Lsn, tags: readonly string[] = ['t']): Entry => ({
-  ...{ asOf, epoch: 1, storedAtMs: 0, expiresAtMs: 1, absent: false, contentType: 'text/plain', etag: '"e"', tags },
+  ...{
+    asOf,
+    epoch: 1,
+    storedAtMs: 0,
+    freshUntilMs: 1,
+    expiresAtMs: 1,
+    keepUntilMs: 1,
+    loadMs: 0,
+    absent: false,
+    contentType: 'text/plain',
+    etag: '"e"',
+    tags,
+  },
   body: Buffer.from('value'),
 });
 

@@ -84,7 +84,14 @@ async function overPlanted(
   for (const pair of PAIRS) {
     for (const name of NAMES) {
       const tags = TAGS.filter(() => random.below(2) === 0);
-      const times = { asOf: oldest + random.below(header.to - oldest + 1), storedAtMs: 0, expiresAtMs: 1 };
+      const times = {
+        asOf: oldest + random.below(header.to - oldest + 1),
+        storedAtMs: 0,
+        freshUntilMs: 1,
+        expiresAtMs: 1,
+        keepUntilMs: 1,
+        loadMs: 0,
+      };
       const nothing = { absent: false, contentType: '', etag: '', body: new Uint8Array(0) };
       const envelope = Buffer.from(encodeEntry({ ...times, ...nothing, epoch: header.epoch, tags }));
       await redis.set(keys.entry(header.generation, pair, name), envelope, 'PX', 600_000);

@@ -62,7 +62,10 @@ function entry(more: Partial<Entry> = {}): Entry {
     asOf: 2000,
     epoch: 1,
     storedAtMs: now,
+    freshUntilMs: now + 60_000,
     expiresAtMs: now + 60_000,
+    keepUntilMs: now + 60_000,
+    loadMs: 0,
     absent: false,
     contentType: 'text/plain',
     etag: '"e"',
@@ -174,7 +177,13 @@ describe('[I7] entries', () => {
   it('[I12] take the position that their log has reached, and nothing else of them changes', async () => {
     const header = await begin('g1');
     const now = Date.now();
-    const filled = entry({ tags: ['t', 'ü'], storedAtMs: now - 30_000, expiresAtMs: now + 20_000 });
+    const filled = entry({
+      tags: ['t', 'ü'],
+      storedAtMs: now - 30_000,
+      freshUntilMs: now,
+      expiresAtMs: now + 10_000,
+      keepUntilMs: now + 20_000,
+    });
     expect(await store.fill(namespace, 'a', filled)).toBe('ok');
     expect(await store.promote(namespace, 'a', filled, 5000)).toBe('changed');
     await apply(header, 5000, { tags: ['other'] });

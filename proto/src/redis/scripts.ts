@@ -247,11 +247,11 @@ export const GET_TAGGED_SCRIPT = `${HEADER}
 local log, pair, entry = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), redis.call('GET', KEYS[3])
 local nothing = { log, pair, false }
 local h = parse_header(log)
-if not h or not entry or #entry < 46 or not intact(KEYS[4]) then return nothing end
+if not h or not entry or #entry < 72 or not intact(KEYS[4]) then return nothing end
 local asof = as_of(entry)
 if asof < h.tagFrom then return nothing end
 local content, etag, tags = struct.unpack('>HHH', entry, 41)
-local at = 47 + content + etag
+local at = 73 + content + etag
 for i = 1, tags do
   local tag
   tag, at = struct.unpack('>Hc0', entry, at)

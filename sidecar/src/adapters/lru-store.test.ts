@@ -11,7 +11,10 @@ function entry(more: Partial<Entry> = {}): Entry {
     asOf: 1,
     epoch: 1,
     storedAtMs: 0,
+    freshUntilMs: 1,
     expiresAtMs: 1,
+    keepUntilMs: 1,
+    loadMs: 0,
     absent: false,
     ...texts,
     body: new Uint8Array(100),
@@ -131,7 +134,7 @@ it('counts no less than V8 says that the entries occupy, and not much more', () 
       const before = used();
       for (let i = 0; i < 20_000; i++) {
         const text = (word) => Buffer.from(word + i).toString();
-        store.set(text('key:'), { asOf: 1000 + i, epoch: 1, storedAtMs: 1.7e12 + i, expiresAtMs: 1.8e12 + i, absent: false, contentType: 'text/plain',
+        store.set(text('key:'), { asOf: 1000 + i, epoch: 1, storedAtMs: 1.7e12 + i, freshUntilMs: 1.8e12 + i, expiresAtMs: 1.8e12 + i, keepUntilMs: 1.8e12 + i, loadMs: 0, absent: false, contentType: 'text/plain',
           etag: text('"0123456789abcdefg'), tags: Array.from({ length: tags }, (_, n) => text('tag' + n + ':')), body: Buffer.allocUnsafeSlow(size) });
       }
       return store.bytes / (used() - before);

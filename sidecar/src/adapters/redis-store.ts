@@ -236,7 +236,7 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** What is left of its TTL, however long ago it was stored. Redis refuses a TTL of 0. */
+/** How long it may be of use, however long ago it was stored. Redis refuses a TTL of 0. */
 function ttlMs(entry: Entry): number {
-  return Math.max(1, Math.round(entry.expiresAtMs - Math.max(entry.storedAtMs, Date.now())));
+  return Math.max(1, Math.round(entry.keepUntilMs - Math.max(entry.storedAtMs, Date.now())));
 }

@@ -110,7 +110,8 @@ export class Filler {
     const longestMs = (absent ? ttl.negative : ttl.hard) * (1 - ttl.jitter * this.#random.fraction());
     const expiresAtMs = storedAtMs + Math.max(1, Math.floor(Math.min(longestMs, fill.maxAgeMs ?? longestMs)));
     const loadedAt = fill.loadedAt === undefined ? undefined : Math.max(fill.loadedAt, at.asOf);
-    const entry: Entry = { ...at, storedAtMs, expiresAtMs, absent, contentType, etag, tags, body, loadedAt };
+    const times = { storedAtMs, freshUntilMs: expiresAtMs, expiresAtMs, keepUntilMs: expiresAtMs, loadMs: 0 };
+    const entry: Entry = { ...at, ...times, absent, contentType, etag, tags, body, loadedAt };
     namespace.counters.fills += 1;
     const present = namespace.l1.get(key);
     const created = present === undefined || present.expiresAtMs <= storedAtMs;

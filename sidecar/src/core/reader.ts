@@ -164,7 +164,13 @@ export class Reader {
 /** It may have been stored under a longer TTL, before the configuration was changed or by a sidecar that has not heard of that. */
 function withinTtl(entry: Entry, { config: { ttl } }: Namespace): Entry {
   const latestMs = entry.storedAtMs + (entry.absent ? ttl.negative : ttl.hard);
-  return entry.expiresAtMs <= latestMs ? entry : { ...entry, expiresAtMs: latestMs };
+  if (entry.expiresAtMs <= latestMs) return entry;
+  return {
+    ...entry,
+    freshUntilMs: Math.min(entry.freshUntilMs, latestMs),
+    expiresAtMs: latestMs,
+    keepUntilMs: latestMs,
+  };
 }
 
 function finish(request: ReadRequest, outcome: Outcome): undefined {

@@ -220,5 +220,5 @@ export class World {
 
 function entryOf(asOf: number, epoch: number, tags: readonly string[]): Entry {
   const nothing = { absent: false, contentType: '', etag: '', body: new Uint8Array(0) };
-  return { asOf, epoch, storedAtMs: 0, expiresAtMs: 1, tags, ...nothing };
+  return { asOf, epoch, storedAtMs: 0, freshUntilMs: 1, expiresAtMs: 1, keepUntilMs: 1, loadMs: 0, tags, ...nothing };
 }

@@ -96,7 +96,8 @@ export class L2 {
 }
 
 function textEntry(text: string) {
-  const times = { storedAtMs: Date.now(), expiresAtMs: Date.now() + 600_000 };
+  const until = Date.now() + 600_000;
+  const times = { storedAtMs: Date.now(), freshUntilMs: until, expiresAtMs: until, keepUntilMs: until, loadMs: 0 };
   return { ...times, absent: false, contentType: 'text/plain', etag: '"1"', body: new TextEncoder().encode(text) };
 }
 

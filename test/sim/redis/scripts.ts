@@ -155,9 +155,9 @@ function getTagged(redis: RedisData, keys: readonly string[], args: Arguments): 
   const [logBytes, pairBytes, bytes] = [log, pair, entry].map((key) => redis.bytes(key) ?? null);
   const nothing = [logBytes, pairBytes, null];
   const header = headerOf(logBytes?.toString());
-  if (header === undefined || !bytes || bytes.length < 46 || !isIntact(redis, tagFences)) return nothing;
+  if (header === undefined || !bytes || bytes.length < 72 || !isIntact(redis, tagFences)) return nothing;
   if (asOf(bytes) < header.tagFrom) return nothing;
-  let at = 46 + bytes.readUInt16BE(40) + bytes.readUInt16BE(42);
+  let at = 72 + bytes.readUInt16BE(40) + bytes.readUInt16BE(42);
   for (let i = 0; isTagged(bytes) && i < bytes.readUInt16BE(44); i++) {
     const length = bytes.readUInt16BE(at);
     const tag = bytes.toString('utf8', at + 2, at + 2 + length);
