@@ -36,8 +36,13 @@ const catalog = fc.option(
   { nil: {} },
 );
 
-const batch: fc.Arbitrary<Batch> = fc.tuple(required, catalog).map(([all, digests]): Batch => {
-  const { positions, inside, visible, ...rest } = { ...all, ...digests };
+const marks = fc.option(
+  fc.array(fc.record({ commit: uint32, text }), { minLength: 1, maxLength: 3 }).map((texts) => ({ marks: texts })),
+  { nil: {} },
+);
+
+const batch: fc.Arbitrary<Batch> = fc.tuple(required, catalog, marks).map(([all, digests, texts]): Batch => {
+  const { positions, inside, visible, ...rest } = { ...all, ...digests, ...texts };
   const [from = 0, ...above] = positions;
   const to = above.at(-1) ?? from;
   return Object.assign(rest, { from, to, visible: Math.min(visible, to), commits: above.slice(0, inside) });

@@ -5,7 +5,7 @@ import { checkSeal, seal } from './seal.ts';
 import type { Span } from './stream.ts';
 
 /** Version of the wire contract that this code writes and reads; see the reader's rule in batch.proto. */
-export const WIRE_VERSION = 1;
+export const WIRE_VERSION = 2;
 
 /** The changes of one table, still encoded; see {@link readTableChanges}. */
 export interface TableBlock {
@@ -22,6 +22,13 @@ export interface Purge {
   readonly keys: readonly string[];
   readonly tags: readonly string[];
   readonly all: boolean;
+}
+
+/** What a transaction said of itself; see mark.ts. */
+export interface Mark {
+  /** Index into {@link Batch.commits}. */
+  readonly commit: number;
+  readonly text: string;
 }
 
 /** One record of a source's stream, in the words of the protocol; batch.proto documents each field. */
@@ -41,6 +48,8 @@ export interface Batch extends Span {
   readonly commits: readonly Lsn[];
   readonly tables: readonly TableBlock[];
   readonly purges: readonly Purge[];
+  /** Absent if there is none. */
+  readonly marks?: readonly Mark[];
 }
 
 /** What a record turned out to be. */
@@ -79,6 +88,7 @@ export function encodeBatch(batch: Batch): Uint8Array {
         tags: [...tags],
         all,
       })),
+      marks: (batch.marks ?? []).map(({ commit, text }) => ({ commit, text })),
     }),
   );
   return seal(body);
@@ -112,6 +122,7 @@ export function decodeBatch(bytes: Uint8Array): DecodedBatch {
       commits,
       tables: message.tables,
       purges: message.purges,
+      ...(message.marks.length > 0 && { marks: message.marks }),
     },
   };
 }

@@ -124,6 +124,25 @@ describe('messages', () => {
     expect(harness.unreadablePurges).toBe(2);
   });
 
+  it('leave marks at the commit of their transaction, also where it did nothing else', () => {
+    const mark = (content: string | Buffer, transactional = true): Buffer =>
+      wire.message({ transactional, lsn: 5, prefix: 'tidemark.mark', content });
+    const marksOf = (...messages: Buffer[]): unknown => {
+      const event = harness.transaction(...messages);
+      return event.kind === 'committed' ? batchOf(outboxOf([event]).take()).marks : event.kind;
+    };
+    expect(marksOf(wire.insert(USERS, user('1')), mark('write:a'), mark('ä'))).toEqual([
+      expect.objectContaining({ text: 'write:a', commit: 0 }),
+      expect.objectContaining({ text: 'ä', commit: 0 }),
+    ]);
+    expect(marksOf(mark('alone'))).toEqual([expect.objectContaining({ text: 'alone' })]);
+    // What is no mark is left out, and so are those beyond the limit.
+    expect(marksOf(mark(''), mark('x'.repeat(257)), mark(Buffer.of(0x61, 0xff)))).toBe('passed');
+    expect(marksOf(...Array.from({ length: 20 }, (_, i) => mark(`${i}`)))).toHaveLength(16);
+    // Outside of a transaction there is no commit that could be told.
+    expect(harness.assembler.accept(mark('x', false))).toMatchObject({ kind: 'passed', lsn: 5 });
+  });
+
   it('of our own show that the stream lives; those of others mean nothing', () => {
     expect(
       harness.assembler.accept(

@@ -1,4 +1,4 @@
-import { HEARTBEAT_PREFIX, parsePurge, PURGE_PREFIX, type CompiledRules, type Lsn } from '@tidemark/proto';
+import { HEARTBEAT_PREFIX, MARK_PREFIX, parsePurge, PURGE_PREFIX, type CompiledRules, type Lsn } from '@tidemark/proto';
 import type { ChangeBounds } from './bounds.ts';
 import type { CommittedChanges } from './record-changes.ts';
 import { PURGE_EVERYTHING, TransactionChanges, type PurgeTarget } from './transaction-changes.ts';
@@ -108,7 +108,7 @@ export class Assembler {
   #commit({ start, end }: { readonly start: Lsn; readonly end: Lsn }): Assembled {
     const { xid, committedAtUs, changes } = this.#transaction();
     this.#open = undefined;
-    if (changes.tables.size === 0 && changes.purges.length === 0) return { kind: 'passed', lsn: end, heartbeat: false };
+    if (changes.empty) return { kind: 'passed', lsn: end, heartbeat: false };
     return { kind: 'committed', transaction: { xid, start }, committed: { commit: end, committedAtUs, changes } };
   }
 
@@ -123,6 +123,8 @@ export class Assembler {
       changes.addPurges(targets);
       return { kind: 'committed', committed: { commit: lsn, committedAtUs: 0, changes } };
     }
+    // Outside of a transaction there is no commit that could be told.
+    if (prefix === MARK_PREFIX && transactional) this.#transaction().changes.addMark(content);
     return transactional ? NOTHING : { kind: 'passed', lsn, heartbeat: prefix === HEARTBEAT_PREFIX };
   }
 

@@ -6,7 +6,7 @@ export interface ChangeBounds {
   readonly maxTableBytes: number;
   readonly maxTableRows: number;
   readonly maxPurgeBytes: number;
-  /** Of all tables and purges together. */
+  /** Of all tables, purges and marks together. */
   readonly maxBytes: number;
   readonly maxCommits: number;
 }

@@ -1,3 +1,4 @@
+import { MARK_LIMITS } from '@tidemark/proto';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { DEFAULT_BOUNDS, type ChangeBounds } from './bounds.ts';
@@ -72,6 +73,7 @@ describe('bounds (I13)', () => {
       fc.record({ op: fc.constant('user' as const), id }),
       fc.record({ op: fc.constant('truncate' as const), id: fc.constant('') }),
       fc.record({ op: fc.constant('purge' as const), id: id.map((text) => text.repeat(30)) }),
+      fc.record({ op: fc.constant('mark' as const), id }),
     );
     const work = fc.array(fc.record({ changes: fc.array(change, { maxLength: 70 }), takeAfter: fc.boolean() }), {
       maxLength: 30,
@@ -82,6 +84,7 @@ describe('bounds (I13)', () => {
         const outbox = new Outbox({ bounds, maxPending: 2, from: 0 });
         const taken: DueRecord[] = [];
         const expected: { names: string[]; commit: number }[] = [];
+        const left: string[] = [];
         for (const { changes, takeAfter } of transactions) {
           const event = harness.transaction(
             ...changes.map((each) =>
@@ -91,15 +94,20 @@ describe('bounds (I13)', () => {
                   ? wire.insert(USERS, user(each.id))
                   : each.op === 'truncate'
                     ? wire.truncate([EVENTS])
-                    : wire.message({
-                        transactional: true,
-                        lsn: 1,
-                        prefix: 'tidemark',
-                        content: JSON.stringify({ purge: [{ namespace: 'users', keys: [each.id] }] }),
-                      }),
+                    : each.op === 'mark'
+                      ? wire.message({ transactional: true, lsn: 1, prefix: 'tidemark.mark', content: each.id })
+                      : wire.message({
+                          transactional: true,
+                          lsn: 1,
+                          prefix: 'tidemark',
+                          content: JSON.stringify({ purge: [{ namespace: 'users', keys: [each.id] }] }),
+                        }),
             ),
           );
+          const marks = changes.filter(({ op }) => op === 'mark').slice(0, MARK_LIMITS.perTransaction);
+          left.push(...marks.map((each) => `${each.id}@${harness.commit}`));
           for (const each of changes) {
+            if (each.op === 'mark') continue;
             const namespace = each.op === 'event' || each.op === 'truncate' ? 'events' : 'users';
             expected.push({
               names: [`${namespace} ${each.op === 'truncate' ? '*' : each.id}`, `${namespace} *`],
@@ -113,6 +121,7 @@ describe('bounds (I13)', () => {
 
         let last = 0;
         const found = new Map<string, number>();
+        const told: string[] = [];
         for (const record of taken) {
           expect(record.from).toBe(last);
           last = record.to;
@@ -120,6 +129,7 @@ describe('bounds (I13)', () => {
           expect(size).toBeLessThanOrEqual(bounds.maxBytes);
           expect(record.commits.length).toBeLessThanOrEqual(bounds.maxCommits);
           for (const commit of record.commits) expect(commit > record.from && commit <= record.to).toBe(true);
+          told.push(...record.marks.map(({ text, commit }) => `${text}@${record.commits[commit]}`));
           for (const eviction of evictions(batchOf(record))) {
             const [name, lsn] = eviction.split('@') as [string, string];
             found.set(name, Math.max(found.get(name) ?? 0, Number(lsn)));
@@ -128,6 +138,8 @@ describe('bounds (I13)', () => {
         for (const { names, commit } of expected) {
           expect(names.some((name) => (found.get(name) ?? 0) >= commit)).toBe(true);
         }
+        // Marks, unlike changes, are told at their very commit, whatever became of the changes beside them.
+        expect(told).toEqual(left);
       }),
     );
   });

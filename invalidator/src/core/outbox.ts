@@ -99,7 +99,7 @@ export class Outbox {
     const to = next === undefined || this.#pending.length === 0 ? this.#reached : next.to;
     this.#taken = to;
     if (next === undefined) {
-      return { from, to, rows: 0, collapses: 0, commits: [], committedAtUs: 0, tables: [], purges: [] };
+      return { from, to, rows: 0, collapses: 0, commits: [], committedAtUs: 0, tables: [], purges: [], marks: [] };
     }
     const { rows, collapses } = next.changes;
     return { from, to, rows, collapses, ...next.changes.encode() };

@@ -1,4 +1,4 @@
-import type { Lsn, Purge } from '@tidemark/proto';
+import type { Lsn, Mark, Purge } from '@tidemark/proto';
 import type { ChangeBounds } from './bounds.ts';
 import { TableBuffer } from './table-buffer.ts';
 import type { TransactionChanges } from './transaction-changes.ts';
@@ -10,13 +10,14 @@ export interface CommittedChanges {
   readonly changes: TransactionChanges;
 }
 
-/** Encoded blocks and purges of a record. */
+/** Encoded blocks, purges and marks of a record. */
 export interface EncodedChanges {
   readonly commits: readonly Lsn[];
   /** Of the newest transaction; 0 without any. */
   readonly committedAtUs: number;
   readonly tables: readonly { schema: string; table: string; changes: Uint8Array }[];
   readonly purges: readonly Purge[];
+  readonly marks: readonly Mark[];
 }
 
 /** Collects committed transactions, in stream order, into what one record can hold. */
@@ -24,6 +25,7 @@ export class RecordChanges {
   readonly #bounds: ChangeBounds;
   readonly #commits: Lsn[] = [];
   readonly #purges: Purge[] = [];
+  readonly #marks: Mark[] = [];
   #tables = new Map<string, TableBuffer>();
   #bytes = 0;
   #rows = 0;
@@ -83,6 +85,7 @@ export class RecordChanges {
       }
     }
     for (const target of changes.purges) this.#purges.push({ ...target, commit: index });
+    for (const text of changes.marks) this.#marks.push({ commit: index, text });
     this.#bytes += changes.bytes;
   }
 
@@ -91,6 +94,12 @@ export class RecordChanges {
       const dot = buffer.table.indexOf('.');
       return { schema: buffer.table.slice(0, dot), table: buffer.table.slice(dot + 1), changes: buffer.encode() };
     });
-    return { commits: this.#commits, committedAtUs: this.#committedAtUs, tables, purges: this.#purges };
+    return {
+      commits: this.#commits,
+      committedAtUs: this.#committedAtUs,
+      tables,
+      purges: this.#purges,
+      marks: this.#marks,
+    };
   }
 }

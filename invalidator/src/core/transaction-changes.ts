@@ -1,4 +1,4 @@
-import type { Purge } from '@tidemark/proto';
+import { isMark, MARK_LIMITS, type Purge } from '@tidemark/proto';
 import type { ChangeBounds } from './bounds.ts';
 import type { Projection } from './relations.ts';
 import { TableBuffer, type RowMessage } from './table-buffer.ts';
@@ -15,6 +15,8 @@ export class TransactionChanges {
   readonly #bounds: ChangeBounds;
   #purges: PurgeTarget[] = [];
   #purgeBytes = 0;
+  readonly #marks: string[] = [];
+  #markBytes = 0;
   #tableBytes = 0;
   #rows = 0;
   #collapses = 0;
@@ -24,7 +26,7 @@ export class TransactionChanges {
   }
 
   get bytes(): number {
-    return this.#tableBytes + this.#purgeBytes;
+    return this.#tableBytes + this.#purgeBytes + this.#markBytes;
   }
 
   /** Row changes of rule tables that were seen, kept or not. */
@@ -35,6 +37,15 @@ export class TransactionChanges {
   /** How often a bound made something coarser. */
   get collapses(): number {
     return this.#collapses;
+  }
+
+  /** Whether nobody needs to hear of the transaction. */
+  get empty(): boolean {
+    return this.tables.size === 0 && this.#purges.length === 0 && this.#marks.length === 0;
+  }
+
+  get marks(): readonly string[] {
+    return this.#marks;
   }
 
   get purges(): readonly PurgeTarget[] {
@@ -66,6 +77,16 @@ export class TransactionChanges {
       this.#purgeBytes += purgeBytes(target);
     }
     if (this.#purgeBytes > this.#bounds.maxPurgeBytes) this.#collapsePurges();
+    this.#fit();
+  }
+
+  /** Leaves out what is no mark, and those beyond the limit: whoever waits for one does without. */
+  addMark(content: Buffer): void {
+    if (this.#marks.length >= MARK_LIMITS.perTransaction || content.length > MARK_LIMITS.textBytes) return;
+    const text = content.toString('utf8');
+    if (!isMark(text) || text.includes('\uFFFD')) return;
+    this.#marks.push(text);
+    this.#markBytes += content.length + 16;
     this.#fit();
   }
 

@@ -1,19 +1,26 @@
-import type { NamespaceRules } from '@tidemark/proto';
+import type { Lsn, NamespaceRules } from '@tidemark/proto';
+import type { Marks } from './marks.ts';
 import type { Namespace } from './namespace.ts';
 import type { EvictionTarget } from './replica.ts';
 
 /** Removes from L1 what a record invalidates, and dooms the fills that are under way for it. */
 export class Evictor implements EvictionTarget {
   #namespaces: readonly Namespace[];
+  readonly #marks: Marks | undefined;
 
   /** @param namespaces at their index in the compiled rules. */
-  constructor(namespaces: readonly Namespace[]) {
+  constructor(namespaces: readonly Namespace[], marks?: Marks) {
     this.#namespaces = namespaces;
+    this.#marks = marks;
   }
 
   /** From here on rules of other indexes are named. */
   reconfigure(namespaces: readonly Namespace[]): void {
     this.#namespaces = namespaces;
+  }
+
+  mark(text: string, lsn: Lsn): void {
+    this.#marks?.tell(text, lsn);
   }
 
   key(rules: NamespaceRules, key: string): void {

@@ -1,6 +1,7 @@
 import { encodeBatch, type Batch } from '@tidemark/proto';
 import { describe, expect, it } from 'vitest';
 import { testCore } from '../testing/core.ts';
+import { SourceReplica, type EvictionTarget } from './replica.ts';
 
 const { rules } = testCore();
 const covers = rules.namespaces.map(({ hash }) => hash);
@@ -186,4 +187,54 @@ it('flushes the namespaces of a table whose changes cannot be read, and counts',
     }),
   );
   expect([of('user').l1.entries, replica.unreadableBlocks, replica.newestFence(user, 'k', [])]).toEqual([0, 1, 1010]);
+});
+
+describe('marks', () => {
+  const marked = (more: Partial<Batch>): Uint8Array =>
+    record({
+      commits: [(more.to ?? 1000) - 7, (more.to ?? 1000) - 5],
+      marks: [
+        { commit: 1, text: 'write:b' },
+        { commit: 0, text: 'write:a' },
+      ],
+      purges: [{ commit: 0, namespace: 'user', keys: ['k'], tags: [], all: false }],
+      ...more,
+    });
+
+  function told() {
+    const heard: string[] = [];
+    const evict: EvictionTarget = {
+      mark: (text, lsn) => heard.push(`${text}@${lsn}`),
+      key: (_, key, lsn) => heard.push(`${key}@${lsn}`),
+      tag: () => undefined,
+      namespace: ({ name }) => heard.push(`${name} flushed`),
+    };
+    const replica = new SourceReplica({ rules, evict, maxStalenessMs: 5_000 });
+    replica.observe(record({}));
+    heard.length = 0;
+    return { replica, heard };
+  }
+
+  it('are told with their commit, before anything that their record evicts', () => {
+    const { replica, heard } = told();
+    replica.observe(marked({ to: 1010, covers: [user.hash] }));
+    expect(heard).toEqual(['write:b@1005', 'write:a@1003', 'list flushed', 'k@1003']);
+  });
+
+  it.each<[string, Partial<Batch>]>([
+    ['that is repeated', { to: 1000 }],
+    ['beyond a gap', { to: 1030, from: 1020 }],
+    ['that begins an epoch', { to: 1010, epoch: 2 }],
+    ['of an older epoch', { to: 1010, epoch: 0 }],
+  ])('of a record %s are not told', (_, more) => {
+    const { replica, heard } = told();
+    replica.observe(marked(more));
+    expect(heard.filter((text) => text.startsWith('write:'))).toEqual([]);
+  });
+
+  it('that point to no commit are not told', () => {
+    const { replica, heard } = told();
+    replica.observe(marked({ to: 1010, marks: [{ commit: 9, text: 'write:c' }], purges: [] }));
+    expect(heard).toEqual([]);
+  });
 });

@@ -16,6 +16,8 @@ import { NameBound } from './name-bound.ts';
 
 /** Where evictions go: the sidecar's own memory. Every call is synchronous; nothing is servable between two of them. */
 export interface EvictionTarget {
+  /** What a transaction said of itself, with its commit position: of all of a record, before what the record evicts. */
+  mark(text: string, lsn: Lsn): void;
   key(namespace: NamespaceRules, key: string, lsn: Lsn): void;
   tag(namespace: NamespaceRules, tag: string, lsn: Lsn): void;
   namespace(namespace: NamespaceRules, lsn: Lsn): void;
@@ -252,6 +254,10 @@ export class SourceReplica {
   }
 
   #apply(batch: Batch): void {
+    for (const { text, commit } of batch.marks ?? []) {
+      const lsn = batch.commits[commit];
+      if (lsn !== undefined) this.#evict.mark(text, lsn);
+    }
     this.#learnCovers(batch);
     if (batch.tables.length > 0 || batch.purges.length > 0) {
       this.#bound.begin(batch.to);

@@ -11,6 +11,7 @@ export const SIDECAR_MUTANTS: readonly Mutant[] = [
     sabotage: {
       sidecar: {
         evictions: (target) => ({
+          mark: (...a) => target.mark(...a),
           key: () => undefined,
           tag: (...a) => target.tag(...a),
           namespace: (...a) => target.namespace(...a),
@@ -24,6 +25,7 @@ export const SIDECAR_MUTANTS: readonly Mutant[] = [
     sabotage: {
       sidecar: {
         evictions: (target) => ({
+          mark: (...a) => target.mark(...a),
           key: (...a) => target.key(...a),
           tag: () => undefined,
           namespace: (...a) => target.namespace(...a),
@@ -37,6 +39,7 @@ export const SIDECAR_MUTANTS: readonly Mutant[] = [
     sabotage: {
       sidecar: {
         evictions: (target) => ({
+          mark: (...a) => target.mark(...a),
           key: (...a) => target.key(...a),
           tag: (...a) => target.tag(...a),
           namespace: () => undefined,

@@ -150,6 +150,13 @@ export declare type Batch = Message<"tidemark.v1.Batch"> & {
    * @generated from field: repeated fixed64 catalog = 18;
    */
   catalog: bigint[];
+
+  /**
+   * What transactions said of themselves with pg_logical_emit_message. A reader may ignore them: they invalidate nothing.
+   *
+   * @generated from field: repeated tidemark.v1.Mark marks = 19;
+   */
+  marks: Mark[];
 };
 
 /**
@@ -281,4 +288,29 @@ export declare type Purge = Message<"tidemark.v1.Purge"> & {
  * Use `create(PurgeSchema)` to create a new message.
  */
 export declare const PurgeSchema: GenMessage<Purge>;
+
+/**
+ * A text that a transaction left in the stream, by which whoever wrote it learns the transaction's commit position.
+ *
+ * @generated from message tidemark.v1.Mark
+ */
+export declare type Mark = Message<"tidemark.v1.Mark"> & {
+  /**
+   * Index into Batch.commits.
+   *
+   * @generated from field: uint32 commit = 1;
+   */
+  commit: number;
+
+  /**
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message tidemark.v1.Mark.
+ * Use `create(MarkSchema)` to create a new message.
+ */
+export declare const MarkSchema: GenMessage<Mark>;
 
