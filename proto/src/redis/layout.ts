@@ -8,6 +8,7 @@ import { hash32 } from '../hash.ts';
  *   K, T     sorted sets: key and tag fences, member -> position, with one sentinel member of score +inf each
  *   N:pair   state of a namespace under particular rules: `adoption from fence`
  *   E:...    entries (envelope.ts), with a TTL
+ *   C:...    claims on keys: the token of whoever has it, with a TTL
  */
 export interface BucketKeys {
   readonly log: string;
@@ -15,6 +16,7 @@ export interface BucketKeys {
   readonly tagFences: string;
   readonly pair: (hashHex: string) => string;
   readonly entry: (generation: string, hashHex: string, key: string) => string;
+  readonly claim: (hashHex: string, key: string) => string;
 }
 
 export function bucketKeys(source: string, bucket: number): BucketKeys {
@@ -25,6 +27,7 @@ export function bucketKeys(source: string, bucket: number): BucketKeys {
     tagFences: `${prefix}T`,
     pair: (hashHex) => `${prefix}N:${hashHex}`,
     entry: (generation, hashHex, key) => `${prefix}E:${generation}:${hashHex}:${key}`,
+    claim: (hashHex, key) => `${prefix}C:${hashHex}:${key}`,
   };
 }
 

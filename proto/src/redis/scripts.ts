@@ -262,6 +262,14 @@ return { log, pair, entry }
 `;
 
 /**
+ * Gives a claim back, unless it is another's by now. KEYS claim. ARGV token. Returns how many went.
+ */
+export const RELEASE_SCRIPT = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+`;
+
+/**
  * Raises an entry's `asOf` to a position up to which the log has checked it (SPEC I12), without its value being sent: only if
  * the very entry is still there, as its bytes before the body say (they hold an entity tag, a checksum and both times). Its TTL
  * goes on. Fences on keys delete, so that it is there is enough.

@@ -8,14 +8,16 @@ import {
   parseHeader,
   promoteCall,
   PROMOTE_SCRIPT,
+  RELEASE_SCRIPT,
   type BucketKeys,
   type LogHeader,
 } from '@tidemark/proto/redis';
 import { DeadlineError, Deadlines, redisScript, RedisUnavailableError, type RedisClient } from '@tidemark/runtime';
-import type { Clock, L2Failure, L2FillResult, L2Found, L2Store } from '../core/ports.ts';
+import type { Claimable, Clock, L2Failure, L2FillResult, L2Found, L2Store } from '../core/ports.ts';
 
 const fillScript = redisScript(FILL_SCRIPT);
 const promoteScript = redisScript(PROMOTE_SCRIPT);
+const releaseScript = redisScript(RELEASE_SCRIPT);
 const taggedScript = redisScript(GET_TAGGED_SCRIPT);
 
 interface Bucket {
@@ -24,11 +26,13 @@ interface Bucket {
   generation: string | undefined;
 }
 
-type Command = 'read' | 'read-tagged' | 'fill' | 'promote' | 'plain' | 'probe';
+type Command = 'read' | 'read-tagged' | 'fill' | 'promote' | 'plain' | 'probe' | 'claim';
 
 /** What commands to Redis did, for metrics. */
 export class L2Counters {
-  readonly commands: Record<Command, number> = { read: 0, 'read-tagged': 0, fill: 0, promote: 0, plain: 0, probe: 0 };
+  readonly commands: Record<Command, number> = {
+    ...{ read: 0, 'read-tagged': 0, fill: 0, promote: 0, plain: 0, probe: 0, claim: 0 },
+  };
   readonly failures = { deadline: 0, unavailable: 0, error: 0, damaged: 0 };
   readonly fills = new Map<string, number>();
 }
@@ -131,6 +135,27 @@ export class RedisStore implements L2Store {
     });
   }
 
+  claim(
+    namespace: Claimable,
+    key: string,
+    { token, ttlMs: lengthMs }: { token: string; ttlMs: number },
+  ): Promise<'granted' | 'taken' | L2Failure> {
+    return this.#inTime(async () => {
+      const name = this.#claimKey(namespace, key);
+      const ms = Math.max(1, Math.ceil(lengthMs));
+      const answer = await this.#timed('claim', () => this.#client.command('SET', name, token, 'NX', 'PX', ms));
+      return answer === null ? ('taken' as const) : ('granted' as const);
+    });
+  }
+
+  release(namespace: Claimable, key: string, token: string): Promise<'released' | 'gone' | L2Failure> {
+    return this.#inTime(async () => {
+      const name = this.#claimKey(namespace, key);
+      const gone = await this.#timed('claim', () => this.#client.script(releaseScript, [name], [token]));
+      return gone === 1 ? ('released' as const) : ('gone' as const);
+    });
+  }
+
   /** The header of one fence log; also finds out that a Redis that was away answers again. */
   probe(): Promise<LogHeader | undefined | L2Failure> {
     return this.#inTime(() => this.#header(this.#buckets[0] as Bucket));
@@ -190,6 +215,12 @@ export class RedisStore implements L2Store {
   /** Not in a fence log's slot: nothing has to be atomic with it. */
   #plainKey(namespace: string, key: string): string {
     return `tidemark1:P:${this.#source}:${namespace}:${key}`;
+  }
+
+  /** With rules in the slot of its fence log, so that a node of a cluster that is away takes both along. */
+  #claimKey(namespace: Claimable, key: string): string {
+    if (typeof namespace === 'string') return `tidemark1:C:${this.#source}:${namespace}:${key}`;
+    return this.#bucketOf(namespace, key).keys.claim(namespace.hashHex, key);
   }
 
   /** The body gets memory of its own: the client's buffer may be a small part of a large one. */

@@ -52,6 +52,9 @@ export type L2Failure = 'lost' | 'away';
 /** As the scripts for fills and promotions say; see proto/src/redis/scripts.ts. */
 export type L2FillResult = 'ok' | 'missing' | 'changed' | 'unknown' | 'old' | 'fenced' | 'newer' | L2Failure;
 
+/** What a claim is put on: a key of a namespace, named by its rules where it has some, else by its name. */
+export type Claimable = NamespaceRules | string;
+
 /** Entries that sidecars share. No call rejects or takes longer than the deadline that the store was made with. */
 export interface L2Store {
   /** False while asking would be in vain: the caller treats everything as a miss and does not ask. */
@@ -64,6 +67,17 @@ export interface L2Store {
   readPlain(namespace: string, key: string): Promise<Entry | undefined | L2Failure>;
   writePlain(namespace: string, key: string, entry: Entry): Promise<'ok' | L2Failure>;
   deletePlain(namespace: string, key: string): Promise<'ok' | L2Failure>;
+  /**
+   * A claim on a key, which at most one process has until it releases it or its time is over: for sparing work only, because
+   * what L2 holds may go at any time. `taken` also for a token that has it already. `ttlMs` is at least 1.
+   */
+  claim(
+    namespace: Claimable,
+    key: string,
+    claim: { readonly token: string; readonly ttlMs: number },
+  ): Promise<'granted' | 'taken' | L2Failure>;
+  /** `gone`: the token does not have it, or not any more; what another has stays. */
+  release(namespace: Claimable, key: string, token: string): Promise<'released' | 'gone' | L2Failure>;
 }
 
 /** Receives one source's records in order. Every call is synchronous. */

@@ -1,5 +1,5 @@
 import type { Entry, NamespaceRules } from '@tidemark/proto';
-import type { L2Failure, L2FillResult, L2Found, L2Store } from '../core/ports.ts';
+import type { Claimable, L2Failure, L2FillResult, L2Found, L2Store } from '../core/ports.ts';
 
 /** A Redis that answers when the test says so. */
 export class HandL2 implements L2Store {
@@ -7,6 +7,8 @@ export class HandL2 implements L2Store {
   readonly reads: { readonly key: string; readonly answer: (found: L2Found | L2Failure) => Promise<void> }[] = [];
   readonly plainReads: ((found: Entry | undefined | L2Failure) => void)[] = [];
   readonly filled: string[] = [];
+  /** Token by namespace and key; they end when the test deletes them. */
+  readonly claims = new Map<string, string>();
 
   read(_namespace: NamespaceRules, key: string): Promise<L2Found | L2Failure> {
     return new Promise((resolve) => {
@@ -40,4 +42,24 @@ export class HandL2 implements L2Store {
   deletePlain(): Promise<'ok'> {
     return Promise.resolve('ok');
   }
+
+  claim(namespace: Claimable, key: string, { token }: { token: string }): Promise<'granted' | 'taken' | L2Failure> {
+    const name = claimName(namespace, key);
+    if (!this.available) return Promise.resolve('away');
+    if (this.claims.has(name)) return Promise.resolve('taken');
+    this.claims.set(name, token);
+    return Promise.resolve('granted');
+  }
+
+  release(namespace: Claimable, key: string, token: string): Promise<'released' | 'gone' | L2Failure> {
+    const name = claimName(namespace, key);
+    if (!this.available) return Promise.resolve('away');
+    if (this.claims.get(name) !== token) return Promise.resolve('gone');
+    this.claims.delete(name);
+    return Promise.resolve('released');
+  }
+}
+
+function claimName(namespace: Claimable, key: string): string {
+  return `${typeof namespace === 'string' ? namespace : namespace.name}:${key}`;
 }
