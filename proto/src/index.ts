@@ -10,6 +10,7 @@ export { hash64 } from './hash.ts';
 export * from './list-of.ts';
 export * from './lsn.ts';
 export * from './mark.ts';
+export * from './pending-write.ts';
 export * from './purge.ts';
 export * from './rules.ts';
 export * from './source-rules.ts';
