@@ -6,6 +6,7 @@ import { show } from './config/show.ts';
 export { NAME_PATTERN } from './config/name.ts';
 export { DEFAULT_L1_SIZE, ENTRY_ROOM_BYTES, namespaceSchema } from './config/namespace.ts';
 export { quantities, type QuantityLimits } from './config/quantities.ts';
+export type { WriteBehindConfig, WriteParam, WriteStatement } from './config/write-behind.ts';
 
 const source = z.strictObject({
   topic: z

@@ -3,6 +3,7 @@ import { name } from './name.ts';
 import { GIB, KIB, MIB, size } from './quantities.ts';
 import { rule } from './rule.ts';
 import { ttl } from './ttl.ts';
+import { writeBehind } from './write-behind.ts';
 
 const DEFAULT_MAX_ITEM_BYTES = MIB;
 export const DEFAULT_L1_SIZE = '64MiB';
@@ -33,6 +34,7 @@ export const namespaceSchema = z
       .describe(
         'Largest value that may be stored. Default: 1MiB, or 4KiB less than l1.maxBytes where that is smaller.',
       ),
+    writeBehind: writeBehind.optional(),
     invalidate: z.array(rule).max(256).default([]).describe('Which row changes evict what.'),
   })
   .superRefine((value, context) => {
@@ -42,6 +44,13 @@ export const namespaceSchema = z
         path: ['invalidate'],
         message:
           'found no rule, expected at least one: without rules nothing would ever evict these entries (or say invalidation: ttl_only)',
+      });
+    }
+    if (value.writeBehind !== undefined && value.invalidation === 'ttl_only') {
+      context.addIssue({
+        code: 'custom',
+        path: ['writeBehind'],
+        message: 'found writes with invalidation: ttl_only, expected rules: what a flush changes in Postgres would evict nothing',
       });
     }
     const { maxItemBytes = 0, l1 } = value;
