@@ -4,6 +4,7 @@ export { onParentGone } from './guard.ts';
 export { type KafkaOptions, type KafkaServer, startKafka } from './kafka.ts';
 export { type ProcessEvent, type ProcessHandle, describeExit } from './handle.ts';
 export { type Link, type Links, type Trouble, startLinks } from './links.ts';
+export { type MemcachedOptions, type MemcachedServer, startMemcached } from './memcached.ts';
 export { freePort } from './ports.ts';
 export { Forwarder } from './forwarder.ts';
 export {
@@ -13,6 +14,7 @@ export {
   startPostgresPair,
 } from './postgres-pair.ts';
 export { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts';
+export type { RedisFlavour } from './redis-install.ts';
 export { type RedisOptions, type RedisServer, type RedisSnapshot, startRedis } from './redis.ts';
 export { type Scratch, scratchFolder } from './scratch.ts';
 export {

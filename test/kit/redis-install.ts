@@ -5,6 +5,10 @@ import { join } from 'node:path';
 import { cached, cacheFolder } from './cache.ts';
 import { KitError, type Progress } from './error.ts';
 import { type Artifact, hasMaven, javaVersion, mavenFiles } from './maven.ts';
+import { valkeyCommand } from './valkey-install.ts';
+
+/** `usual`: whichever is in PATH, else Redis 6.2. The others are what they say, wherever they come from. */
+export type RedisFlavour = 'usual' | 'redis-6.2' | 'valkey';
 
 const embeddedRedis: Artifact = 'com.github.codemonstur:embedded-redis:1.4.3';
 const platform = process.platform === 'darwin' ? 'darwin' : 'linux';
@@ -19,8 +23,10 @@ function runs(command: string): boolean {
  * redis-server from PATH, else the binary (6.2) inside a Maven artifact: it needs no rights, and unlike a package of the
  * system it leaves no service running. Nothing where neither can be had.
  */
-export async function redisCommand(progress: Progress): Promise<string | undefined> {
-  for (const command of ['redis-server', 'valkey-server']) if (runs(command)) return command;
+export async function redisCommand(progress: Progress, flavour: RedisFlavour = 'usual'): Promise<string | undefined> {
+  if (flavour === 'valkey') return valkeyCommand(progress);
+  const inPath = flavour === 'usual' ? ['redis-server', 'valkey-server'] : [];
+  for (const command of inPath) if (runs(command)) return command;
   if (!existsSync(join(cacheFolder(), entry)) && (javaVersion() === undefined || !hasMaven())) return undefined;
   const command = join(await cached(entry, (draft) => fetchRedis(draft, progress)), 'redis-server');
   return runs(command) ? command : undefined;

