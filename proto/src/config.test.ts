@@ -15,7 +15,7 @@ describe('parseConfig', () => {
       invalidation: 'rules',
       ttl: { hard: 3_600_000, negative: 10_000, jitter: 0 },
       l1: { maxBytes: 128 * 1024 ** 2 },
-      l2: { enabled: false },
+      l2: { enabled: false, compress: { enabled: true, over: 65_536 }, chunk: 64 * 1024 },
       maxItemBytes: 64 * 1024,
       invalidate: [
         { table: 'public.users', keys: ['{id}', 'by-email:{email}'], tags: [] },
@@ -27,7 +27,7 @@ describe('parseConfig', () => {
       invalidation: 'ttl_only',
       ttl: { hard: 1_800_000, negative: 30_000, jitter: 0.1 },
       l1: { maxBytes: 64 * 1024 ** 2 },
-      l2: { enabled: true },
+      l2: { enabled: true, compress: { enabled: true, over: 4096 }, chunk: 512 * 1024 },
       maxItemBytes: 1024 ** 2,
       invalidate: [],
     });
@@ -168,6 +168,12 @@ describe('parseConfig', () => {
       coherent({ l1: { maxBytes: '1MiB' }, maxItemBytes: '1MiB' }),
       'namespaces.users.maxItemBytes',
       'found 1048576 bytes, expected at most 1044480 (4KiB less than l1.maxBytes)',
+    ],
+    [
+      'chunks beyond what a command should carry',
+      coherent({ l2: { chunk: '16MiB' } }),
+      'namespaces.users.l2.chunk',
+      'found "16MiB", expected a size from 64KiB to 8MiB',
     ],
     [
       'a switch in words',

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { l2 } from './l2.ts';
 import { name } from './name.ts';
 import { GIB, KIB, MIB, size } from './quantities.ts';
 import { rule } from './rule.ts';
@@ -26,9 +27,7 @@ export const namespaceSchema = z
           .describe('Memory for this namespace in the sidecar, the overhead of each entry included.'),
       })
       .prefault({}),
-    l2: z
-      .strictObject({ enabled: z.boolean().default(true).describe('Share entries between sidecars through Redis.') })
-      .prefault({}),
+    l2: l2.prefault({}),
     maxItemBytes: size('1B to 16MiB', { min: 1, max: 16 * MIB })
       .optional()
       .describe(

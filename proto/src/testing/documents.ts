@@ -16,7 +16,7 @@ export const full = {
       invalidation: 'rules',
       ttl: { hard: '1h', negative: '10s', jitter: '0%' },
       l1: { maxBytes: '128MiB' },
-      l2: { enabled: false },
+      l2: { enabled: false, compress: { over: '64KiB' }, chunk: '64KiB' },
       maxItemBytes: '64KiB',
       invalidate: [
         { table: 'public.users', keys: ['{id}', 'by-email:{email}'] },

@@ -35,7 +35,7 @@ const ANY_CONFIG: NamespaceConfig = {
   invalidation: 'rules',
   ttl: { hard: 0, negative: 0, jitter: 0 },
   l1: { maxBytes: 0 },
-  l2: { enabled: false },
+  l2: { enabled: false, compress: { enabled: false, over: 0 }, chunk: 0 },
   maxItemBytes: 16 * 1024 * 1024,
   invalidate: [],
 };
