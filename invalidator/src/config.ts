@@ -6,6 +6,7 @@ import {
   helpText,
   optional,
   parseListenAddress,
+  postgresUrl,
   readEnv,
   redisTlsEnv,
   redisTlsOf,
@@ -24,7 +25,7 @@ import {
   type TlsIdentity,
 } from '@tidemark/runtime';
 import { complaintAbout, type ElectionTimes } from './core/election.ts';
-import { httpUrl, kubeconfigFile, postgresUrl, slotName } from './config/values.ts';
+import { httpUrl, kubeconfigFile, slotName } from './config/values.ts';
 import { injectEnv, resolveInject, type InjectConfig } from './config/injection.ts';
 
 const listen = (fallback: string) =>

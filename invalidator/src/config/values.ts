@@ -1,4 +1,4 @@
-import { certificateFile, keyFile, optional, text } from '@tidemark/runtime';
+import { optional, text } from '@tidemark/runtime';
 
 // How values of the environment are read that only this service has. Each throws an Error that begins with "expected".
 
@@ -15,28 +15,6 @@ export const kubeconfigFile = optional('TIDEMARK_KUBECONFIG', {
 export function slotName(found: string): string {
   if (!SLOT_NAME.test(found)) throw new Error('expected 1 to 63 of a-z, 0-9 and "_"');
   return found;
-}
-
-/** A connection string whose TLS files can be read. */
-export function postgresUrl(found: string): string {
-  if (!/^postgres(ql)?:\/\//.test(found) || !URL.canParse(found))
-    throw new Error('expected postgres://USER:PASSWORD@HOST:PORT/DATABASE');
-  // pg reads them at each connection, and would fail there.
-  for (const [name, check] of Object.entries(POSTGRES_TLS_FILES)) {
-    const path = new URL(found).searchParams.get(name);
-    if (path !== null) inParameter(name, () => check(path));
-  }
-  return found;
-}
-
-const POSTGRES_TLS_FILES = { sslrootcert: certificateFile, sslcert: certificateFile, sslkey: keyFile };
-
-function inParameter(name: string, check: () => unknown): void {
-  try {
-    check();
-  } catch (error) {
-    throw new Error(`${(error as Error).message} in ${name}`, { cause: error });
-  }
 }
 
 /** An URL of HTTP, with or without TLS. */

@@ -1,0 +1,213 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { PostgresPool } from '../../sidecar/src/adapters/sql-pool.ts';
+import { SqlError } from '../../sidecar/src/core/sql.ts';
+import { startPostgres, type PostgresServer } from '../kit/index.ts';
+import { withPostgres } from '../kit/names.ts';
+import { eventually } from './support/eventually.ts';
+
+let postgres: PostgresServer;
+let pool: PostgresPool;
+beforeAll(async () => {
+  postgres = await startPostgres();
+}, 60_000);
+afterAll(() => postgres.stop());
+beforeEach(() => {
+  pool = made();
+});
+
+function made(options: { url?: string; most?: number; mostWaiting?: number } = {}): PostgresPool {
+  const { url = postgres.url, most = 2, mostWaiting = 2 } = options;
+  const created = new PostgresPool({ url, applicationName: 'pool under test', most, mostWaiting });
+  onTestFinished(() => created.close(1000));
+  return created;
+}
+
+/** One statement on a connection of its own. */
+const ask = (text: string, timeoutMs = 5000, on = pool): Promise<string | null | undefined> =>
+  on.use(async (connection) => (await connection.send({ text })).rows[0]?.[0], { timeoutMs });
+
+async function failure(work: Promise<unknown>): Promise<SqlError> {
+  const error = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof SqlError)) throw new Error(`expected a SqlError, found ${String(error)}`);
+  return error;
+}
+
+/** How many statements of the pool run on the server. */
+const running = (): Promise<number> =>
+  withPostgres(postgres.url, async (client) => {
+    const { rows } = await client.query<{ n: number }>(
+      "select count(*)::int as n from pg_stat_activity where application_name = 'pool under test' and state = 'active'",
+    );
+    return rows[0]?.n ?? 0;
+  });
+
+describe('a statement', () => {
+  it('answers what Postgres prints, with the types', async () => {
+    const answer = await pool.use(
+      (connection) =>
+        connection.send({
+          text: 'select $1::int8 as big, null as none, $2::numeric',
+          values: ['9007199254740993', '1.10'],
+        }),
+      { timeoutMs: 5000 },
+    );
+    expect(answer).toEqual({
+      columns: [
+        { name: 'big', type: 20 },
+        { name: 'none', type: 25 },
+        { name: 'numeric', type: 1700 },
+      ],
+      rows: [['9007199254740993', null, '1.10']],
+    });
+  });
+
+  it('goes out with those behind it, and they answer in order', async () => {
+    const answers = await pool.use(
+      (connection) =>
+        Promise.all([
+          connection.send({ text: 'begin; select 1' }),
+          connection.send({ text: 'select $1', values: ["'; drop table x; --"] }),
+          connection.send({ text: 'commit' }),
+        ]),
+      { timeoutMs: 5000 },
+    );
+    expect(answers.map(({ rows }) => rows)).toEqual([[['1']], [["'; drop table x; --"]], []]);
+  });
+
+  it('with a longer answer than allowed is refused, and the connection goes on', async () => {
+    const pid = await ask('select pg_backend_pid()');
+    const large = pool.use(
+      (connection) =>
+        connection.send({ text: "select repeat('x', 1000) from generate_series(1, 1000)", maxBytes: 5000 }),
+      { timeoutMs: 5000 },
+    );
+    expect((await failure(large)).why).toBe('too-large');
+    expect(await ask('select pg_backend_pid()')).toBe(pid);
+  });
+
+  it('that cannot be done says so with its SQLSTATE', async () => {
+    const { why, code, message } = await failure(ask('select 1/0'));
+    expect({ why, code, message }).toEqual({ why: 'error', code: '22012', message: 'division by zero' });
+  });
+});
+
+describe('a connection', () => {
+  it('is kept, but not with a transaction left open or where it led wrong', async () => {
+    const pid = await ask('select pg_backend_pid()');
+    expect(await ask('select pg_backend_pid()')).toBe(pid);
+    await ask('begin');
+    const other = await ask('select pg_backend_pid()');
+    expect(other).not.toBe(pid);
+    await pool.use(async (connection) => connection.discard(), { timeoutMs: 1000 });
+    expect(await ask('select pg_backend_pid()')).not.toBe(other);
+  });
+
+  it('is had by so many, others wait, and more are refused at once', async () => {
+    const release = Promise.withResolvers<void>();
+    const hold = (): Promise<void> => pool.use(() => release.promise, { timeoutMs: 10_000 });
+    const held = [hold(), hold()];
+    const waiting = [ask('select 1'), ask('select 2')];
+    expect(pool).toMatchObject({ inUse: 2, waiting: 2 });
+    expect(await failure(ask('select 3'))).toMatchObject({ why: 'busy', sent: false });
+    release.resolve();
+    await Promise.all(held);
+    expect(await Promise.all(waiting)).toEqual(['1', '2']);
+    expect(pool).toMatchObject({ inUse: 0, waiting: 0 });
+  });
+
+  it('that does not become free in time is not waited for any longer', async () => {
+    const release = Promise.withResolvers<void>();
+    const held = [1, 2].map(() => pool.use(() => release.promise, { timeoutMs: 10_000 }));
+    expect(await failure(ask('select 1', 30))).toMatchObject({ why: 'busy', sent: false });
+    expect(pool.waiting).toBe(0);
+    release.resolve();
+    await Promise.all(held);
+    expect(await ask('select 1')).toBe('1');
+  });
+});
+
+describe('whatever takes too long', () => {
+  it('is ended on the server too', async () => {
+    expect(await failure(ask('select pg_sleep(600)', 100))).toMatchObject({ why: 'timeout', sent: true });
+    await eventually(async () => expect(await running()).toBe(0));
+    expect(await ask('select 1')).toBe('1');
+  });
+
+  it('is ended as soon as the caller gives up', async () => {
+    const giveUp = new AbortController();
+    const slow = pool.use((connection) => connection.send({ text: 'select pg_sleep(600)' }), {
+      timeoutMs: 60_000,
+      signal: giveUp.signal,
+    });
+    await eventually(async () => expect(await running()).toBe(1));
+    giveUp.abort();
+    expect(await failure(slow)).toMatchObject({ why: 'timeout' });
+    await eventually(async () => expect(await running()).toBe(0));
+    expect(await failure(pool.use(async () => 1, { timeoutMs: 1000, signal: giveUp.signal }))).toMatchObject({
+      why: 'timeout',
+    });
+  });
+
+  it('where Postgres does not answer a new connection', async () => {
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    onTestFinished(() => void silent.close());
+    const url = new URL(postgres.url);
+    url.port = String((silent.address() as AddressInfo).port);
+    const error = await failure(ask('select 1', 100, made({ url: url.href })));
+    expect(error).toMatchObject({ why: 'unavailable', sent: false });
+  });
+});
+
+describe('Postgres', () => {
+  it('away is told at once, without the password, and found again', async () => {
+    const own = await startPostgres();
+    onTestFinished(() => own.stop());
+    const { password } = new URL(own.url);
+    const there = made({ url: own.url });
+    expect(await ask('select 1', 5000, there)).toBe('1');
+    await own.kill();
+    const { why, message } = await failure(ask('select 1', 5000, there));
+    expect(why).toBe('unavailable');
+    expect(message).not.toContain(password);
+    await own.start();
+    expect(await ask('select 1', 5000, there)).toBe('1');
+  });
+
+  it('that is killed fails what is under way, and nothing else', async () => {
+    const own = await startPostgres();
+    onTestFinished(() => own.stop());
+    const there = made({ url: own.url });
+    const slow = failure(ask('select pg_sleep(600)', 60_000, there));
+    await eventually(() => expect(there.inUse).toBe(1));
+    await own.kill();
+    expect(await slow).toMatchObject({ why: 'unavailable' });
+    expect(there.inUse).toBe(0);
+  });
+
+  it('that refuses the login is no reason to wait', async () => {
+    const url = new URL(postgres.url);
+    url.password = 'wrong';
+    expect(await failure(ask('select 1', 5000, made({ url: url.href })))).toMatchObject({
+      why: 'error',
+      code: '28P01',
+    });
+  });
+});
+
+it('closes once the work is done, and takes no more', async () => {
+  const release = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  const held = pool.use(() => (begun.resolve(), release.promise), { timeoutMs: 10_000 });
+  await begun.promise;
+  const closing = pool.close(5000);
+  expect(await failure(ask('select 1'))).toMatchObject({ why: 'unavailable', sent: false });
+  release.resolve();
+  await held;
+  await closing;
+});
