@@ -22,18 +22,21 @@ export interface AppOptions {
   readonly cache?: Handler;
   readonly purge?: Handler;
   readonly batch?: Handler;
+  readonly write?: Handler;
   readonly logger: Logger;
 }
 
 const CACHE_PATH = /^\/v1\/cache(?:\/|$)/;
+const WRITE_PATH = /^\/v1\/write(?:\/|$)/;
 
 /** Everything that the hit path leaves over. */
 export function createApp(options: AppOptions): RequestListener {
-  const { cache, purge, batch, health, logger } = options;
+  const { cache, purge, batch, write, health, logger } = options;
   const app = express();
   app.disable('x-powered-by').disable('etag').set('query parser', false);
   app.enable('case sensitive routing').enable('strict routing');
   if (cache !== undefined) app.all(CACHE_PATH, cache);
+  if (write !== undefined) app.all(WRITE_PATH, write);
   if (purge !== undefined) app.route('/v1/purge').post(purge).all(allowOnly('POST'));
   if (batch !== undefined) app.route('/v1/batch').post(batch).all(allowOnly('POST'));
   app
@@ -61,6 +64,7 @@ export function createApp(options: AppOptions): RequestListener {
     if (hasPath(request)) app(request, response);
     // It says what is wrong with a key.
     else if (cache !== undefined && CACHE_PATH.test(request.url ?? '')) void cache(request, response);
+    else if (write !== undefined && WRITE_PATH.test(request.url ?? '')) void write(request, response);
     else badTarget(request, response);
   };
 }
