@@ -7,6 +7,9 @@ import type { Span } from './stream.ts';
 /** Version of the wire contract that this code writes and reads; see the reader's rule in batch.proto. */
 export const WIRE_VERSION = 2;
 
+/** Readers before it would pass over purges by prefix; a record with one is a flush to them. */
+const PREFIX_READER = 2;
+
 /** The changes of one table, still encoded; see {@link readTableChanges}. */
 export interface TableBlock {
   readonly schema: string;
@@ -21,6 +24,8 @@ export interface Purge {
   readonly namespace: string;
   readonly keys: readonly string[];
   readonly tags: readonly string[];
+  /** Of keys. Absent if there is none. */
+  readonly prefixes?: readonly string[] | undefined;
   readonly all: boolean;
 }
 
@@ -66,7 +71,7 @@ export function encodeBatch(batch: Batch): Uint8Array {
     BatchSchema,
     create(BatchSchema, {
       version: WIRE_VERSION,
-      minReader: 1,
+      minReader: batch.purges.some(({ prefixes = [] }) => prefixes.length > 0) ? PREFIX_READER : 1,
       source: batch.source,
       epoch: BigInt(batch.epoch),
       from: BigInt(batch.from),
@@ -81,11 +86,12 @@ export function encodeBatch(batch: Batch): Uint8Array {
       catalog: [...(batch.catalog ?? [])],
       commits: batch.commits.map((commit) => BigInt(commit - batch.from)),
       tables: batch.tables.map(({ schema, table, changes }) => ({ schema, table, changes })),
-      purges: batch.purges.map(({ commit, namespace, keys, tags, all }) => ({
+      purges: batch.purges.map(({ commit, namespace, keys, tags, prefixes = [], all }) => ({
         commit,
         namespace,
         keys: [...keys],
         tags: [...tags],
+        prefixes: [...prefixes],
         all,
       })),
       marks: (batch.marks ?? []).map(({ commit, text }) => ({ commit, text })),
@@ -121,7 +127,10 @@ export function decodeBatch(bytes: Uint8Array): DecodedBatch {
       ...(message.catalog.length > 0 && { catalog: message.catalog }),
       commits,
       tables: message.tables,
-      purges: message.purges,
+      purges: message.purges.map(({ commit, namespace, keys, tags, prefixes, all }) => ({
+        ...{ commit, namespace, keys, tags, all },
+        ...(prefixes.length > 0 && { prefixes }),
+      })),
       ...(message.marks.length > 0 && { marks: message.marks }),
     },
   };

@@ -21,6 +21,7 @@ class ExactFences {
 
   newest(namespace: number, key: string, tags: readonly string[]): number {
     const names = [
+      ...Array.from({ length: key.length + 1 }, (_, length) => `prefix ${namespace} ${key.slice(0, length)}`),
       `key ${namespace} ${key}`,
       `namespace ${namespace} `,
       ...tags.map((tag) => `tag ${namespace} ${tag}`),
@@ -31,10 +32,10 @@ class ExactFences {
 
 const NAMESPACES = 3;
 const namespace = fc.nat(NAMESPACES - 1);
-const name = fc.oneof(fc.constantFrom('a', 'b', 'c', ''), fc.string({ maxLength: 4 }));
+const name = fc.oneof(fc.constantFrom('a', 'ab', 'abc', 'b', 'c', ''), fc.string({ maxLength: 4 }));
 const lsn = fc.integer({ min: 1, max: 50 });
 const operation = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('key', 'tag'), namespace, name, lsn }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('key', 'tag', 'prefix'), namespace, name, lsn }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('namespace'), namespace, name: fc.constant(''), lsn }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('restart'), namespace, name: fc.constant(''), lsn }) },
 );
@@ -51,6 +52,7 @@ function run(fences: Fences, exact: ExactFences, step: Operation): void {
   exact.raise(step.do, step.namespace, step.name, step.lsn);
   if (step.do === 'key') fences.raiseKey(step.namespace, step.name, step.lsn);
   else if (step.do === 'tag') fences.raiseTag(step.namespace, step.name, step.lsn);
+  else if (step.do === 'prefix') fences.raisePrefix(step.namespace, step.name, step.lsn);
   else fences.raiseNamespace(step.namespace, step.lsn);
 }
 
@@ -59,8 +61,8 @@ describe('Fences', () => {
     const slots = fc.constantFrom(2, 4, 16);
     const trace = fc.array(fc.tuple(operation, question), { maxLength: 60 });
     fc.assert(
-      fc.property(slots, slots, trace, (keySlots, tagSlots, steps) => {
-        const fences = new Fences({ namespaces: NAMESPACES, keySlots, tagSlots });
+      fc.property(slots, slots, fc.integer({ min: 1, max: 4 }), trace, (keySlots, tagSlots, maxPrefixes, steps) => {
+        const fences = new Fences({ namespaces: NAMESPACES, keySlots, tagSlots, maxPrefixes });
         const exact = new ExactFences();
         for (const [step, { namespace: asked, key, tags }] of steps) {
           run(fences, exact, step);
@@ -76,7 +78,7 @@ describe('Fences', () => {
   it('[I4] fences only grow until a restart', () => {
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 60 }), question, (steps, { namespace: asked, key, tags }) => {
-        const fences = new Fences({ namespaces: NAMESPACES, keySlots: 4, tagSlots: 4 });
+        const fences = new Fences({ namespaces: NAMESPACES, keySlots: 4, tagSlots: 4, maxPrefixes: 2 });
         let before = 0;
         for (const step of steps) {
           run(fences, new ExactFences(), step);
@@ -89,12 +91,12 @@ describe('Fences', () => {
   });
 
   it('is exact while no two names share a slot', () => {
-    const names = ['a', 'b', 'c', 'd'];
+    const names = ['a', 'ab', 'b', 'ba'];
     const slots = 2 ** 16;
     const used = [0, 1, 2].flatMap((index) => names.map((text) => hash32(index, text) & (slots - 1)));
     expect(new Set(used).size).toBe(used.length);
     const plain = fc.record({
-      do: fc.constantFrom('key', 'tag', 'namespace', 'restart'),
+      do: fc.constantFrom('key', 'tag', 'prefix', 'namespace', 'restart'),
       namespace,
       name: fc.constantFrom(...names),
       lsn,
@@ -109,6 +111,28 @@ describe('Fences', () => {
       }),
       { numRuns: 50 },
     );
+  });
+
+  it('beyond a number of prefixes the oldest of them, and no newer one, fences the whole namespace', () => {
+    const fences = new Fences({ namespaces: 1, maxPrefixes: 2 });
+    fences.raisePrefix(0, 'b:', 20);
+    fences.raisePrefix(0, 'a:', 10);
+    expect([fences.newest(0, 'a:1', []), fences.newest(0, 'b:1', []), fences.newest(0, 'c:1', [])]).toEqual([
+      10, 20, 0,
+    ]);
+    fences.raisePrefix(0, 'c:', 30);
+    expect([fences.newest(0, 'a:1', []), fences.newest(0, 'b:1', []), fences.newest(0, 'c:1', [])]).toEqual([
+      10, 20, 30,
+    ]);
+    expect(fences.newest(0, 'd', [])).toBe(10);
+  });
+
+  it('a prefix takes the place of longer ones that are not newer', () => {
+    const fences = new Fences({ namespaces: 1, maxPrefixes: 2 });
+    for (let i = 0; i < 100; i++) fences.raisePrefix(0, `a:${i % 7}`, i);
+    fences.restart(0);
+    for (let i = 1; i <= 100; i++) fences.raisePrefix(0, i % 2 === 0 ? 'a:' : `a:${i}`, i);
+    expect([fences.newest(0, 'a:1', []), fences.newest(0, 'b', [])]).toEqual([100, 0]);
   });
 
   it('[I4] a restart forgets everything and sets the horizon below which nothing is known', () => {

@@ -1,5 +1,6 @@
 import { hash32 } from './hash.ts';
 import type { Lsn } from './lsn.ts';
+import { PrefixFences } from './prefix-fences.ts';
 
 /**
  * Newest invalidation position of every name, in constant memory: names share slots by hash and a slot keeps the
@@ -40,19 +41,24 @@ const KEY_SLOTS = 2 ** 18;
 const TAG_SLOTS = 2 ** 16;
 
 /**
- * The fence memory of one consumer of a source: keys, tags and whole namespaces (by their index in the compiled
- * rules), with the horizon below which it knows nothing (SPEC I4).
+ * The fence memory of one consumer of a source: keys, tags, prefixes of keys and whole namespaces (by their index in the
+ * compiled rules), with the horizon below which it knows nothing (SPEC I4).
  */
 export class Fences {
   readonly #keys: FenceTable;
   readonly #tags: FenceTable;
   readonly #namespaces: Float64Array;
+  /** By namespace; most have none. */
+  readonly #prefixes = new Map<number, PrefixFences>();
+  readonly #maxPrefixes: number | undefined;
   #horizon: Lsn = 0;
 
-  constructor(options: { namespaces: number; keySlots?: number; tagSlots?: number }) {
+  /** @param options.maxPrefixes of one namespace that are remembered one by one */
+  constructor(options: { namespaces: number; keySlots?: number; tagSlots?: number; maxPrefixes?: number }) {
     this.#keys = new FenceTable(options.keySlots ?? KEY_SLOTS);
     this.#tags = new FenceTable(options.tagSlots ?? TAG_SLOTS);
     this.#namespaces = new Float64Array(options.namespaces);
+    this.#maxPrefixes = options.maxPrefixes;
   }
 
   /** The memory is complete for positions above this one. */
@@ -65,6 +71,7 @@ export class Fences {
     this.#keys.clear();
     this.#tags.clear();
     this.#namespaces.fill(0);
+    this.#prefixes.clear();
     this.#horizon = at;
   }
 
@@ -76,17 +83,28 @@ export class Fences {
     this.#tags.raise(namespace, tag, lsn);
   }
 
+  /** Every key that begins so. */
+  raisePrefix(namespace: number, prefix: string, lsn: Lsn): void {
+    let prefixes = this.#prefixes.get(namespace);
+    if (prefixes === undefined) {
+      prefixes = new PrefixFences(this.#maxPrefixes);
+      this.#prefixes.set(namespace, prefixes);
+    }
+    this.raiseNamespace(namespace, prefixes.raise(prefix, lsn));
+  }
+
   raiseNamespace(namespace: number, lsn: Lsn): void {
     if (lsn > (this.#namespaces[namespace] as number)) this.#namespaces[namespace] = lsn;
   }
 
   /**
-   * A position at or above every one above the horizon that was raised for this key, these tags or their namespace; 0 if
-   * there was none. An index beyond the namespaces that were announced is fenced for ever. O(length of the names).
+   * A position at or above every one above the horizon that was raised for this key, what it begins with, these tags or their
+   * namespace; 0 if there was none. An index beyond the namespaces that were announced is fenced for ever. O(length of the names).
    */
   newest(namespace: number, key: string, tags: readonly string[]): Lsn {
     let newest = Math.max(this.#keys.newest(namespace, key), this.#namespaces[namespace] ?? Number.POSITIVE_INFINITY);
     for (const tag of tags) newest = Math.max(newest, this.#tags.newest(namespace, tag));
+    if (this.#prefixes.size > 0) newest = Math.max(newest, this.#prefixes.get(namespace)?.newest(key) ?? 0);
     return newest;
   }
 }

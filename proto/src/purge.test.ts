@@ -8,18 +8,20 @@ const parse = (document: unknown) => parsePurge(JSON.stringify(document));
 const names = (count: number): string[] => Array.from({ length: count }, (_, i) => `k${i}`);
 
 describe('parsePurge', () => {
-  it('[I11] reads keys, tags and whole namespaces', () => {
+  it('[I11] reads keys, tags, prefixes and whole namespaces', () => {
     expect(
       parse({
         purge: [
           { namespace: 'a', keys: ['1'], tags: ['t'] },
           { namespace: 'b', all: true },
+          { namespace: 'c', prefixes: ['by-email:'] },
         ],
       }),
     ).toEqual({
       purge: [
         { namespace: 'a', keys: ['1'], tags: ['t'], all: false },
         { namespace: 'b', keys: [], tags: [], all: true },
+        { namespace: 'c', keys: [], tags: [], prefixes: ['by-email:'], all: false },
       ],
     });
   });
@@ -33,6 +35,7 @@ describe('parsePurge', () => {
     ['a target that denies everything', target({ all: false })],
     ['a word it does not know', target({ keys: ['1'], prefix: 'x' })],
     ['an empty key', target({ keys: [''] })],
+    ['an empty prefix, which is the whole namespace', target({ prefixes: [''] })],
     ['a key of another type', target({ keys: [1] })],
     ['a key that is longer than any key', target({ keys: ['€'.repeat(171)] })],
     ['a lone surrogate, which would be encoded as another text', target({ tags: ['\ud800'] })],
@@ -42,6 +45,7 @@ describe('parsePurge', () => {
     ],
     ['too many names in one list', target({ keys: names(PURGE_LIMITS.names + 1) })],
     ['too many names in all', target({ keys: names(PURGE_LIMITS.names), tags: ['t'] })],
+    ['too many prefixes in all', target({ keys: names(PURGE_LIMITS.names), prefixes: ['p'] })],
   ])('[I11] answers "not a purge" to %s, so that the publisher purges everything', (_, document) => {
     expect(parse(document)).toBeUndefined();
   });
@@ -68,6 +72,7 @@ describe('parsePurge', () => {
             namespace: fc.string({ maxLength: 70 }),
             keys: fc.array(name, { maxLength: 4 }),
             tags: fc.array(name, { maxLength: 4 }),
+            prefixes: fc.array(name, { maxLength: 4 }),
             all: fc.boolean(),
           },
           { requiredKeys: ['namespace'] },
@@ -80,7 +85,7 @@ describe('parsePurge', () => {
         const purge = parse(value);
         if (purge === undefined) return;
         expect(parsePurge(JSON.stringify(purge))).toEqual(purge);
-        const all = purge.purge.flatMap(({ keys, tags }) => keys.concat(tags));
+        const all = purge.purge.flatMap(({ keys, tags, prefixes = [] }) => keys.concat(tags, prefixes));
         for (const one of all) expect(utf8Length(one)).toBeLessThanOrEqual(PURGE_LIMITS.nameBytes);
         expect(all.length * PURGE_LIMITS.nameBytes).toBeLessThan(1024 ** 2);
       }),

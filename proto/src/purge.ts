@@ -10,7 +10,7 @@ export const HEARTBEAT_PREFIX = 'tidemark.heartbeat';
 /** Limits of one purge, so that it always fits a record: at most 512 KiB of names. */
 export const PURGE_LIMITS = { targets: 100, names: 1000, nameBytes: 512 } as const;
 
-/** A key or tag; a lone surrogate could not be encoded as UTF-8 and would name something else. */
+/** A key, a tag or what keys begin with; a lone surrogate could not be encoded as UTF-8 and would name something else. */
 const name = z
   .string()
   .refine(
@@ -18,24 +18,33 @@ const name = z
     `expected 1 to ${PURGE_LIMITS.nameBytes} bytes of UTF-8`,
   );
 
-const names = listOf(name, PURGE_LIMITS.names).default([]);
+const names = listOf(name, PURGE_LIMITS.names);
 
 const target = z
   .strictObject({
     namespace: z.string().min(1).max(63),
-    keys: names,
-    tags: names,
+    keys: names.default([]),
+    tags: names.default([]),
+    prefixes: names.optional(),
     all: z.boolean().default(false),
   })
-  .refine((value) => value.all || value.keys.length + value.tags.length > 0, 'expected keys, tags or all: true');
+  .refine((value) => value.all || namesIn(value) > 0, 'expected keys, tags, prefixes or all: true');
+
+function namesIn(target: {
+  readonly keys: readonly string[];
+  readonly tags: readonly string[];
+  readonly prefixes?: readonly string[] | undefined;
+}): number {
+  return target.keys.length + target.tags.length + (target.prefixes?.length ?? 0);
+}
 
 /** Body of a purge: the content of the WAL message and of POST /v1/purge. */
 export const purgeSchema = z.strictObject({
   purge: listOf(target, PURGE_LIMITS.targets)
     .refine((targets) => targets.length > 0, 'expected 1 target at least')
     .refine(
-      (targets) => targets.reduce((sum, { keys, tags }) => sum + keys.length + tags.length, 0) <= PURGE_LIMITS.names,
-      `expected at most ${PURGE_LIMITS.names} keys and tags in all`,
+      (targets) => targets.reduce((sum, target) => sum + namesIn(target), 0) <= PURGE_LIMITS.names,
+      `expected at most ${PURGE_LIMITS.names} keys, tags and prefixes in all`,
     ),
 });
 

@@ -101,7 +101,7 @@ describe('invalidate', () => {
   it('[I11] a purge of names or of all reaches its namespace; one without a namespace reaches each', () => {
     const other: RulesInput = { name: 'other', source: 'main', rules: [] };
     const purges = [
-      purge({ namespace: 'users', keys: ['1', '2'], tags: ['t'] }),
+      purge({ namespace: 'users', keys: ['1', '2'], tags: ['t'], prefixes: ['by-email:'] }),
       purge({ namespace: 'other', all: true, commit: 2 }),
       purge({ namespace: 'unknown', all: true }),
       purge({ all: true, commit: 7 }),
@@ -110,6 +110,7 @@ describe('invalidate', () => {
       { kind: 'key', namespace: 'users', name: '1', lsn: 120 },
       { kind: 'key', namespace: 'users', name: '2', lsn: 120 },
       { kind: 'tag', namespace: 'users', name: 't', lsn: 120 },
+      { kind: 'prefix', namespace: 'users', name: 'by-email:', lsn: 120 },
       { kind: 'namespace', namespace: 'other', name: '', lsn: 130 },
       { kind: 'namespace', namespace: 'users', name: '', lsn: TO },
       { kind: 'namespace', namespace: 'other', name: '', lsn: TO },

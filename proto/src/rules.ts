@@ -41,6 +41,8 @@ export interface NamespaceRules {
 export interface InvalidationSink {
   key(namespace: NamespaceRules, key: string, lsn: Lsn): void;
   tag(namespace: NamespaceRules, tag: string, lsn: Lsn): void;
+  /** Every key that begins so. */
+  prefix(namespace: NamespaceRules, prefix: string, lsn: Lsn): void;
   namespace(namespace: NamespaceRules, lsn: Lsn): void;
 }
 
@@ -143,6 +145,7 @@ export function invalidate(
       if (purge.all) sink.namespace(namespace, lsn);
       for (const key of purge.keys) sink.key(namespace, key, lsn);
       for (const tag of purge.tags) sink.tag(namespace, tag, lsn);
+      for (const prefix of purge.prefixes ?? []) sink.prefix(namespace, prefix, lsn);
     }
   }
   return { unreadable };

@@ -141,17 +141,10 @@ export function meaningOf(vector: RecordVector): unknown {
 /** The same of what was decoded. */
 export function plain(decoded: DecodedBatch): unknown {
   if (decoded.kind === 'too-new') return decoded;
-  const purges = decoded.batch.purges.map(({ commit, namespace, keys, tags, all }) => ({
-    commit,
-    namespace,
-    keys,
-    tags,
-    all,
-  }));
   const marks = decoded.batch.marks?.map(({ commit, text }) => ({ commit, text }));
   return {
     kind: 'batch',
-    batch: { ...decoded.batch, ...(marks && { marks }), purges, tables: decoded.batch.tables.length },
+    batch: { ...decoded.batch, ...(marks && { marks }), tables: decoded.batch.tables.length },
   };
 }
 

@@ -145,6 +145,7 @@ export class Metrics {
         for (const { name, counters, l1 } of namespaces) {
           set({ namespace: name, cause: 'key' }, counters.evictedByKey);
           set({ namespace: name, cause: 'tag' }, counters.evictedByTag);
+          set({ namespace: name, cause: 'prefix' }, counters.evictedByPrefix);
           set({ namespace: name, cause: 'flush' }, counters.evictedByFlush);
           set({ namespace: name, cause: 'room' }, l1.displaced);
         }

@@ -73,7 +73,12 @@ for (let offset = 0; offset < RECORDS; offset++)
   await writer.write([{ offset, timestampMs: 1.7e12, value: recordAt(offset) }]);
 await writer.finish();
 
-const nothing: ReplayOutput = { key: () => undefined, tag: () => undefined, namespace: () => undefined };
+const nothing: ReplayOutput = {
+  key: () => undefined,
+  tag: () => undefined,
+  prefix: () => undefined,
+  namespace: () => undefined,
+};
 const lines = textWriter(new Writable({ write: (_chunk, _encoding, done) => done() }));
 
 /** Row changes a CPU second for the file as a whole, and the most memory while at it, MiB. */

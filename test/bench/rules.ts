@@ -78,6 +78,7 @@ const fences = new Fences({ namespaces: rules.namespaces.length });
 const sink: InvalidationSink = {
   key: (namespace, key, lsn) => fences.raiseKey(namespace.index, key, lsn),
   tag: (namespace, tag, lsn) => fences.raiseTag(namespace.index, tag, lsn),
+  prefix: (namespace, prefix, lsn) => fences.raisePrefix(namespace.index, prefix, lsn),
   namespace: (namespace, lsn) => fences.raiseNamespace(namespace.index, lsn),
 };
 

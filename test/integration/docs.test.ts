@@ -43,7 +43,7 @@ describe.each(globSync('*/docs/*.md', { cwd: root }).toSorted())('%s', (file) =>
         config: supply.config(config),
         initSql: page.blocks('sql init').join('\n'),
         sidecars: /\$\{?SIDECAR2/.test(session?.script ?? '') ? 2 : 1,
-        env: supply.env,
+        env: supply.env ?? {},
       });
       stops.push(stack.stop);
       await cacheable(stack);

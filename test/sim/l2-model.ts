@@ -142,6 +142,10 @@ export class L2Model {
     log.pairs = new Map(
       coveredBy(this.#rules, batch).map(({ hashHex }) => [hashHex, log.pairs.get(hashHex) ?? { from: to, fence: 0 }]),
     );
+    const fall = (namespace: NamespaceRules, lsn: number): void => {
+      const pair = log.pairs.get(namespace.hashHex);
+      if (pair !== undefined) pair.fence = Math.max(pair.fence, lsn);
+    };
     invalidate(this.#rules, batch, {
       key: (namespace, key, lsn) => {
         raise(log.keys, `${namespace.hashHex}:${key}`, lsn);
@@ -149,10 +153,8 @@ export class L2Model {
         if ((this.#entries.get(name)?.asOf ?? lsn) < lsn) this.#entries.delete(name);
       },
       tag: (namespace, tag, lsn) => raise(log.tags, `${namespace.hashHex}:${tag}`, lsn),
-      namespace: (namespace, lsn) => {
-        const pair = log.pairs.get(namespace.hashHex);
-        if (pair !== undefined) pair.fence = Math.max(pair.fence, lsn);
-      },
+      prefix: (namespace, _prefix, lsn) => fall(namespace, lsn),
+      namespace: fall,
     });
     log.to = batch.to;
     log.offset = this.#offset + 1;

@@ -51,6 +51,11 @@ export class FenceSet implements InvalidationSink {
     this.#raise(namespace, 'tags', { name: tag, lsn });
   }
 
+  /** A log knows fences by name only. Namespaces seldom fall, and entries with the prefix are in every bucket. */
+  prefix(namespace: NamespaceRules, _prefix: string, lsn: Lsn): void {
+    this.namespace(namespace, lsn);
+  }
+
   namespace(namespace: NamespaceRules, lsn: Lsn): void {
     const collected = this.#byNamespace.get(namespace);
     if (collected !== undefined) collected.all = Math.max(collected.all, lsn);

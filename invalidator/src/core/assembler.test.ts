@@ -113,9 +113,13 @@ describe('messages', () => {
     wire.message({ transactional, lsn, prefix: 'tidemark', content });
 
   it('purge at the commit of their transaction, or at their own position', () => {
-    const content = JSON.stringify({ purge: [{ namespace: 'users', keys: ['1'], tags: ['x'] }] });
-    expect(evicted(harness.transaction(purge(true, content)))).toEqual(['users 1@18', 'users #x@18']);
-    expect(evicted(harness.assembler.accept(purge(false, content, 77)))).toEqual(['users 1@77', 'users #x@77']);
+    const content = JSON.stringify({ purge: [{ namespace: 'users', keys: ['1'], tags: ['x'], prefixes: ['p:'] }] });
+    expect(evicted(harness.transaction(purge(true, content)))).toEqual(['users 1@18', 'users #x@18', 'users p:…@18']);
+    expect(evicted(harness.assembler.accept(purge(false, content, 77)))).toEqual([
+      'users 1@77',
+      'users #x@77',
+      'users p:…@77',
+    ]);
   });
 
   it('[I11] that cannot be understood purge everything, and are counted', () => {

@@ -43,7 +43,7 @@ describe('bounds (I13)', () => {
   it('too many purges become whole namespaces, and too many of those everything', () => {
     harness = new Harness(bounds);
     const keys = Array.from({ length: 100 }, (_, i) => `key-${i}-${'x'.repeat(20)}`);
-    const one = { purge: [{ namespace: 'users', keys }] };
+    const one = { purge: [{ namespace: 'users', prefixes: keys }] };
     const content = JSON.stringify(one);
     expect(
       evicted(harness.transaction(wire.message({ transactional: true, lsn: 1, prefix: 'tidemark', content }))),
@@ -55,7 +55,9 @@ describe('bounds (I13)', () => {
 
   it('a purge at its own limit goes through unharmed', () => {
     const keys = Array.from({ length: 1000 }, (_, i) => `${i}`.padEnd(512, 'k'));
-    const content = JSON.stringify({ purge: [{ namespace: 'users', keys }] });
+    const content = JSON.stringify({
+      purge: [{ namespace: 'users', keys: keys.slice(500), prefixes: keys.slice(0, 500) }],
+    });
     const batch = batchOf(
       outboxOf([
         harness.transaction(wire.message({ transactional: true, lsn: 1, prefix: 'tidemark', content })),

@@ -134,9 +134,10 @@ function sizeOf(targets: readonly PurgeTarget[]): number {
   return targets.reduce((sum, target) => sum + purgeBytes(target), 0);
 }
 
-function purgeBytes({ namespace, keys, tags }: PurgeTarget): number {
+function purgeBytes({ namespace, keys, tags, prefixes = [] }: PurgeTarget): number {
   let bytes = 16 + Buffer.byteLength(namespace);
   for (const name of keys) bytes += Buffer.byteLength(name) + 3;
   for (const name of tags) bytes += Buffer.byteLength(name) + 3;
+  for (const name of prefixes) bytes += Buffer.byteLength(name) + 3;
   return bytes;
 }

@@ -60,6 +60,7 @@ function notesOf(sum: NamespaceSum): string[] {
     ({ cause, columns: missing, times }) =>
       `all of it ${number(times)} times: ${WHY[cause]}${missing.length === 0 ? '' : ` (${missing.join(', ')})`}`,
   );
+  if (sum.prefixes > 0) notes.push(`${number(sum.prefixes)} times what begins with something: somebody purged it`);
   for (const { table, changes, missing, partlyMissing } of sum.rules) {
     if (changes === 0) notes.push(`no change of ${table}: there was none, or no rule named the table then`);
     if (missing.length > 0) notes.push(`${table}: no record has ${missing.join(', ')}, because no rule named it then`);

@@ -7,7 +7,7 @@ export const TO = 1000;
 
 /** One call of the sink. */
 export interface Sent {
-  readonly kind: 'key' | 'tag' | 'namespace';
+  readonly kind: 'key' | 'tag' | 'prefix' | 'namespace';
   readonly namespace: string;
   /** '' for a namespace. */
   readonly name: string;
@@ -20,12 +20,13 @@ export function sentBy(
   content: Partial<Batch>,
 ): { sent: readonly Sent[]; unreadable: number } {
   const sent: Sent[] = [];
-  const put = (kind: 'key' | 'tag') => (namespace: NamespaceRules, name: string, lsn: number) => {
+  const put = (kind: Exclude<Sent['kind'], 'namespace'>) => (namespace: NamespaceRules, name: string, lsn: number) => {
     sent.push({ kind, namespace: namespace.name, name, lsn });
   };
   const sink = {
     key: put('key'),
     tag: put('tag'),
+    prefix: put('prefix'),
     namespace: (namespace: NamespaceRules, lsn: number) => {
       sent.push({ kind: 'namespace', namespace: namespace.name, name: '', lsn });
     },

@@ -3,6 +3,9 @@ import type { Marks } from './marks.ts';
 import type { Namespace } from './namespace.ts';
 import type { EvictionTarget } from './replica.ts';
 
+/** Keys that are compared with a prefix. 40,000 take 3 ms, and the longest that callers may be kept waiting is a few. */
+const MAX_COMPARED = 40_000;
+
 /** Removes from L1 what a record invalidates, and dooms the fills that are under way for it. */
 export class Evictor implements EvictionTarget {
   #namespaces: readonly Namespace[];
@@ -33,6 +36,18 @@ export class Evictor implements EvictionTarget {
   tag(rules: NamespaceRules, tag: string): void {
     const { l1, counters } = this.#of(rules);
     counters.evictedByTag += l1.deleteTag(tag);
+  }
+
+  /** O(entries): what is too many to be compared goes as a whole (SPEC I13). */
+  prefix(rules: NamespaceRules, prefix: string): void {
+    const { l1, flights, counters } = this.#of(rules);
+    if (l1.entries > MAX_COMPARED) {
+      this.namespace(rules);
+      return;
+    }
+    const found = [...l1.recent(l1.entries)].filter(([key]) => key.startsWith(prefix));
+    for (const [key] of found) counters.evictedByPrefix += l1.delete(key);
+    for (const { key } of flights.all()) if (key.startsWith(prefix)) flights.doom(key);
   }
 
   namespace(rules: NamespaceRules): void {

@@ -3,6 +3,9 @@ import type { CompiledRules, Lsn, NamespaceRules } from '@tidemark/proto';
 /** An eviction takes 2 µs at the most, so a record of the largest size keeps nobody waiting for longer than some 50 ms. */
 const MAX_NAMES = 10_000;
 
+/** What a prefix counts for: all keys are compared with it, which takes up to 3 ms (evictor.ts). */
+export const PREFIX_WEIGHT = 1000;
+
 /** Bounds how many names of a namespace one record evicts one by one (SPEC I13). */
 export class NameBound {
   readonly #most: number;
@@ -30,11 +33,12 @@ export class NameBound {
     this.#to = to;
   }
 
-  /** Counts one more name; whether the record has so many that one flush, at its end, stands for the rest of them. */
-  isFlushed(namespace: NamespaceRules): boolean {
-    const named = (this.#named[namespace.index] as number) + 1;
+  /** Counts one more name, or what takes as long as so many; whether the record has so many that one flush, at its end, stands for the rest of them. */
+  isFlushed(namespace: NamespaceRules, weight = 1): boolean {
+    const before = this.#named[namespace.index] as number;
+    const named = before + weight;
     this.#named[namespace.index] = named;
-    if (named === this.#most + 1) this.#flush(namespace, this.#to);
+    if (named > this.#most && before <= this.#most) this.#flush(namespace, this.#to);
     return named > this.#most;
   }
 }

@@ -16,6 +16,7 @@ export class NamespaceCounters {
   refusedMismatch = 0;
   evictedByKey = 0;
   evictedByTag = 0;
+  evictedByPrefix = 0;
   evictedByFlush = 0;
 
   get refused(): number {

@@ -207,6 +207,7 @@ describe('marks', () => {
       mark: (text, lsn) => heard.push(`${text}@${lsn}`),
       key: (_, key, lsn) => heard.push(`${key}@${lsn}`),
       tag: () => undefined,
+      prefix: () => undefined,
       namespace: ({ name }) => heard.push(`${name} flushed`),
     };
     const replica = new SourceReplica({ rules, evict, maxStalenessMs: 5_000 });

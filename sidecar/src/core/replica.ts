@@ -12,7 +12,7 @@ import {
   type Span,
   type Step,
 } from '@tidemark/proto';
-import { NameBound } from './name-bound.ts';
+import { NameBound, PREFIX_WEIGHT } from './name-bound.ts';
 
 /** Where evictions go: the sidecar's own memory. Every call is synchronous; nothing is servable between two of them. */
 export interface EvictionTarget {
@@ -20,6 +20,7 @@ export interface EvictionTarget {
   mark(text: string, lsn: Lsn): void;
   key(namespace: NamespaceRules, key: string, lsn: Lsn): void;
   tag(namespace: NamespaceRules, tag: string, lsn: Lsn): void;
+  prefix(namespace: NamespaceRules, prefix: string, lsn: Lsn): void;
   namespace(namespace: NamespaceRules, lsn: Lsn): void;
 }
 
@@ -102,6 +103,11 @@ export class SourceReplica {
         if (this.#bound.isFlushed(namespace)) return;
         this.#fences.raiseTag(namespace.index, tag, lsn);
         this.#evict.tag(namespace, tag, lsn);
+      },
+      prefix: (namespace, prefix, lsn) => {
+        if (this.#bound.isFlushed(namespace, PREFIX_WEIGHT)) return;
+        this.#fences.raisePrefix(namespace.index, prefix, lsn);
+        this.#evict.prefix(namespace, prefix, lsn);
       },
       namespace: (namespace, lsn) => this.#fenceNamespace(namespace, lsn),
     };

@@ -28,8 +28,10 @@ function replicaWith(maxNames: number): Seen {
       maxStalenessMs: 1000,
       maxNames,
       evict: {
+        mark: () => undefined,
         key: ({ name }, key) => void (evicted.add(`${name}/${key}`), (seen.calls += 1)),
         tag: ({ name }, tag) => void (evicted.add(`${name}/tag ${tag}`), (seen.calls += 1)),
+        prefix: ({ name }, prefix) => void (evicted.add(`${name}/prefix ${prefix}`), (seen.calls += 1)),
         namespace: ({ name }) => void (evicted.add(`${name}/*`), (seen.calls += 1)),
       },
     }),

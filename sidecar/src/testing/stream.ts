@@ -1,4 +1,4 @@
-import { encodeBatch, Op, TableChangesBuilder, type CompiledRules } from '@tidemark/proto';
+import { encodeBatch, Op, TableChangesBuilder, type CompiledRules, type Purge } from '@tidemark/proto';
 import type { SourceReplica } from '../core/replica.ts';
 
 /** Feeds a replica records that change rows of `public.users`, which has an `id`. */
@@ -19,12 +19,21 @@ export class TestStream {
   }
 
   /** @param said.visible how far readers see; everything unless told. */
-  say(said: { users?: readonly string[]; visible?: number; covers?: readonly bigint[]; epoch?: number } = {}): void {
+  say(
+    said: {
+      users?: readonly string[];
+      purges?: readonly Omit<Purge, 'commit'>[];
+      visible?: number;
+      covers?: readonly bigint[];
+      epoch?: number;
+    } = {},
+  ): void {
     const from = this.#to;
     const commit = from + 5;
     this.#to = from + 10;
     const rows = new TableChangesBuilder(['id']);
-    const ids = said.users ?? [];
+    const { users: ids = [], purges = [] } = said;
+    const isEmpty = ids.length + purges.length === 0;
     for (const id of ids) rows.add({ op: Op.update, commit: 0, before: [id], after: [id] });
     const bytes = encodeBatch({
       source: 'main',
@@ -36,11 +45,11 @@ export class TestStream {
       publishedAtUs: 0,
       systemId: 1n,
       timeline: 1,
-      heartbeat: ids.length === 0,
+      heartbeat: isEmpty,
       covers: said.covers ?? this.#rules.namespaces.map(({ hash }) => hash),
-      commits: ids.length === 0 ? [] : [commit],
+      commits: isEmpty ? [] : [commit],
       tables: ids.length === 0 ? [] : [{ schema: 'public', table: 'users', changes: rows.encode() }],
-      purges: [],
+      purges: purges.map((purge) => ({ ...purge, commit: 0 })),
     });
     this.#replica.observe(bytes);
     this.#afterRecord();

@@ -24,7 +24,7 @@ export const TAGS = ['t1', 't2'] as const;
 
 /** What one transaction invalidates in one namespace. */
 interface Invalidation {
-  readonly kind: 'key' | 'tag' | 'all';
+  readonly kind: 'key' | 'tag' | 'prefix' | 'all';
   readonly pair: string;
   readonly name: string;
 }
@@ -42,6 +42,8 @@ export interface Batch {
   readonly commits: readonly Commit[];
   readonly covers: ReadonlySet<string>;
 }
+
+const NAMED = { key: NAMES, tag: TAGS, prefix: [...NAMES, 'k'], all: TAGS } as const;
 
 /** A source: what was committed, whether a record tells of it or not, and the records. */
 export class Source {
@@ -113,8 +115,11 @@ export class Source {
 
   /** A change that an entry does not reflect although it was committed at or before `to`. */
   missed(entry: Entry, at: { readonly pair: string; readonly name: string; readonly to: number }): Commit | undefined {
-    const touches = ({ kind, pair, name }: Invalidation): boolean =>
-      pair === at.pair && (kind === 'all' || (kind === 'key' ? name === at.name : entry.tags.includes(name)));
+    const touches = ({ kind, pair, name }: Invalidation): boolean => {
+      if (pair !== at.pair || kind === 'all') return pair === at.pair;
+      if (kind === 'prefix') return at.name.startsWith(name);
+      return kind === 'key' ? name === at.name : entry.tags.includes(name);
+    };
     const truth = this.#truth.get(entry.epoch) ?? [];
     return truth.find(
       ({ lsn, invalidations }) => lsn > entry.asOf && lsn <= at.to && invalidations.some((one) => touches(one)),
@@ -126,8 +131,8 @@ export class Source {
     const commits = Array.from({ length: count }, () => {
       this.#lsn += 1 + below(3);
       const invalidations = Array.from({ length: 1 + below(3) }, () => {
-        const kind = pick(['key', 'key', 'key', 'tag', 'tag', 'tag', 'all'] as const);
-        return { kind, pair: pick(PAIRS), name: kind === 'key' ? pick(NAMES) : pick(TAGS) };
+        const kind = pick(['key', 'key', 'key', 'tag', 'tag', 'tag', 'prefix', 'all'] as const);
+        return { kind, pair: pick(PAIRS), name: pick(NAMED[kind]) };
       });
       return { lsn: this.#lsn, invalidations };
     });
@@ -166,6 +171,7 @@ export function wireBatch(batch: Batch): WireBatch {
         namespace: nameOf(pair),
         keys: kind === 'key' ? [name] : [],
         tags: kind === 'tag' ? [name] : [],
+        prefixes: kind === 'prefix' ? [name] : [],
         all: kind === 'all',
       })),
     ),
@@ -176,7 +182,7 @@ export function wireBatch(batch: Batch): WireBatch {
 export function fencesOf(batch: Batch, pairs: readonly string[]): (Fence & { readonly isKey: boolean })[] {
   return batch.commits.flatMap(({ lsn, invalidations }) =>
     invalidations
-      .filter(({ kind, pair }) => kind !== 'all' && pairs.includes(pair))
+      .filter(({ kind, pair }) => (kind === 'key' || kind === 'tag') && pairs.includes(pair))
       .map(({ kind, pair, name }) => ({ pair, name, lsn, isKey: kind === 'key' })),
   );
 }
@@ -184,7 +190,7 @@ export function fencesOf(batch: Batch, pairs: readonly string[]): (Fence & { rea
 /** Newest fence of a record on a whole namespace; 0 for none. */
 export function namespaceFence(batch: Batch, pair: string): number {
   const fencing = batch.commits.findLast(({ invalidations }) =>
-    invalidations.some((one) => one.kind === 'all' && one.pair === pair),
+    invalidations.some((one) => (one.kind === 'all' || one.kind === 'prefix') && one.pair === pair),
   );
   return fencing?.lsn ?? 0;
 }

@@ -14,6 +14,7 @@ export const SIDECAR_MUTANTS: readonly Mutant[] = [
           mark: (...a) => target.mark(...a),
           key: () => undefined,
           tag: (...a) => target.tag(...a),
+          prefix: (...a) => target.prefix(...a),
           namespace: (...a) => target.namespace(...a),
         }),
       },
@@ -28,6 +29,22 @@ export const SIDECAR_MUTANTS: readonly Mutant[] = [
           mark: (...a) => target.mark(...a),
           key: (...a) => target.key(...a),
           tag: () => undefined,
+          prefix: (...a) => target.prefix(...a),
+          namespace: (...a) => target.namespace(...a),
+        }),
+      },
+    },
+  },
+  {
+    guard: 'prefixes are evicted from L1',
+    seed: 2,
+    sabotage: {
+      sidecar: {
+        evictions: (target) => ({
+          mark: (...a) => target.mark(...a),
+          key: (...a) => target.key(...a),
+          tag: (...a) => target.tag(...a),
+          prefix: () => undefined,
           namespace: (...a) => target.namespace(...a),
         }),
       },
@@ -42,6 +59,7 @@ export const SIDECAR_MUTANTS: readonly Mutant[] = [
           mark: (...a) => target.mark(...a),
           key: (...a) => target.key(...a),
           tag: (...a) => target.tag(...a),
+          prefix: (...a) => target.prefix(...a),
           namespace: () => undefined,
         }),
       },

@@ -13,9 +13,10 @@ export const ROWS = ['a', 'b'] as const;
 export const MAX_STALENESS_MS = 5_000;
 
 /** Whether a purge names a key. */
-export function isPurged(spec: KeySpec, { namespace, keys, tags, all }: Omit<Purge, 'commit'>): boolean {
+export function isPurged(spec: KeySpec, { namespace, keys, tags, prefixes = [], all }: Omit<Purge, 'commit'>): boolean {
   if (namespace !== '' && namespace !== spec.namespace) return false;
-  return all || keys.includes(spec.key) || spec.tags.some((tag) => tags.includes(tag));
+  if (all || keys.includes(spec.key) || spec.tags.some((tag) => tags.includes(tag))) return true;
+  return prefixes.some((prefix) => spec.key.startsWith(prefix));
 }
 
 /** What an application loads: the version of each row, and when it was read. */

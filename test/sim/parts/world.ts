@@ -189,7 +189,8 @@ export class World {
 
   purge(): WalRecord['purges'][number] {
     const { namespace, key, tags } = this.dice.pick(this.document.keys);
-    const roll = this.dice.below(4);
+    const roll = this.dice.below(5);
+    if (roll === 4) return { namespace, keys: [], tags: [], prefixes: [key.slice(0, 1)], all: false };
     if (roll === 0) return { namespace, keys: [], tags: [], all: true };
     if (roll === 1 && tags.length > 0) return { namespace, keys: [], tags: tags.slice(0, 1), all: false };
     return { namespace, keys: [key], tags: [], all: false };
@@ -218,9 +219,13 @@ export class World {
         },
       },
     });
-    void purger.purge({ purge: [{ ...purge, keys: [...purge.keys], tags: [...purge.tags] }] }).then(({ ok }) => {
-      if (ok && record !== undefined) this.oracle.acknowledged(record);
-    });
+    void purger
+      .purge({
+        purge: [{ ...purge, keys: [...purge.keys], tags: [...purge.tags], prefixes: [...(purge.prefixes ?? [])] }],
+      })
+      .then(({ ok }) => {
+        if (ok && record !== undefined) this.oracle.acknowledged(record);
+      });
   }
 
   get(): void {

@@ -60,6 +60,8 @@ export interface Origin {
 export interface ReplayOutput {
   key(namespace: NamespaceRules, key: string, lsn: Lsn, origin: Origin): void;
   tag(namespace: NamespaceRules, tag: string, lsn: Lsn, origin: Origin): void;
+  /** Every key that begins so; only purges do that. */
+  prefix(namespace: NamespaceRules, prefix: string, lsn: Lsn, origin: Origin): void;
   namespace(namespace: NamespaceRules, lsn: Lsn, falls: readonly Fall[], origin: Origin): void;
   /** A table with a rule has changes in a record, with these columns. */
   block?(table: string, columns: readonly string[]): void;
@@ -237,6 +239,9 @@ export class Replay {
       },
       tag(namespace, tag, lsn) {
         if (isWithin(lsn)) output.tag(namespace, tag, lsn, origin);
+      },
+      prefix(namespace, prefix, lsn) {
+        if (isWithin(lsn)) output.prefix(namespace, prefix, lsn, origin);
       },
       // One fall stands for several changes and has the position of the newest: it may lie behind the range and they not.
       namespace: (namespace, lsn) => {

@@ -33,6 +33,10 @@ export class NdjsonOutput implements ReplayOutput {
     this.#line(namespace, `"tag","name":${JSON.stringify(tag)}`, lsn, origin);
   }
 
+  prefix(namespace: NamespaceRules, prefix: string, lsn: Lsn, origin: Origin): void {
+    this.#line(namespace, `"prefix","name":${JSON.stringify(prefix)}`, lsn, origin);
+  }
+
   namespace(namespace: NamespaceRules, lsn: Lsn, falls: readonly Fall[], origin: Origin): void {
     const why = falls.map(({ cause, columns }) => (columns.length === 0 ? { cause } : { cause, columns }));
     this.#line(namespace, `"namespace","name":null,"why":${JSON.stringify(why)}`, lsn, origin);

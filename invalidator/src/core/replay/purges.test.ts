@@ -7,8 +7,11 @@ import { rules } from './testing/stream.ts';
 const [user] = rules.namespaces;
 const told = fc.array(
   fc.oneof(
-    { weight: 20, arbitrary: fc.record({ kind: fc.constantFrom('key', 'tag'), name: fc.string({ maxLength: 3 }) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('tag'), name: fc.constant('é'.repeat(300)) }) },
+    {
+      weight: 20,
+      arbitrary: fc.record({ kind: fc.constantFrom('key', 'tag', 'prefix'), name: fc.string({ maxLength: 3 }) }),
+    },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('tag', 'prefix'), name: fc.constant('é'.repeat(300)) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('key'), name: fc.constant('x'.repeat(600)) }) },
     { weight: 1, arbitrary: fc.constant({ kind: 'all', name: '' }) },
     { weight: 3, arbitrary: fc.constant({ kind: 'send', name: '' }) },
@@ -24,8 +27,11 @@ it('[I11] purges every name that was told, or its whole namespace, each once, in
       const send = (): void => {
         for (let next = collector.next(); next !== undefined; next = collector.next()) {
           const { purge } = purgeSchema.parse(next.request);
-          for (const { keys, tags, all } of purge)
-            sent.push(...(all ? ['all'] : []), ...keys.map((key) => `key ${key}`), ...tags.map((tag) => `tag ${tag}`));
+          for (const { keys, tags, prefixes = [], all } of purge) {
+            const named = { key: keys, tag: tags, prefix: prefixes };
+            for (const [kind, names] of Object.entries(named)) sent.push(...names.map((name) => `${kind} ${name}`));
+            if (all) sent.push('all');
+          }
         }
         expect(collector.pending).toBe(0);
       };
@@ -33,6 +39,7 @@ it('[I11] purges every name that was told, or its whole namespace, each once, in
         if (kind === 'send') send();
         else if (kind === 'all') collector.namespace(user!);
         else if (kind === 'key') collector.key(user!, name);
+        else if (kind === 'prefix') collector.prefix(user!, name);
         else collector.tag(user!, name);
       }
       send();

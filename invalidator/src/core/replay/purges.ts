@@ -6,11 +6,14 @@ type Target = PurgeRequest['purge'][number];
 /** Names of a namespace beyond which it is purged as a whole: to load it again costs less than to name all of it. */
 const MAX_NAMES = 50_000;
 
+type NameKind = 'keys' | 'tags' | 'prefixes';
+
 interface Collected {
   readonly keys: Set<string>;
   readonly tags: Set<string>;
+  readonly prefixes: Set<string>;
   /** Names that were not sent yet. */
-  pending: { readonly kind: 'keys' | 'tags'; readonly name: string }[];
+  pending: { readonly kind: NameKind; readonly name: string }[];
   all: 'no' | 'pending' | 'sent';
 }
 
@@ -43,6 +46,11 @@ export class PurgeCollector implements ReplayOutput {
     else this.#fall(name);
   }
 
+  prefix({ name }: NamespaceRules, prefix: string): void {
+    if (isNameable(prefix)) this.#add(name, 'prefixes', prefix);
+    else this.#fall(name);
+  }
+
   namespace({ name }: NamespaceRules): void {
     this.#fall(name);
   }
@@ -61,21 +69,21 @@ export class PurgeCollector implements ReplayOutput {
       }
       if (collected.pending.length === 0) continue;
       const some = collected.pending.splice(0, PURGE_LIMITS.names - names);
-      const of = (kind: 'keys' | 'tags'): string[] => some.filter((one) => one.kind === kind).map(({ name }) => name);
-      purge.push({ namespace, keys: of('keys'), tags: of('tags'), all: false });
+      const of = (kind: NameKind): string[] => some.filter((one) => one.kind === kind).map(({ name }) => name);
+      purge.push({ namespace, keys: of('keys'), tags: of('tags'), prefixes: of('prefixes'), all: false });
       names += some.length;
       this.#pending -= some.length;
     }
     return purge.length === 0 ? undefined : { request: { purge }, names };
   }
 
-  #add(namespace: string, kind: 'keys' | 'tags', name: string): void {
+  #add(namespace: string, kind: NameKind, name: string): void {
     const collected = this.#of(namespace);
     if (collected.all !== 'no' || collected[kind].has(name)) return;
     collected[kind].add(name);
     collected.pending.push({ kind, name });
     this.#pending += 1;
-    if (collected.keys.size + collected.tags.size > this.#maxNames) this.#fall(namespace);
+    if (collected.keys.size + collected.tags.size + collected.prefixes.size > this.#maxNames) this.#fall(namespace);
   }
 
   #fall(namespace: string): void {
@@ -86,12 +94,13 @@ export class PurgeCollector implements ReplayOutput {
     collected.pending = [];
     collected.keys.clear();
     collected.tags.clear();
+    collected.prefixes.clear();
   }
 
   #of(namespace: string): Collected {
     let collected = this.#byNamespace.get(namespace);
     if (collected === undefined) {
-      collected = { keys: new Set(), tags: new Set(), pending: [], all: 'no' };
+      collected = { keys: new Set(), tags: new Set(), prefixes: new Set(), pending: [], all: 'no' };
       this.#byNamespace.set(namespace, collected);
     }
     return collected;

@@ -97,6 +97,10 @@ export class Raiser implements ReplayOutput {
     this.#at(epoch).tag(namespace, tag, lsn);
   }
 
+  prefix(namespace: NamespaceRules, prefix: string, lsn: Lsn, { epoch }: Origin): void {
+    this.#at(epoch).prefix(namespace, prefix, lsn);
+  }
+
   namespace(namespace: NamespaceRules, lsn: Lsn, _falls: readonly Fall[], { epoch }: Origin): void {
     this.#at(epoch).namespace(namespace, lsn);
   }

@@ -33,7 +33,7 @@ it('counts names and why a namespace falls, and tells which columns the records 
   expect(tallyOf(input(['{id}', 'mail:{email}'], ['all'])).sums()).toEqual([
     {
       ...{ namespace: 'user', rulesHash: expect.stringMatching(/^[0-9a-f]{16}$/), served: 'all' },
-      ...{ keys: 9, tags: 6, falls: 1 },
+      ...{ keys: 9, tags: 6, prefixes: 0, falls: 1 },
       distinctKeys: { count: 6, isCapped: false },
       distinctTags: { count: 1, isCapped: false },
       why: [{ cause: 'missing-column', columns: ['email'], times: 1 }],
@@ -69,6 +69,7 @@ it('tells each reason for which a namespace falls', () => {
     output: {
       key: (_namespace, key) => told.push(key),
       tag: () => undefined,
+      prefix: () => undefined,
       namespace: (_namespace, lsn, falls, origin) =>
         told.push(
           `${lsn} ${origin.table} ${origin.op} ${falls.map(({ cause, columns }) => `${cause} ${columns.join()}`).join('; ')}`,

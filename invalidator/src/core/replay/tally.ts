@@ -34,6 +34,8 @@ export interface NamespaceSum {
   readonly served: 'all' | 'some' | 'none';
   readonly keys: number;
   readonly tags: number;
+  /** Purges of what begins with something. */
+  readonly prefixes: number;
   /** Records that invalidate all of it. */
   readonly falls: number;
   readonly distinctKeys: Distinct;
@@ -45,6 +47,7 @@ export interface NamespaceSum {
 interface Sum {
   keys: number;
   tags: number;
+  prefixes: number;
   falls: number;
   readonly keyNames: Set<string>;
   readonly tagNames: Set<string>;
@@ -80,7 +83,7 @@ export class Tally implements ReplayOutput {
     this.#configs = options.configs;
     this.#maxNames = options.maxNames ?? MAX_NAMES;
     this.#sums = options.rules.namespaces.map(() => ({
-      ...{ keys: 0, tags: 0, falls: 0, keyNames: new Set(), tagNames: new Set(), why: new Map() },
+      ...{ keys: 0, tags: 0, prefixes: 0, falls: 0, keyNames: new Set(), tagNames: new Set(), why: new Map() },
       ...{ wasServed: false, wasUnserved: false },
     }));
   }
@@ -95,6 +98,10 @@ export class Tally implements ReplayOutput {
     const sum = this.#sums[index] as Sum;
     sum.tags += 1;
     if (sum.tagNames.size < this.#maxNames) sum.tagNames.add(tag);
+  }
+
+  prefix({ index }: NamespaceRules): void {
+    (this.#sums[index] as Sum).prefixes += 1;
   }
 
   namespace({ index }: NamespaceRules, _lsn: number, falls: readonly Fall[]): void {
@@ -140,6 +147,7 @@ export class Tally implements ReplayOutput {
         served: !sum.wasServed ? 'none' : sum.wasUnserved ? 'some' : 'all',
         keys: sum.keys,
         tags: sum.tags,
+        prefixes: sum.prefixes,
         falls: sum.falls,
         distinctKeys: this.#distinct(sum.keyNames),
         distinctTags: this.#distinct(sum.tagNames),

@@ -92,12 +92,13 @@ export function batchOf({ rows: _rows, collapses: _collapses, ...record }: DueRe
   return decoded.batch;
 }
 
-/** What a record evicts, as `namespace key@position`, `namespace #tag@position` or `namespace *@position`. */
+/** What a record evicts, as `namespace key@position`, `namespace #tag@position`, `namespace prefix…@position` or `namespace *@position`. */
 export function evictions(batch: Batch): string[] {
   const found: string[] = [];
   invalidate(rules, batch, {
     key: ({ name }, key, lsn) => found.push(`${name} ${key}@${lsn}`),
     tag: ({ name }, tag, lsn) => found.push(`${name} #${tag}@${lsn}`),
+    prefix: ({ name }, prefix, lsn) => found.push(`${name} ${prefix}…@${lsn}`),
     namespace: ({ name }, lsn) => found.push(`${name} *@${lsn}`),
   });
   return found;

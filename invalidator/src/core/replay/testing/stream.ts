@@ -114,6 +114,10 @@ export class Told implements ReplayOutput {
     this.lines.push(`tag ${tag} ${epoch}:${lsn}`);
   }
 
+  prefix(_namespace: NamespaceRules, prefix: string, lsn: number, { epoch, table, op }: Origin): void {
+    this.lines.push(`prefix ${prefix} ${epoch}:${lsn} ${table} ${op}`);
+  }
+
   namespace(_namespace: NamespaceRules, lsn: number, falls: readonly Fall[], { epoch }: Origin): void {
     this.falls.push({ epoch, lsn });
     this.lines.push(`all ${epoch}:${lsn} ${falls.map(({ cause }) => cause).join()}`);

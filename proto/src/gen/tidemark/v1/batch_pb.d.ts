@@ -281,6 +281,13 @@ export declare type Purge = Message<"tidemark.v1.Purge"> & {
    * @generated from field: bool all = 5;
    */
   all: boolean;
+
+  /**
+   * Every key that begins with one of these. A record with any raises `min_reader` to 2.
+   *
+   * @generated from field: repeated string prefixes = 6;
+   */
+  prefixes: string[];
 };
 
 /**
