@@ -6,6 +6,7 @@ const USAGE = `Tidemark beside Postgres, Kafka and Redis.
 
   tidemark run   [--config FILE]   follows Postgres and writes its row changes to Kafka
   tidemark apply [--config FILE]   keeps the fence logs in Redis up to date from Kafka
+  tidemark flush [--config FILE]   brings the writes of namespaces with writeBehind from Kafka into Postgres
   tidemark inject                  gives annotated pods the sidecar, as an admission webhook of Kubernetes
   tidemark replay ...              rebuilds invalidations from Kafka, or tries rules on a capture
   tidemark capture ...             writes the records in Kafka to a file
@@ -19,6 +20,7 @@ const USAGE = `Tidemark beside Postgres, Kafka and Redis.
 const services = {
   run: async (configFile: string | undefined) => (await import('./run.ts')).run(configFile),
   apply: async (configFile: string | undefined) => (await import('./apply.ts')).apply(configFile),
+  flush: async (configFile: string | undefined) => (await import('./flush.ts')).flush(configFile),
   inject: async () => (await import('./inject.ts')).inject(),
 };
 

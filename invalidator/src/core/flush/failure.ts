@@ -1,0 +1,29 @@
+/**
+ * What a failed statement of a flush means:
+ * - `own`: the write itself is at fault, and would be at any other time: it is parked;
+ * - `passing`: the server or the way to it is: the same is tried again until it works;
+ * - `unclear`: either may be: tried again a few times, then parked.
+ */
+export type FailureKind = 'own' | 'passing' | 'unclear';
+
+/** Classes of SQLSTATE (postgresql.org/docs/current/errcodes-appendix.html) that say nothing of the write. */
+const PASSING_CLASSES: ReadonlySet<string> = new Set([
+  '08', // connection exception
+  '25', // invalid transaction state: above all 25006, the server is a standby by now
+  '28', // invalid authorization
+  '3D', // the database is not there (yet)
+  '40', // transaction rollback: serialization failures and deadlocks
+  '53', // insufficient resources
+  '57', // operator intervention: shutdowns
+]);
+/** Objects that are in use: lock_timeout is 55P03. */
+const PASSING_CODES: ReadonlySet<string> = new Set(['55P03', '55006']);
+/** 57014: statement_timeout, or somebody cancelled it; 58: the system's I/O; XX: faults of Postgres or an extension. */
+const UNCLEAR = /^(57014|58|XX)/;
+
+/** By the SQLSTATE of an error; anything else (`ECONNRESET`, no code at all) came from the way to the server. */
+export function failureKind(code: string | undefined): FailureKind {
+  if (code === undefined || !/^[0-9A-Z]{5}$/.test(code)) return 'passing';
+  if (UNCLEAR.test(code)) return 'unclear';
+  return PASSING_CLASSES.has(code.slice(0, 2)) || PASSING_CODES.has(code) ? 'passing' : 'own';
+}
