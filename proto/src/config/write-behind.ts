@@ -7,8 +7,8 @@ export const WRITE_PARAMS = ['{key}', '{body}', '{bytes}', '{contentType}', '{ta
 export type WriteParam = (typeof WRITE_PARAMS)[number];
 
 const MAX_SQL_CHARS = 10_000;
-/** Statements that would take the others of the batch with them. No text stands for "anything but these words" at its beginning. */
-const NO_CONTROL = /^(?!\s*(?:abort|begin|commit|end|prepare|release|rollback|savepoint|set|start)\b)/i;
+/** How statements begin that would take the others of the batch with them. */
+const CONTROL = /^\s*(?:abort|begin|commit|end|prepare|release|rollback|savepoint|set|start)\b/i;
 /** Room in a sidecar for writes that wait, of one namespace. */
 const DEFAULT_MAX_PENDING = '16MiB';
 
@@ -19,7 +19,7 @@ const statement = (what: string) =>
         .string()
         .min(1)
         .max(MAX_SQL_CHARS)
-        .regex(NO_CONTROL, 'expected a statement that neither begins nor ends a transaction')
+        .refine((sql) => !CONTROL.test(sql), 'expected a statement that neither begins nor ends a transaction')
         .describe(
           `One statement that ${what}. It runs in a transaction with other writes: it must not begin or end one.`,
         ),
