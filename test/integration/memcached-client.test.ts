@@ -79,6 +79,12 @@ describe('a client of memcached', () => {
     expect(await memcached.delete('k')).toBe(true);
     expect(await memcached.delete('k')).toBe(false);
     expect(await memcached.cas('k', bytes, { ttlS: 60, cas })).toBe('missing');
+    await memcached.set('k', bytes, 60);
+    expect(await memcached.deleteIf('k', cas)).toBe(false);
+    expect(await memcached.deleteIf('k', (await memcached.gets('k'))?.cas ?? '')).toBe(true);
+    expect(await memcached.gets('k')).toBeUndefined();
+    expect(await memcached.deleteIf('k', cas)).toBe(false);
+    expect(await memcached.add('k', bytes, 60)).toBe(true);
     await memcached.set('empty', Buffer.alloc(0), 60);
     expect((await memcached.gets('empty'))?.value).toEqual(Buffer.alloc(0));
   });

@@ -39,6 +39,8 @@ export interface MemcachedClient {
   ): Promise<'stored' | 'changed' | 'missing'>;
   /** False where there was none. */
   delete(key: string): Promise<boolean>;
+  /** Deletes the value that was read; false where it is another one by now, or none. */
+  deleteIf(key: string, cas: string): Promise<boolean>;
   /** Asks every server for its version, which also finds out that one that was away answers again. Never rejects. */
   probe(): Promise<void>;
   /** Cuts the connections. */
@@ -63,6 +65,7 @@ const MAX_MISSED_DEADLINES = 5;
 const PROBE_EVERY_MS = 100;
 /** Anything beyond it memcached reads as a time since 1970 (doc/protocol.txt, "Expiration times"). */
 const MAX_RELATIVE_TTL_S = 30 * 24 * 3600;
+const NOTHING = new Uint8Array(0);
 const KEY = /^[\x21-\x7e]{1,250}$/;
 
 /** Connects in the background, for ever: a memcached that is away costs nothing but the rejected commands. Throws for a malformed URL. */
@@ -116,6 +119,11 @@ export function createMemcached(url: string, options: MemcachedClientOptions): M
     async delete(name) {
       const key = named(name);
       return oneOf(lineOf(await ask(key, [`delete ${key}\r\n`])), { DELETED: true, NOT_FOUND: false });
+    },
+    async deleteIf(name, cas) {
+      // There is no such command, but what is stored with a TTL below 0 is gone at once.
+      const line = await store('cas', named(name), NOTHING, `-1 0 ${cas}`);
+      return oneOf(line, { STORED: true, EXISTS: false, NOT_FOUND: false });
     },
     async probe() {
       await Promise.allSettled(servers.map((server) => server.ask(['version\r\n'])));

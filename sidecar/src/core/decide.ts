@@ -65,3 +65,28 @@ export function decideL2(
   if (replica.newestFence(namespace, key, entry.tags) > Math.max(entry.asOf, log.to)) return 'fenced';
   return entry.expiresAtMs <= wallMs ? 'expired' : undefined;
 }
+
+/** Why an entry of a backend without a fence log may not be served; for metrics. */
+export type UnloggedRefusal = 'epoch' | 'behind' | 'namespace' | 'fenced' | 'expired';
+
+/**
+ * Whether an entry may be served that nobody but this sidecar can check (SPEC I17): the backend may hold anything that was ever
+ * stored there. Its `asOf` says what it reflects, wherever it has been; our own memory knows (H, W], so it must begin there. Must be
+ * used in the same tick.
+ */
+export function decideUnlogged(
+  replica: ReplicaView,
+  found: { entry: Entry; namespace: NamespaceRules; key: string; wallMs: number },
+): UnloggedRefusal | undefined {
+  const { entry, namespace, key, wallMs } = found;
+  if (entry.epoch !== replica.epoch) return 'epoch';
+  if (entry.asOf < replica.horizon) return 'behind';
+  if (!replica.covers(namespace)) return 'namespace';
+  if (replica.newestFence(namespace, key, entry.tags) > entry.asOf) return 'fenced';
+  return entry.expiresAtMs <= wallMs ? 'expired' : undefined;
+}
+
+/** Whether an entry may take the place of one that others may still read: what is newer stays, and nothing else can be compared. */
+export function mayReplace(present: Entry, entry: Entry): boolean {
+  return present.epoch !== entry.epoch || present.asOf <= entry.asOf;
+}

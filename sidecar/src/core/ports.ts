@@ -47,10 +47,29 @@ export interface L2Found {
   readonly generation: string;
 }
 
+/** What a backend without a fence log answered: its reader alone checks it (SPEC I17). */
+export interface UnloggedFound {
+  readonly entry: Entry | undefined;
+  readonly context: undefined;
+}
+
 /** `lost`: an answer came in time but was an error or damaged; `away`: none came in time, or none was asked for. */
 export type L2Failure = 'lost' | 'away';
-/** As the scripts for fills and promotions say; see proto/src/redis/scripts.ts. */
-export type L2FillResult = 'ok' | 'missing' | 'changed' | 'unknown' | 'old' | 'fenced' | 'newer' | L2Failure;
+/**
+ * As the scripts for fills and promotions say; see proto/src/redis/scripts.ts. Of backends without scripts `contended`: others
+ * stored values all the time; `too-large`: more than an item may have there.
+ */
+export type L2FillResult =
+  | 'ok'
+  | 'missing'
+  | 'changed'
+  | 'unknown'
+  | 'old'
+  | 'fenced'
+  | 'newer'
+  | 'contended'
+  | 'too-large'
+  | L2Failure;
 
 /** What a claim is put on: a key of a namespace, named by its rules where it has some, else by its name. */
 export type Claimable = NamespaceRules | string;
@@ -59,7 +78,7 @@ export type Claimable = NamespaceRules | string;
 export interface L2Store {
   /** False while asking would be in vain: the caller treats everything as a miss and does not ask. */
   readonly available: boolean;
-  read(namespace: NamespaceRules, key: string): Promise<L2Found | L2Failure>;
+  read(namespace: NamespaceRules, key: string): Promise<L2Found | UnloggedFound | L2Failure>;
   fill(namespace: NamespaceRules, key: string, entry: Entry): Promise<L2FillResult>;
   /** Raises an entry that was read, and is unchanged, to a position that its log has reached (SPEC I12). */
   promote(namespace: NamespaceRules, key: string, entry: Entry, to: Lsn): Promise<L2FillResult>;

@@ -1,10 +1,10 @@
 import type { Entry } from '@tidemark/proto';
 import { parseHeader } from '@tidemark/proto/redis';
 import { count, type Coalescer } from './coalescer.ts';
-import { decideL2, type L2Refusal } from './decide.ts';
+import { decideL2, decideUnlogged, type L2Refusal } from './decide.ts';
 import type { Flight, Outcome, Waiter } from './flights.ts';
 import type { Namespace } from './namespace.ts';
-import type { Clock, L2Failure, L2Found, L2Store } from './ports.ts';
+import type { Clock, L2Failure, L2Found, L2Store, UnloggedFound } from './ports.ts';
 import type { Promoter } from './promoter.ts';
 import type { ReplicaView } from './replica.ts';
 
@@ -108,26 +108,22 @@ export class Reader {
   }
 
   /** Runs in one tick: what is checked here cannot become stale before it is stored and served. */
-  #onL2(namespace: Namespace, flight: Flight, found: L2Found | L2Failure): void {
+  #onL2(namespace: Namespace, flight: Flight, found: L2Found | UnloggedFound | L2Failure): void {
     const { rules } = namespace;
     if (rules === undefined || namespace.flights.get(flight.key) !== flight) return;
     if (typeof found === 'string') this.#countL2(found);
     else if (found.entry === undefined) this.#countL2('absent');
     else {
-      const { context, generation } = found;
       const entry = withinTtl(found.entry, namespace);
-      const refusal = decideL2(this.#replica, {
-        entry,
-        context,
-        generation,
-        namespace: rules,
-        key: flight.key,
-        wallMs: this.#clock.wallMs(),
-      });
+      const candidate = { entry, namespace: rules, key: flight.key, wallMs: this.#clock.wallMs() };
+      const refusal =
+        found.context === undefined
+          ? decideUnlogged(this.#replica, candidate)
+          : decideL2(this.#replica, { ...candidate, context: found.context, generation: found.generation });
       if (refusal === undefined) {
         this.#keep(namespace, flight, entry);
         const log =
-          this.#promoter && entry === found.entry && entry.tags.length > 0 ? parseHeader(context.log ?? '') : undefined;
+          this.#promoter && entry === found.entry && entry.tags.length > 0 ? parseHeader(found.context?.log ?? '') : undefined;
         if (log !== undefined) this.#promoter?.wasRead(namespace, flight.key, { entry, log });
         return;
       }

@@ -1,4 +1,4 @@
-import type { L2Failure, L2Found, L2Store } from '../../../sidecar/src/core/ports.ts';
+import type { L2Failure, L2Found, L2Store, UnloggedFound } from '../../../sidecar/src/core/ports.ts';
 import type { ReplicaView, SourceReplica } from '../../../sidecar/src/core/replica.ts';
 
 /** A replica as a part of a sidecar sees it that lacks a guard. */
@@ -18,9 +18,9 @@ export function brokenStore(store: L2Store, found: ((found: L2Found) => L2Found)
   return new Proxy<L2Store>(store, {
     get: (target, name) => {
       if (name === 'read')
-        return async (...args: Parameters<L2Store['read']>): Promise<L2Found | L2Failure> => {
+        return async (...args: Parameters<L2Store['read']>): Promise<L2Found | UnloggedFound | L2Failure> => {
           const answer = await target.read(...args);
-          return typeof answer === 'string' ? answer : found(answer);
+          return typeof answer === 'string' || answer.context === undefined ? answer : found(answer);
         };
       const value: unknown = Reflect.get(target, name, target);
       return typeof value === 'function' ? (value.bind(target) as unknown) : value;
