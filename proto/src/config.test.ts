@@ -13,7 +13,8 @@ describe('parseConfig', () => {
     expect(parsed(full).namespaces['user-profile']).toEqual({
       source: 'main',
       invalidation: 'rules',
-      ttl: { hard: 3_600_000, negative: 10_000, jitter: 0 },
+      ttl: { hard: 3_600_000, negative: 10_000, staleIfError: 0, jitter: 0 },
+      onInvalidate: 'evict',
       l1: { maxBytes: 128 * 1024 ** 2 },
       l2: { enabled: false, compress: { enabled: true, over: 65_536 }, chunk: 64 * 1024 },
       maxItemBytes: 64 * 1024,
@@ -25,7 +26,8 @@ describe('parseConfig', () => {
     expect(parsed(full).namespaces['exchange']).toEqual({
       source: 'main',
       invalidation: 'ttl_only',
-      ttl: { hard: 1_800_000, negative: 30_000, jitter: 0.1 },
+      ttl: { hard: 1_800_000, negative: 30_000, staleIfError: 0, jitter: 0.1 },
+      onInvalidate: 'evict',
       l1: { maxBytes: 64 * 1024 ** 2 },
       l2: { enabled: true, compress: { enabled: true, over: 4096 }, chunk: 512 * 1024 },
       maxItemBytes: 1024 ** 2,
@@ -34,6 +36,17 @@ describe('parseConfig', () => {
     expect(parsed(minimal)).toEqual({
       sources: { main: { topic: 'tidemark.main', l2: { buckets: 1, maxFences: 100_000 } } },
       namespaces: {},
+    });
+  });
+
+  it('knows soft TTLs, and what becomes of what was invalidated', () => {
+    const ttl = { soft: '5m', hard: '30m', staleIfError: '1h' };
+    const read = (more: object) => parsed(coherent({ ttl, ...more })).namespaces['users'];
+    expect(read({})).toMatchObject({ ttl: { soft: 300_000, staleIfError: 3_600_000 }, onInvalidate: 'evict' });
+    expect(read({ onInvalidate: 'stale' })?.grace).toEqual({ for: 60_000, serve: 'on-request' });
+    expect(read({ onInvalidate: 'stale', grace: { for: '5s', serve: 'always' } })?.grace).toEqual({
+      for: 5000,
+      serve: 'always',
     });
   });
 
@@ -132,6 +145,18 @@ describe('parseConfig', () => {
       coherent({ ttl: { hard: 30 } }),
       'namespaces.users.ttl.hard',
       'found 30, expected string',
+    ],
+    [
+      'a soft TTL beyond the hard one',
+      coherent({ ttl: { soft: '31m', hard: '30m' } }),
+      'namespaces.users.ttl.soft',
+      'found 1860s, expected at most ttl.hard (1800s): an entry is not served after that',
+    ],
+    [
+      'grace for what is evicted',
+      coherent({ grace: { for: '5s' } }),
+      'namespaces.users.grace',
+      'found settings of grace, expected none with onInvalidate: evict (say onInvalidate: stale to keep what was invalidated)',
     ],
     [
       'a duration that is too short',

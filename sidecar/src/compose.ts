@@ -13,7 +13,9 @@ import { Evictor } from './core/evictor.ts';
 import { Filler } from './core/filler.ts';
 import { Follower, type FollowerEvents } from './core/follower.ts';
 import { L2Lag } from './core/l2-lag.ts';
+import { Grace } from './core/grace.ts';
 import { Leases } from './core/leases.ts';
+import { Loads } from './core/loads.ts';
 import { unconfigured, type Namespaces } from './core/namespace.ts';
 import type { PositionClient, PurgeClient } from './core/ports.ts';
 import { Positions } from './core/positions.ts';
@@ -28,6 +30,7 @@ import { Watermark } from './core/watermark.ts';
 import { createApp, type AppOptions } from './http/app.ts';
 import { batchRoute } from './http/batch-route.ts';
 import { cacheRoutes } from './http/cache-routes.ts';
+import { etagOf } from './http/etag.ts';
 import { hitPath } from './http/hit-path.ts';
 import { openapi } from './http/openapi.ts';
 import { purgeRoute } from './http/purge-route.ts';
@@ -77,6 +80,7 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
     evictor,
     coalescer,
     createL1: ({ l1 }) => new LruStore({ maxBytes: l1.maxBytes }),
+    createGrace: (of) => Grace.of(of, clock),
   });
   const lag = new L2Lag(L2_LAG_SAMPLES);
   return { ...parts, ...of, redis, follower, configuration, namespaces: configuration.namespaces, lag };
@@ -113,6 +117,7 @@ function createParts(options: {
   const promoter = l2 && new Promoter({ l2, coalescer, replica, clock });
   const reader = new Reader({ replica, coalescer, l2, clock, promoter });
   const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
+  const loads = new Loads({ coalescer, filler, replica, clock, etagOf });
   const purger = new Purger({ client, watermark, waitMs: PURGE_WAIT_MS });
   const positions = new Positions({ client, most: LIMITS.positionQuestions });
   const sessions = new Sessions({ source, replica, watermark, positions, clock, timeoutMs });
@@ -126,6 +131,7 @@ function createParts(options: {
     promoter,
     reader,
     filler,
+    loads,
     purger,
     positions,
     sessions,

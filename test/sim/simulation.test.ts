@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { fullScript, play } from './history.ts';
+import type { Served } from './parts/oracle.ts';
 import { MUTANTS } from './mutants/index.ts';
 import { report } from './report.ts';
 
@@ -32,12 +33,12 @@ it('[I8] [I16] nor while the configuration changes, which each process hears of 
 }, 600_000);
 
 async function playAll(histories: number, changes: boolean): Promise<void> {
-  const served = { l1: 0, l2: 0, coalesced: 0 };
+  const served: Served = { l1: 0, l2: 0, coalesced: 0, loaded: 0, stale: 0 };
   for (let seed = FIRST_SEED; seed < FIRST_SEED + histories; seed++) {
     const script = fullScript(seed, changes);
     const result = await play(script);
     if (result.violation !== undefined) expect.fail(await report(script));
-    for (const from of ['l1', 'l2', 'coalesced'] as const) served[from] += result.served[from];
+    for (const from of ['l1', 'l2', 'coalesced', 'loaded', 'stale'] as const) served[from] += result.served[from];
   }
   // A simulation in which nothing is served proves nothing.
   expect(Math.min(served.l1, served.l2, served.coalesced)).toBeGreaterThan(2 * histories);

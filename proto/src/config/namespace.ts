@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { grace, onInvalidate } from './grace.ts';
 import { l2 } from './l2.ts';
 import { name } from './name.ts';
 import { GIB, KIB, MIB, size } from './quantities.ts';
@@ -20,6 +21,8 @@ export const namespaceSchema = z
       .default('rules')
       .describe('ttl_only gives up coherence: entries live until their TTL and are filled without a lease.'),
     ttl: ttl.prefault({}),
+    onInvalidate,
+    grace: grace.optional(),
     l1: z
       .strictObject({
         maxBytes: size('64KiB to 16GiB', { min: 64 * KIB, max: 16 * GIB })
@@ -45,11 +48,20 @@ export const namespaceSchema = z
           'found no rule, expected at least one: without rules nothing would ever evict these entries (or say invalidation: ttl_only)',
       });
     }
+    if (value.grace !== undefined && value.onInvalidate === 'evict') {
+      context.addIssue({
+        code: 'custom',
+        path: ['grace'],
+        message:
+          'found settings of grace, expected none with onInvalidate: evict (say onInvalidate: stale to keep what was invalidated)',
+      });
+    }
     if (value.writeBehind !== undefined && value.invalidation === 'ttl_only') {
       context.addIssue({
         code: 'custom',
         path: ['writeBehind'],
-        message: 'found writes with invalidation: ttl_only, expected rules: what a flush changes in Postgres would evict nothing',
+        message:
+          'found writes with invalidation: ttl_only, expected rules: what a flush changes in Postgres would evict nothing',
       });
     }
     const { maxItemBytes = 0, l1 } = value;
@@ -63,5 +75,6 @@ export const namespaceSchema = z
   })
   .transform((value) => ({
     ...value,
+    grace: value.onInvalidate === 'stale' ? (value.grace ?? grace.parse({})) : undefined,
     maxItemBytes: value.maxItemBytes ?? Math.min(DEFAULT_MAX_ITEM_BYTES, value.l1.maxBytes - ENTRY_ROOM_BYTES),
   }));

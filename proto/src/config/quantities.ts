@@ -50,7 +50,7 @@ function quantity(options: {
 }
 
 export const SECOND_MS = 1000;
-const YEAR_MS = 365 * 86_400 * SECOND_MS;
+export const YEAR_MS = 365 * 86_400 * SECOND_MS;
 /** A duration in milliseconds; `expected` names its limits, such as `1s to 365d`. */
 export const duration = (expected: string, limits: { min: number; max: number }) =>
   quantity({

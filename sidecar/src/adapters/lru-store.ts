@@ -50,6 +50,16 @@ export class LruStore implements L1Store {
     }
   }
 
+  *tagged(tag: string, most: number): Iterable<readonly [string, Entry]> {
+    let left = most;
+    for (const key of this.#keysByTag.get(tag) ?? []) {
+      const entry = this.#cache.peek(key);
+      if (left <= 0) return;
+      left -= 1;
+      if (entry !== undefined) yield [key, entry];
+    }
+  }
+
   set(key: string, entry: Entry): boolean {
     this.#cache.set(key, entry);
     if (this.#cache.peek(key) !== entry) return false;

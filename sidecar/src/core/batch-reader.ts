@@ -1,5 +1,6 @@
 import type { Entry, Lsn } from '@tidemark/proto';
-import type { Outcome, Waiter } from './flights.ts';
+import { isKept, type Outcome, type Waiter } from './flights.ts';
+import { USUAL } from './freshness.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock } from './ports.ts';
 import type { Positions } from './positions.ts';
@@ -30,6 +31,8 @@ export interface BatchRequest {
   readonly mode: ReadMode;
   /** Whether all values should have held at one position. Only for namespaces that are coherent. */
   readonly snapshot: boolean;
+  /** Whether nothing in grace may be answered: for snapshots and sessions. */
+  readonly coherent?: boolean;
   /** Called once, in a tick in which everything in the answer may be served. */
   readonly settle: (answer: BatchAnswer) => void;
 }
@@ -43,6 +46,9 @@ export interface BatchReaderOptions {
   /** Longest that a snapshot is tried for; reads of single keys have limits of their own. */
   readonly timeoutMs: number;
 }
+
+/** Nothing in grace. */
+const COHERENT = { ...USUAL, grace: false };
 
 /** How often what was invalidated meanwhile is read again. */
 const MAX_ROUNDS = 8;
@@ -65,7 +71,7 @@ export class BatchReader {
   /** The answer ends it; `settle` is not called then. */
   read(request: BatchRequest): () => void {
     this.counters.batches += 1;
-    const run = new Run(this.#options, request, (namespace, key, entry) => this.holds(namespace, key, entry));
+    const run = new Run(this.#options, request, (namespace, key, outcome) => this.holds(namespace, key, outcome));
     run.start((answer, rounds) => {
       const { snapshot } = answer;
       if (snapshot !== undefined) {
@@ -78,12 +84,14 @@ export class BatchReader {
   }
 
   /** Whether an entry that was read may still be served: what was invalidated is gone from L1. */
-  protected holds(namespace: Namespace, key: string, entry: Entry): boolean {
-    return namespace.l1.get(key) === entry && entry.expiresAtMs > this.#options.clock.wallMs();
+  protected holds(namespace: Namespace, key: string, { entry, from }: ValueOutcome): boolean {
+    const isTooOld = from !== 'stale' && entry.expiresAtMs <= this.#options.clock.wallMs();
+    return namespace.l1.get(key) === entry && !isTooOld;
   }
 }
 
-type Holds = (namespace: Namespace, key: string, entry: Entry) => boolean;
+type ValueOutcome = Extract<Outcome, { kind: 'value' }>;
+type Holds = (namespace: Namespace, key: string, outcome: ValueOutcome) => boolean;
 
 /** One batch on its way. */
 class Run {
@@ -121,7 +129,8 @@ class Run {
 
   /** Reads what is not there, then goes on. */
   #round(): void {
-    const { items, mode } = this.#request;
+    const { items, mode, snapshot, coherent = snapshot } = this.#request;
+    const accepts = coherent ? COHERENT : USUAL;
     this.#rounds += 1;
     // One more than there are, so that nothing goes on while reads are still being begun.
     this.#open = 1;
@@ -133,7 +142,7 @@ class Run {
         this.#outcomes[i] = outcome;
         this.#settled();
       };
-      const waiter = this.#options.reader.read({ ...item, mode, settle });
+      const waiter = this.#options.reader.read({ ...item, mode, accepts, settle });
       if (waiter !== undefined) this.#waiters.set(i, waiter);
     }
     this.#settled();
@@ -223,7 +232,7 @@ class Run {
     let gone = 0;
     for (const [i, { namespace, key }] of this.#request.items.entries()) {
       const outcome = this.#outcomes[i];
-      if (outcome?.kind !== 'value' || this.#holds(namespace, key, outcome.entry)) continue;
+      if (outcome?.kind !== 'value' || !isKept(outcome.from) || this.#holds(namespace, key, outcome)) continue;
       this.#outcomes[i] = undefined;
       gone += 1;
     }

@@ -1,15 +1,24 @@
 import type { Entry } from '@tidemark/proto';
-import type { BypassReason, Flight, Outcome, Waiter } from './flights.ts';
+import type { BypassReason, Flight, Outcome, ValueFrom, Waiter } from './flights.ts';
 import type { Lease, Leases } from './leases.ts';
 import type { Namespace } from './namespace.ts';
-import type { Clock, Random } from './ports.ts';
+import type { Clock, LoadFailure, Random } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
+import { standIn } from './stand-in.ts';
 
 export interface CoalescerLimits {
   /** How long a caller waits for another one's fill; also how long a holder keeps others from loading. */
   readonly waitMs: number;
   readonly waiters: number;
   readonly waitersPerKey: number;
+}
+
+/** Loads the values of namespaces that have a loader; see loads.ts. */
+export interface FlightLoader {
+  /** Begins to load, or to load anew, what the flight is about. */
+  begin(namespace: Namespace, flight: Flight): void;
+  /** A record was applied as a whole. */
+  advanced(): void;
 }
 
 /**
@@ -25,6 +34,7 @@ export class Coalescer {
   readonly #random: Random;
   readonly #limits: CoalescerLimits;
   #waiting = 0;
+  #loads: FlightLoader | undefined;
 
   constructor(options: {
     namespaces: readonly Namespace[];
@@ -40,6 +50,16 @@ export class Coalescer {
     this.#clock = options.clock;
     this.#random = options.random;
     this.#limits = options.limits;
+  }
+
+  /** To be called once, before anything is read from a namespace that has a loader. */
+  attach(loads: FlightLoader): void {
+    this.#loads = loads;
+  }
+
+  /** Begins to load for a flight that nobody serves yet; only where the namespace has a loader. */
+  load(namespace: Namespace, flight: Flight): void {
+    this.#loads?.begin(namespace, flight);
   }
 
   /** Callers that wait now, in all namespaces. */
@@ -83,12 +103,16 @@ export class Coalescer {
   }
 
   /** Undefined when too many wait already. */
-  join(namespace: Namespace, flight: Flight, caller: Pick<Waiter, 'settle' | 'wantsLease'>): Waiter | undefined {
+  join(
+    namespace: Namespace,
+    flight: Flight,
+    caller: Pick<Waiter, 'settle' | 'wantsLease' | 'accepts'>,
+  ): Waiter | undefined {
     if (this.#waiting >= this.#limits.waiters || flight.waiters.size >= this.#limits.waitersPerKey) return undefined;
     const waiter: Waiter = {
       flight,
-      settle: caller.settle,
-      wantsLease: caller.wantsLease,
+      ...caller,
+      afterLoads: flight.loads,
       cancelTimer: () => undefined,
     };
     flight.waiters.add(waiter);
@@ -104,13 +128,31 @@ export class Coalescer {
     this.#waiting -= 1;
   }
 
-  /** A value was stored: everybody who waits for it has it in the same tick. */
-  stored(namespace: Namespace, key: string, value: { entry: Entry; from: 'l2' | 'coalesced' }): void {
+  /** A value was stored, or may be shown although it is not to be stored: everybody who waits for it has it in the same tick. */
+  stored(
+    namespace: Namespace,
+    key: string,
+    value: { entry: Entry; from: 'l2' | 'coalesced' | 'loaded' | 'passed' },
+  ): void {
     const flight = namespace.flights.get(key);
     if (flight === undefined) return;
     namespace.flights.close(flight);
-    const why = this.bypass(namespace);
-    this.#settleAll(namespace, flight, why === undefined ? { kind: 'value', ...value } : { kind: 'bypass', why });
+    this.#settleWith(namespace, flight.waiters, value);
+  }
+
+  /**
+   * A value that the sidecar loaded may not be stored, because it may lack a change that was applied meanwhile. Whoever had asked
+   * before that load began gets it all the same, as if it had asked the origin itself.
+   */
+  passed(namespace: Namespace, flight: Flight, { entry, load }: { entry: Entry; load: number }): void {
+    const waiters = [...flight.waiters].filter(({ afterLoads }) => afterLoads < load);
+    this.#settleWith(namespace, waiters, { entry, from: 'passed' });
+  }
+
+  /** The value cannot be loaded: whoever waits for it gets an old one that it takes, or is told so. */
+  failed(namespace: Namespace, flight: Flight, failure: LoadFailure): void {
+    namespace.flights.close(flight);
+    for (const waiter of flight.waiters) this.#settle(namespace, waiter, this.#instead(namespace, waiter, failure));
   }
 
   /** A fill with this lease will not come any more: the next in line loads. */
@@ -124,6 +166,7 @@ export class Coalescer {
    * applied as a whole: only then does the visible clock say what new leases are worth.
    */
   settleDoomed(): void {
+    this.#loads?.advanced();
     for (const namespace of this.#namespaces) {
       for (const flight of namespace.flights.takeDoomed()) this.handOver(namespace, flight);
     }
@@ -151,7 +194,11 @@ export class Coalescer {
     namespace.flights.close(flight);
     const why = this.bypass(namespace);
     if (why !== undefined) {
-      this.#settleAll(namespace, flight, { kind: 'bypass', why });
+      for (const waiter of flight.waiters) this.#settle(namespace, waiter, { kind: 'bypass', why });
+      return;
+    }
+    if (namespace.loader !== undefined) {
+      if (flight.waiters.size > 0) this.load(namespace, flight);
       return;
     }
     for (const waiter of flight.waiters) {
@@ -171,6 +218,11 @@ export class Coalescer {
       this.#settle(namespace, waiter, { kind: 'bypass', why });
       return;
     }
+    if (namespace.loader !== undefined) {
+      const detail = 'the value was not loaded in time';
+      this.#settle(namespace, waiter, this.#instead(namespace, waiter, { why: 'timeout', detail }));
+      return;
+    }
     const takesOver = namespace.flights.get(flight.key) === flight && this.isOverdue(flight);
     this.#settle(
       namespace,
@@ -179,8 +231,24 @@ export class Coalescer {
     );
   }
 
-  #settleAll(namespace: Namespace, flight: Flight, outcome: Outcome): void {
-    for (const waiter of flight.waiters) this.#settle(namespace, waiter, outcome);
+  #settleWith(
+    namespace: Namespace,
+    waiters: Iterable<Waiter>,
+    { entry, from }: { entry: Entry; from: ValueFrom },
+  ): void {
+    const why = this.bypass(namespace);
+    let isFirst = true;
+    for (const waiter of waiters) {
+      const collapsed = !isFirst && (from === 'loaded' || from === 'passed');
+      isFirst = false;
+      if (why !== undefined) this.#settle(namespace, waiter, { kind: 'bypass', why });
+      else this.#settle(namespace, waiter, { kind: 'value', entry, from, ...(collapsed && { collapsed }) });
+    }
+  }
+
+  #instead(namespace: Namespace, { flight, accepts }: Waiter, failure: LoadFailure): Outcome {
+    const wallMs = this.#clock.wallMs();
+    return standIn(namespace, flight.key, { accepts, wallMs, failed: true }) ?? { kind: 'failed', ...failure };
   }
 
   #settle(namespace: Namespace, waiter: Waiter, outcome: Outcome): void {
@@ -205,7 +273,16 @@ export function count(namespace: Namespace, outcome: Outcome): void {
   const { counters } = namespace;
   if (outcome.kind === 'miss') counters.misses += 1;
   else if (outcome.kind === 'bypass') counters.bypassed += 1;
-  else if (outcome.from === 'l1') counters.hitsL1 += 1;
-  else if (outcome.from === 'l2') counters.hitsL2 += 1;
-  else counters.hitsCoalesced += 1;
+  else if (outcome.kind === 'failed') counters.failed += 1;
+  else counters[COUNTER[outcome.from]] += 1;
 }
+
+const COUNTER = {
+  l1: 'hitsL1',
+  l2: 'hitsL2',
+  coalesced: 'hitsCoalesced',
+  loaded: 'loaded',
+  passed: 'passed',
+  stale: 'hitsStale',
+  grace: 'hitsGrace',
+} as const satisfies Record<ValueFrom, keyof Namespace['counters']>;

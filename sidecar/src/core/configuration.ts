@@ -1,8 +1,9 @@
 import { rulesOfSource, type NamespaceConfig, type NamespaceRules, type TidemarkConfig } from '@tidemark/proto';
 import type { Coalescer } from './coalescer.ts';
 import type { Evictor } from './evictor.ts';
+import type { Grace } from './grace.ts';
 import { Namespace } from './namespace.ts';
-import type { L1Store } from './ports.ts';
+import type { L1Store, Loader } from './ports.ts';
 import type { SourceReplica } from './replica.ts';
 
 /** Names of namespaces by what a document did to them; `kept` are those whose settings are all as they were. */
@@ -23,6 +24,8 @@ export interface ConfigurationOptions {
   readonly evictor: Evictor;
   readonly coalescer: Coalescer;
   readonly createL1: (config: NamespaceConfig) => L1Store;
+  readonly createGrace?: (config: NamespaceConfig) => Grace | undefined;
+  readonly createLoader?: (name: string, config: NamespaceConfig) => Loader | undefined;
 }
 
 /** The namespaces of a source as the newest document has them, and the step from one document to the next (SPEC I16). */
@@ -88,10 +91,11 @@ export class Configuration {
   }
 
   #put(name: string, config: NamespaceConfig, rules: NamespaceRules | undefined): void {
-    const l1 = this.#options.createL1(config);
+    const { createL1, createGrace, createLoader } = this.#options;
+    const parts = { l1: createL1(config), grace: createGrace?.(config), loader: createLoader?.(name, config) };
     // What was counted goes on under the same name.
     const before = this.#namespaces.get(name);
     const counters = before && { counters: before.counters };
-    this.#namespaces.set(name, new Namespace({ name, config, rules, l1, ...counters }));
+    this.#namespaces.set(name, new Namespace({ name, config, rules, ...parts, ...counters }));
   }
 }

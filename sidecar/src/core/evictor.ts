@@ -6,6 +6,9 @@ import type { EvictionTarget } from './replica.ts';
 /** Keys that are compared with a prefix. 40,000 take 3 ms, and the longest that callers may be kept waiting is a few. */
 const MAX_COMPARED = 40_000;
 
+/** Of the entries that fall at once, so many are kept in grace: to look at all of them would keep callers waiting. */
+const MAX_KEPT = 1_000;
+
 /** Removes from L1 what a record invalidates, and dooms the fills that are under way for it. */
 export class Evictor implements EvictionTarget {
   #namespaces: readonly Namespace[];
@@ -27,31 +30,36 @@ export class Evictor implements EvictionTarget {
   }
 
   key(rules: NamespaceRules, key: string): void {
-    const { l1, flights, counters } = this.#of(rules);
+    const { l1, flights, counters, grace } = this.#of(rules);
+    const entry = grace && l1.get(key);
+    if (entry !== undefined) grace?.keep(key, entry);
     counters.evictedByKey += l1.delete(key);
     flights.doom(key);
   }
 
   /** Fills under way say only at their end which tags they have; those are refused then. */
   tag(rules: NamespaceRules, tag: string): void {
-    const { l1, counters } = this.#of(rules);
+    const { l1, counters, grace } = this.#of(rules);
+    if (grace !== undefined) for (const [key, entry] of [...l1.tagged(tag, MAX_KEPT)]) grace.keep(key, entry);
     counters.evictedByTag += l1.deleteTag(tag);
   }
 
   /** O(entries): what is too many to be compared goes as a whole (SPEC I13). */
   prefix(rules: NamespaceRules, prefix: string): void {
-    const { l1, flights, counters } = this.#of(rules);
+    const { l1, flights, counters, grace } = this.#of(rules);
     if (l1.entries > MAX_COMPARED) {
       this.namespace(rules);
       return;
     }
     const found = [...l1.recent(l1.entries)].filter(([key]) => key.startsWith(prefix));
+    if (grace !== undefined) for (const [key, entry] of found.slice(0, MAX_KEPT)) grace.keep(key, entry);
     for (const [key] of found) counters.evictedByPrefix += l1.delete(key);
     for (const { key } of flights.all()) if (key.startsWith(prefix)) flights.doom(key);
   }
 
   namespace(rules: NamespaceRules): void {
-    const { l1, flights, counters } = this.#of(rules);
+    const { l1, flights, counters, grace } = this.#of(rules);
+    if (grace !== undefined) for (const [key, entry] of [...l1.recent(MAX_KEPT)]) grace.keep(key, entry);
     counters.evictedByFlush += l1.clear();
     flights.doomAll();
   }

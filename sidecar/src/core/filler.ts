@@ -1,13 +1,14 @@
 import type { Entry, Lsn } from '@tidemark/proto';
 import type { Coalescer } from './coalescer.ts';
 import { decideFill } from './decide.ts';
-import type { Leases } from './leases.ts';
+import { timesOf, type Lifetime } from './freshness.ts';
+import type { Lease, Leases } from './leases.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, L2FillResult, L2Store, Random } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
 
-/** A value that a caller loaded. */
-export interface Fill {
+/** A value that was loaded. Its lifetime shortens the namespace's, never lengthens it. */
+export interface Fill extends Lifetime {
   readonly namespace: Namespace;
   readonly key: string;
   /** Of the miss that the fill answers; ignored where the namespace opted out of coherence. */
@@ -16,8 +17,8 @@ export interface Fill {
   readonly sourceLsn?: Lsn | undefined;
   /** Position of the server that was read, taken after the read: the value shows nothing that was committed later. */
   readonly loadedAt?: Lsn | undefined;
-  /** Shortens the TTL, never lengthens it. */
-  readonly maxAgeMs?: number | undefined;
+  /** How long the sidecar took to load it; undefined for a value that a caller loaded. */
+  readonly loadMs?: number | undefined;
   readonly tags: readonly string[];
   readonly absent: boolean;
   readonly contentType: string;
@@ -65,16 +66,23 @@ export class Filler {
     this.#random = options.random;
   }
 
-  /** Synchronous, so that no record can be applied between the check and the store. */
+  /** {@link offer}; whoever waits for a fill that was refused is let loose. */
   fill(fill: Fill): FillOutcome {
+    const outcome = this.offer(fill);
+    if (outcome.kind === 'refused' && fill.token !== undefined)
+      this.#coalescer.refused(fill.namespace, fill.key, fill.token);
+    return outcome;
+  }
+
+  /** Synchronous, so that no record can be applied between the check and the store. */
+  offer(fill: Fill): FillOutcome {
     const { namespace, key } = fill;
     const { rules, counters } = namespace;
-    if (rules === undefined) return this.#store(fill, { asOf: 0, epoch: 0 });
+    if (rules === undefined) return this.#store(fill, NOWHERE);
     if (fill.token === undefined) return { kind: 'refused', why: 'no-lease' };
     const lease = this.#leases.take(fill.token, this.#clock.monotonicMs());
     if (lease === undefined) {
       counters.refusedExpired += 1;
-      this.#coalescer.refused(namespace, key, fill.token);
       return { kind: 'refused', why: 'expired' };
     }
     const verdict = decideFill(this.#replica, {
@@ -84,11 +92,27 @@ export class Filler {
       tags: fill.tags,
       sourceLsn: fill.sourceLsn,
     });
-    if (verdict.ok) return this.#store(fill, { asOf: verdict.asOf, epoch: lease.epoch });
+    if (verdict.ok)
+      return this.#store(fill, { asOf: verdict.asOf, epoch: lease.epoch, loadMs: this.#loadMs(fill, lease) });
     if (verdict.why === 'fenced') counters.refusedFenced += 1;
     else counters.refusedMismatch += 1;
-    this.#coalescer.refused(namespace, key, fill.token);
     return { kind: 'refused', why: verdict.why === 'fenced' ? 'fenced' : 'mismatch' };
+  }
+
+  /** A value as an entry, whether it may be stored or not. */
+  entryOf(fill: Fill, at: Pick<Lease, 'asOf' | 'epoch'>): Entry {
+    const { namespace, tags, absent, contentType, etag, body } = fill;
+    const storedAtMs = this.#clock.wallMs();
+    const fraction = this.#random.fraction();
+    const times = timesOf(namespace.config.ttl, { absent, said: fill, storedAtMs, fraction });
+    const loadedAt = fill.loadedAt === undefined ? undefined : Math.max(fill.loadedAt, at.asOf);
+    const { asOf, epoch } = at;
+    return { asOf, epoch, ...times, loadMs: fill.loadMs ?? 0, absent, contentType, etag, tags, body, loadedAt };
+  }
+
+  /** A lease that nobody will use: its load has failed. */
+  forget({ token }: Lease): void {
+    this.#leases.take(token, this.#clock.monotonicMs());
   }
 
   /** The caller says that what it loaded may not be stored: whoever waits for it should not. */
@@ -103,22 +127,30 @@ export class Filler {
     if (namespace.config.l2.enabled && this.#l2?.available === true) await this.#l2.deletePlain(namespace.name, key);
   }
 
-  #store(fill: Fill, at: { asOf: Lsn; epoch: number }): FillOutcome {
-    const { namespace, key, tags, absent, contentType, etag, body } = fill;
-    const { ttl, l2 } = namespace.config;
-    const storedAtMs = this.#clock.wallMs();
-    const longestMs = (absent ? ttl.negative : ttl.hard) * (1 - ttl.jitter * this.#random.fraction());
-    const expiresAtMs = storedAtMs + Math.max(1, Math.floor(Math.min(longestMs, fill.maxAgeMs ?? longestMs)));
-    const loadedAt = fill.loadedAt === undefined ? undefined : Math.max(fill.loadedAt, at.asOf);
-    const times = { storedAtMs, freshUntilMs: expiresAtMs, expiresAtMs, keepUntilMs: expiresAtMs, loadMs: 0 };
-    const entry: Entry = { ...at, ...times, absent, contentType, etag, tags, body, loadedAt };
-    namespace.counters.fills += 1;
+  #loadMs(fill: Fill, { grantedAtMs }: Lease): number {
+    return fill.loadMs ?? Math.round(this.#clock.monotonicMs() - grantedAtMs);
+  }
+
+  #store(fill: Fill, at: { asOf: Lsn; epoch: number; loadMs: number }): FillOutcome {
+    const { namespace, key } = fill;
+    const { l2 } = namespace.config;
+    const entry = this.entryOf({ ...fill, loadMs: at.loadMs }, at);
+    const from = fill.loadMs === undefined ? 'coalesced' : 'loaded';
     const present = namespace.l1.get(key);
-    const created = present === undefined || present.expiresAtMs <= storedAtMs;
+    const created = present === undefined || present.expiresAtMs <= entry.storedAtMs;
+    if (fill.maxAgeMs === 0) {
+      this.#coalescer.stored(namespace, key, { entry, from: 'passed' });
+      return { kind: 'stored', entry, created, shared: undefined };
+    }
+    namespace.counters.fills += 1;
     // The value that is there was read later: to go back would be no lie, but a surprise.
-    if (!created && present.asOf > entry.asOf) return { kind: 'stored', entry: present, created, shared: undefined };
+    if (!created && present.asOf > entry.asOf) {
+      this.#coalescer.stored(namespace, key, { entry: present, from });
+      return { kind: 'stored', entry: present, created, shared: undefined };
+    }
     namespace.l1.set(key, entry);
-    this.#coalescer.stored(namespace, key, { entry, from: 'coalesced' });
+    namespace.grace?.delete(key);
+    this.#coalescer.stored(namespace, key, { entry, from });
     const shared =
       l2.enabled && this.#l2?.available === true ? this.#share(this.#l2, namespace, key, entry) : undefined;
     return { kind: 'stored', entry, created, shared };
@@ -130,3 +162,6 @@ export class Filler {
       : l2.fill(namespace.rules, key, entry);
   }
 }
+
+/** Where a value without positions belongs. */
+const NOWHERE = { asOf: 0, epoch: 0, loadMs: 0 } as const;

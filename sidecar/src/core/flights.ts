@@ -1,5 +1,7 @@
 import type { Entry } from '@tidemark/proto';
+import type { Accepts } from './freshness.ts';
 import type { Lease } from './leases.ts';
+import type { LoadFailure } from './ports.ts';
 import type { Unmet } from './sessions.ts';
 
 /** Why nothing may be cached at the moment (SPEC I9). */
@@ -7,12 +9,40 @@ type NotCached = 'starting' | 'stalled' | 'uncovered';
 /** Why the cache answers neither a value nor a lease. */
 export type BypassReason = NotCached | Unmet;
 
+/**
+ * Where a value came from. `coalesced`: another caller filled the key while this one waited. `loaded`: the sidecar loaded it.
+ * `passed`: likewise, but it may not be stored, because a change was applied meanwhile. `stale`: beyond its hard TTL, for a caller
+ * who takes that or because it cannot be loaded anew; nothing has changed it. `grace`: it was invalidated, and never counts as coherent.
+ */
+export type ValueFrom = 'l1' | 'l2' | 'coalesced' | 'loaded' | 'passed' | 'stale' | 'grace';
+
+/**
+ * Whether a value from there stands in L1 while it is answered, so that every change up to W is in it (SPEC I6). Others must be asked for, or
+ * were loaded for whoever asked, and nothing is known of their position.
+ */
+export function isKept(from: ValueFrom): boolean {
+  return from !== 'passed' && from !== 'grace';
+}
+
 /** How a read ends. */
 export type Outcome =
-  /** `coalesced`: another caller filled the key while this one waited. */
-  | { readonly kind: 'value'; readonly entry: Entry; readonly from: 'l1' | 'l2' | 'coalesced' }
-  | { readonly kind: 'miss'; readonly lease: Lease | undefined }
-  | { readonly kind: 'bypass'; readonly why: BypassReason };
+  | {
+      readonly kind: 'value';
+      readonly entry: Entry;
+      readonly from: ValueFrom;
+      /** Another caller's request to the origin was used. */
+      readonly collapsed?: boolean;
+      /** The caller is asked to load the value anew, although it has one. */
+      readonly refresh?: Lease | undefined;
+    }
+  | {
+      readonly kind: 'miss';
+      readonly lease: Lease | undefined;
+      /** There is a value, but it is beyond its hard TTL. */
+      readonly stale?: boolean;
+    }
+  | { readonly kind: 'bypass'; readonly why: BypassReason }
+  | ({ readonly kind: 'failed' } & LoadFailure);
 
 /** A caller that waits; settled exactly once, unless it leaves. */
 export interface Waiter {
@@ -20,6 +50,10 @@ export interface Waiter {
   readonly settle: (outcome: Outcome) => void;
   /** False for a caller that would not load: it is told of the miss instead of being handed the lease. */
   readonly wantsLease: boolean;
+  /** What it takes where the value cannot be had. */
+  readonly accepts: Accepts;
+  /** How many loads its flight had begun when it came: a later one shows everything that was committed before. */
+  readonly afterLoads: number;
   /** Ends its time limit. */
   cancelTimer: () => void;
 }
@@ -34,6 +68,8 @@ export interface Flight {
   lease: Lease | undefined;
   /** When the lease was granted. */
   grantedAtMs: number;
+  /** How often the sidecar began to load the value. */
+  loads: number;
   readonly waiters: Set<Waiter>;
 }
 
@@ -56,9 +92,15 @@ export class Flights {
   }
 
   open(key: string): Flight {
-    const flight: Flight = { key, lease: undefined, grantedAtMs: 0, waiters: new Set() };
+    const flight: Flight = { key, lease: undefined, grantedAtMs: 0, loads: 0, waiters: new Set() };
     this.#byKey.set(key, flight);
     return flight;
+  }
+
+  /** The flight goes on, without a holder. */
+  reopen(flight: Flight): void {
+    flight.lease = undefined;
+    this.#byKey.set(flight.key, flight);
   }
 
   /** Gives the flight a new holder. It moves to the end, so flights with a lease stand in the order of granting. */

@@ -7,7 +7,8 @@ export interface Lease {
   readonly key: string;
   readonly epoch: number;
   readonly asOf: Lsn;
-  /** By the sidecar's own monotonic clock. */
+  /** By the sidecar's own monotonic clock, both. */
+  readonly grantedAtMs: number;
   readonly expiresAtMs: number;
 }
 
@@ -31,13 +32,13 @@ export class Leases {
   }
 
   /** O(1) amortized. The token must be unguessable enough not to repeat; randomness is the caller's. */
-  grant(lease: Omit<Lease, 'expiresAtMs'>, nowMs: number): Lease {
+  grant(lease: Omit<Lease, 'grantedAtMs' | 'expiresAtMs'>, nowMs: number): Lease {
     this.#expire(nowMs);
     if (this.#byToken.size >= this.#most) {
       const oldest = this.#byToken.keys().next();
       if (!oldest.done) this.#byToken.delete(oldest.value);
     }
-    const granted = { ...lease, expiresAtMs: nowMs + this.#ttlMs };
+    const granted = { ...lease, grantedAtMs: nowMs, expiresAtMs: nowMs + this.#ttlMs };
     this.#byToken.set(granted.token, granted);
     return granted;
   }

@@ -1,6 +1,7 @@
 import type { NamespaceConfig, NamespaceRules } from '@tidemark/proto';
 import { Flights } from './flights.ts';
-import type { L1Store } from './ports.ts';
+import type { Grace } from './grace.ts';
+import type { L1Store, Loader } from './ports.ts';
 
 /** What happened in a namespace since the start; plain integers, because the hit path counts too. */
 export class NamespaceCounters {
@@ -8,8 +9,18 @@ export class NamespaceCounters {
   hitsL2 = 0;
   /** Callers that waited for another caller's fill and got it. */
   hitsCoalesced = 0;
+  /** Values that the sidecar loaded itself, stored or not. */
+  loaded = 0;
+  passed = 0;
+  /** Old values, for callers who take them. */
+  hitsStale = 0;
+  hitsGrace = 0;
   misses = 0;
   bypassed = 0;
+  /** Callers whose value could not be loaded. */
+  failed = 0;
+  /** Loads that were begun although there was a value. */
+  refreshes = 0;
   fills = 0;
   refusedFenced = 0;
   refusedExpired = 0;
@@ -34,7 +45,9 @@ const NOBODYS: NamespaceRules = { index: -1, name: '', hash: 0n, hashHex: '' };
 const ANY_CONFIG: NamespaceConfig = {
   source: '',
   invalidation: 'rules',
-  ttl: { hard: 0, negative: 0, jitter: 0 },
+  ttl: { hard: 0, negative: 0, staleIfError: 0, jitter: 0 },
+  onInvalidate: 'evict',
+  grace: undefined,
   l1: { maxBytes: 0 },
   l2: { enabled: false, compress: { enabled: false, over: 0 }, chunk: 0 },
   maxItemBytes: 16 * 1024 * 1024,
@@ -48,6 +61,7 @@ const NOTHING: L1Store = {
   displaced: 0,
   get: () => undefined,
   recent: () => [],
+  tagged: () => [],
   set: () => false,
   delete: () => 0,
   deleteTag: () => 0,
@@ -66,6 +80,10 @@ export class Namespace {
   readonly l1: L1Store;
   readonly flights = new Flights();
   readonly counters: NamespaceCounters;
+  /** Undefined where what was invalidated is not kept. */
+  readonly grace: Grace | undefined;
+  /** Undefined where applications load what is missing. */
+  readonly loader: Loader | undefined;
   #rules: NamespaceRules | undefined;
 
   constructor(options: {
@@ -73,12 +91,16 @@ export class Namespace {
     config: NamespaceConfig;
     rules: NamespaceRules | undefined;
     l1: L1Store;
+    grace?: Grace | undefined;
+    loader?: Loader | undefined;
     counters?: NamespaceCounters;
   }) {
     this.name = options.name;
     this.config = options.config;
     this.#rules = options.rules;
     this.l1 = options.l1;
+    this.loader = options.loader;
+    this.grace = options.grace;
     this.counters = options.counters ?? new NamespaceCounters();
   }
 
@@ -99,5 +121,6 @@ export class Namespace {
   retire(): void {
     this.#rules = NOBODYS;
     this.l1.clear();
+    this.grace?.clear();
   }
 }

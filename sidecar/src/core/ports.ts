@@ -1,5 +1,6 @@
 import type { Entry, Lsn, NamespaceRules, PurgeRequest } from '@tidemark/proto';
 import type { L2Context } from './decide.ts';
+import type { Lifetime } from './freshness.ts';
 import type { Position } from './position.ts';
 
 /** The two clocks and the timers; tests pass a hand-driven one. */
@@ -31,6 +32,8 @@ export interface L1Store {
   get(key: string): Entry | undefined;
   /** The entries that were used last, at most so many, newest first; none of it counts as a use. */
   recent(most: number): Iterable<readonly [key: string, entry: Entry]>;
+  /** Entries with this tag, at most so many; none of it counts as a use. */
+  tagged(tag: string, most: number): Iterable<readonly [key: string, entry: Entry]>;
   /** False when the entry alone is larger than the store; nothing is held under the key then. */
   set(key: string, entry: Entry): boolean;
   /** How many entries went. */
@@ -127,4 +130,31 @@ export interface PositionClient {
    * share an answer. Bounded in time; never rejects.
    */
   position(): Promise<Position | { readonly failed: string }>;
+}
+
+/** Why a value could not be loaded. `busy`: too many wait. `open`: the circuit breaker. `changing`: it was invalidated each time. */
+export interface LoadFailure {
+  readonly why: 'timeout' | 'unavailable' | 'error' | 'too-large' | 'busy' | 'open' | 'changing';
+  /** In words for the caller: what was found, what was expected. */
+  readonly detail: string;
+}
+
+/** What a loader found. Bounds on how old and how new it is as `Source-Lsn` and `Tidemark-Loaded-At` give them. */
+export type Loaded =
+  | (Lifetime & {
+      readonly kind: 'value';
+      /** Owned by whoever asked. */
+      readonly body: Uint8Array;
+      readonly contentType: string;
+      readonly tags: readonly string[];
+      readonly sourceLsn?: Lsn | undefined;
+      readonly loadedAt?: Lsn | undefined;
+    })
+  | { readonly kind: 'absent'; readonly sourceLsn?: Lsn | undefined; readonly loadedAt?: Lsn | undefined }
+  | ({ readonly kind: 'failed' } & LoadFailure);
+
+/** Gets a namespace's values from where they are kept. Bounded in time; never rejects. */
+export interface Loader {
+  /** What it reads must be at least as new as the moment of the call, or say by `sourceLsn` how old it may be. */
+  load(request: { readonly key: string }): Promise<Loaded>;
 }

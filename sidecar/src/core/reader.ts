@@ -3,10 +3,13 @@ import { parseHeader } from '@tidemark/proto/redis';
 import { count, type Coalescer } from './coalescer.ts';
 import { decideL2, decideUnlogged, type L2Refusal } from './decide.ts';
 import type { Flight, Outcome, Waiter } from './flights.ts';
+import { cutTimes, USUAL, worthOf, type Accepts } from './freshness.ts';
+import type { Lease } from './leases.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, L2Failure, L2Found, L2Store, UnloggedFound } from './ports.ts';
 import type { Promoter } from './promoter.ts';
 import type { ReplicaView } from './replica.ts';
+import { standIn } from './stand-in.ts';
 
 /**
  * `usual`: a caller that loads what is missing. `reload`: wants a lease whatever is cached (`no-cache`).
@@ -18,6 +21,8 @@ export interface ReadRequest {
   readonly namespace: Namespace;
   readonly key: string;
   readonly mode: ReadMode;
+  /** What of the cache the caller takes; the usual where it does not say. */
+  readonly accepts?: Accepts;
   /** Called exactly once, at once or later, unless the caller leaves before. */
   readonly settle: (outcome: Outcome) => void;
 }
@@ -25,7 +30,7 @@ export interface ReadRequest {
 /** Why a candidate from Redis was not served, or that Redis could not be asked. */
 export type L2Miss = L2Refusal | L2Failure | 'absent';
 
-/** Answers reads from L1, else from Redis, else with a miss (SPEC I4 to I7, I9). */
+/** Answers reads from L1, else from Redis, else by the namespace's loader, else with a miss (SPEC I4 to I7, I9). */
 export class Reader {
   readonly l2Misses = new Map<L2Miss, number>();
   readonly #replica: ReplicaView;
@@ -50,23 +55,77 @@ export class Reader {
 
   /** A handle to {@link leave} with, or undefined when the read was settled at once. */
   read(request: ReadRequest): Waiter | undefined {
-    const { namespace, key, mode } = request;
+    const { namespace, key, mode, accepts = USUAL } = request;
     const why = this.#coalescer.bypass(namespace);
     if (why !== undefined) return finish(request, { kind: 'bypass', why });
-    const flight = namespace.flights.get(key);
-    if (mode === 'reload') {
-      return finish(
-        request,
-        flight === undefined ? this.#coalescer.missAsHolder(namespace, key) : this.#coalescer.missAlone(namespace, key),
-      );
-    }
+    if (mode === 'reload') return this.#reload(request);
+    const wallMs = this.#clock.wallMs();
     const entry = namespace.l1.get(key);
-    if (entry !== undefined && entry.expiresAtMs > this.#clock.wallMs())
-      return finish(request, { kind: 'value', entry, from: 'l1' });
+    const worth = entry && worthOf(entry, accepts, wallMs);
+    if (entry !== undefined && (worth === 'fresh' || worth === 'aging')) {
+      const refresh = worth === 'aging' && mode === 'usual' ? this.#refresh(namespace, key) : undefined;
+      return finish(request, { kind: 'value', entry, from: 'l1', ...(refresh && { refresh }) });
+    }
+    const old = standIn(namespace, key, { accepts, wallMs, failed: false });
+    if (old?.kind === 'value')
+      return finish(request, { ...old, refresh: mode === 'usual' ? this.#refresh(namespace, key) : undefined });
+    // Redis has nothing younger or fresher than what is here.
+    if (entry !== undefined && entry.expiresAtMs > wallMs && mode === 'usual') return this.#reload(request);
+    const flight = namespace.flights.get(key);
     if (flight !== undefined) return this.#follow(request, flight);
-    if (namespace.config.l2.enabled && this.#l2?.available === true) return this.#askL2(request, this.#l2);
-    if (mode === 'only-cached') return finish(request, { kind: 'miss', lease: undefined });
-    return finish(request, this.#coalescer.missAsHolder(namespace, key));
+    // How old a value of Redis is would only be known when it is there.
+    const isPicky = accepts.maxAgeMs < Number.POSITIVE_INFINITY || accepts.minFreshMs > 0;
+    if (namespace.config.l2.enabled && this.#l2?.available === true && !isPicky) return this.#askL2(request, this.#l2);
+    return this.#miss(request, entry !== undefined);
+  }
+
+  /** The caller wants what the origin has. */
+  #reload(request: ReadRequest): Waiter | undefined {
+    const { namespace, key } = request;
+    const flight = namespace.flights.get(key);
+    if (namespace.loader !== undefined) return this.#load(request, flight);
+    return finish(
+      request,
+      flight === undefined ? this.#coalescer.missAsHolder(namespace, key) : this.#coalescer.missAlone(namespace, key),
+    );
+  }
+
+  /** Nobody is getting it. */
+  #miss(request: ReadRequest, stale: boolean): Waiter | undefined {
+    const { namespace, key, mode } = request;
+    if (mode === 'only-cached') return finish(request, { kind: 'miss', lease: undefined, ...(stale && { stale }) });
+    if (namespace.loader !== undefined) return this.#load(request, undefined);
+    const miss = this.#coalescer.missAsHolder(namespace, key);
+    return finish(request, stale && miss.kind === 'miss' ? { ...miss, stale } : miss);
+  }
+
+  #load(request: ReadRequest, present: Flight | undefined): Waiter | undefined {
+    const { namespace, key } = request;
+    const flight = present ?? namespace.flights.open(key);
+    const waiter = this.#join(request, flight);
+    if (waiter === undefined) {
+      if (present === undefined) namespace.flights.close(flight);
+      return this.#crowdedOut(request);
+    }
+    if (present === undefined) this.#coalescer.load(namespace, flight);
+    return waiter;
+  }
+
+  /**
+   * The value that is answered should be loaded anew, once. Where the namespace has a loader, the sidecar does; else the caller gets a
+   * lease to do so when it likes.
+   */
+  #refresh(namespace: Namespace, key: string): Lease | undefined {
+    const flight = namespace.flights.get(key);
+    if (flight !== undefined && (namespace.loader !== undefined || !this.#coalescer.isOverdue(flight)))
+      return undefined;
+    namespace.counters.refreshes += 1;
+    if (namespace.loader !== undefined) {
+      this.#coalescer.load(namespace, namespace.flights.open(key));
+      return undefined;
+    }
+    const miss = this.#coalescer.missAsHolder(namespace, key, flight);
+    return miss.kind === 'miss' ? miss.lease : undefined;
   }
 
   leave(waiter: Waiter): void {
@@ -77,7 +136,8 @@ export class Reader {
     const { namespace, key, mode } = request;
     if (mode === 'only-cached' && flight.lease !== undefined)
       return finish(request, { kind: 'miss', lease: undefined });
-    if (this.#coalescer.isOverdue(flight)) return finish(request, this.#coalescer.missAsHolder(namespace, key, flight));
+    if (namespace.loader === undefined && this.#coalescer.isOverdue(flight))
+      return finish(request, this.#coalescer.missAsHolder(namespace, key, flight));
     return this.#join(request, flight) ?? this.#crowdedOut(request);
   }
 
@@ -98,13 +158,15 @@ export class Reader {
   }
 
   #join(request: ReadRequest, flight: Flight): Waiter | undefined {
-    const { namespace, mode, settle } = request;
-    return this.#coalescer.join(namespace, flight, { settle, wantsLease: mode === 'usual' });
+    const { namespace, mode, settle, accepts = USUAL } = request;
+    return this.#coalescer.join(namespace, flight, { settle, accepts, wantsLease: mode !== 'only-cached' });
   }
 
   #crowdedOut(request: ReadRequest): undefined {
     const { namespace, key, mode } = request;
-    finish(request, mode === 'usual' ? this.#coalescer.missAlone(namespace, key) : { kind: 'miss', lease: undefined });
+    if (mode === 'only-cached') finish(request, { kind: 'miss', lease: undefined });
+    else if (namespace.loader === undefined) finish(request, this.#coalescer.missAlone(namespace, key));
+    else finish(request, { kind: 'failed', why: 'busy', detail: 'too many requests wait for values' });
   }
 
   /** Runs in one tick: what is checked here cannot become stale before it is stored and served. */
@@ -114,7 +176,7 @@ export class Reader {
     if (typeof found === 'string') this.#countL2(found);
     else if (found.entry === undefined) this.#countL2('absent');
     else {
-      const entry = withinTtl(found.entry, namespace);
+      const entry = cutTimes(found.entry, namespace.config.ttl);
       const candidate = { entry, namespace: rules, key: flight.key, wallMs: this.#clock.wallMs() };
       const refusal =
         found.context === undefined
@@ -123,11 +185,15 @@ export class Reader {
       if (refusal === undefined) {
         this.#keep(namespace, flight, entry);
         const log =
-          this.#promoter && entry === found.entry && entry.tags.length > 0 ? parseHeader(found.context?.log ?? '') : undefined;
+          this.#promoter && entry === found.entry && entry.tags.length > 0
+            ? parseHeader(found.context?.log ?? '')
+            : undefined;
         if (log !== undefined) this.#promoter?.wasRead(namespace, flight.key, { entry, log });
         return;
       }
       this.#countL2(refusal);
+      // Nothing has changed it, so it may stand in for one that cannot be loaded.
+      if (refusal === 'expired' && entry.keepUntilMs > this.#clock.wallMs()) namespace.l1.set(flight.key, entry);
     }
     this.#coalescer.handOver(namespace, flight);
   }
@@ -137,7 +203,7 @@ export class Reader {
     if (typeof found === 'string') this.#countL2(found);
     else if (found === undefined) this.#countL2('absent');
     else {
-      const entry = withinTtl(found, namespace);
+      const entry = cutTimes(found, namespace.config.ttl);
       if (entry.expiresAtMs > this.#clock.wallMs()) {
         this.#keep(namespace, flight, entry);
         return;
@@ -149,24 +215,13 @@ export class Reader {
 
   #keep(namespace: Namespace, flight: Flight, entry: Entry): void {
     namespace.l1.set(flight.key, entry);
+    namespace.grace?.delete(flight.key);
     this.#coalescer.stored(namespace, flight.key, { entry, from: 'l2' });
   }
 
   #countL2(miss: L2Miss): void {
     this.l2Misses.set(miss, (this.l2Misses.get(miss) ?? 0) + 1);
   }
-}
-
-/** It may have been stored under a longer TTL, before the configuration was changed or by a sidecar that has not heard of that. */
-function withinTtl(entry: Entry, { config: { ttl } }: Namespace): Entry {
-  const latestMs = entry.storedAtMs + (entry.absent ? ttl.negative : ttl.hard);
-  if (entry.expiresAtMs <= latestMs) return entry;
-  return {
-    ...entry,
-    freshUntilMs: Math.min(entry.freshUntilMs, latestMs),
-    expiresAtMs: latestMs,
-    keepUntilMs: latestMs,
-  };
 }
 
 function finish(request: ReadRequest, outcome: Outcome): undefined {

@@ -2,7 +2,8 @@ import type { ServerResponse } from 'node:http';
 import { formatLsn, type Entry, type Lsn } from '@tidemark/proto';
 import { problem, type ProblemCode } from '@tidemark/runtime';
 import type { FillRefusal } from '../core/filler.ts';
-import type { BypassReason } from '../core/flights.ts';
+import type { BypassReason, ValueFrom } from '../core/flights.ts';
+import type { LoadFailure } from '../core/ports.ts';
 import type { PurgeOutcome } from '../core/purger.ts';
 import type { Visit } from '../core/sessions.ts';
 
@@ -23,16 +24,34 @@ export class LsnText {
 /** What an answer with a value needs besides the value. */
 export interface ValueAnswer {
   readonly entry: Entry;
-  /** Where it came from; negative entries say so instead. */
-  readonly detail: 'l1' | 'l2' | 'coalesced';
+  readonly from: ValueFrom;
+  /** Another caller's request to the origin was used. */
+  readonly collapsed?: boolean | undefined;
   readonly wallMs: number;
-  /** Applied watermark; undefined where the namespace promises nothing about it. */
+  /** Applied watermark; undefined where the answer promises nothing about it. */
   readonly lsn: string | undefined;
   readonly ifNoneMatch: string | undefined;
   /** False for HEAD. */
   readonly withBody: boolean;
   /** What the caller's session has seen now. */
   readonly session?: string | undefined;
+  /** Of the lease by which the caller is asked to load the value anew. */
+  readonly refresh?: string | undefined;
+}
+
+/**
+ * `Cache-Status` of a value (RFC 9211). `ttl` counts to the end of its freshness and is negative afterwards. What was got from the origin
+ * for this request, or for another one that it waited for, is no hit.
+ */
+function statusOf({ entry, from, collapsed, wallMs }: ValueAnswer): string {
+  const ttl = Math.floor((entry.freshUntilMs - wallMs) / 1000);
+  const detail = entry.absent ? 'negative' : from;
+  if (from === 'loaded' || from === 'passed') {
+    const stored = from === 'loaded' ? '; stored' : '';
+    return `tidemark; fwd=miss${stored}${collapsed === true ? '; collapsed' : ''}; ttl=${ttl}; detail=${detail}`;
+  }
+  if (from === 'coalesced') return `tidemark; fwd=miss; stored; collapsed; ttl=${ttl}; detail=${detail}`;
+  return `tidemark; hit; ttl=${ttl}; detail=${detail}`;
 }
 
 /**
@@ -45,11 +64,10 @@ const REVALIDATE = 'no-cache';
 export function answerValue(response: ServerResponse, answer: ValueAnswer): void {
   const { entry, wallMs, lsn } = answer;
   const age = Math.max(0, Math.floor((wallMs - entry.storedAtMs) / 1000));
-  const ttl = Math.floor((entry.expiresAtMs - wallMs) / 1000);
-  const status = `tidemark; hit; ttl=${ttl}; detail=${entry.absent ? 'negative' : answer.detail}`;
-  const common = ['Cache-Status', status, 'Age', String(age), 'Cache-Control', REVALIDATE];
+  const common = ['Cache-Status', statusOf(answer), 'Age', String(age), 'Cache-Control', REVALIDATE];
   if (lsn !== undefined) common.push('Tidemark-Lsn', lsn);
   if (answer.session !== undefined) common.push('Tidemark-Session', answer.session);
+  if (answer.refresh !== undefined) common.push('Tidemark-Lease', answer.refresh);
   if (entry.absent) {
     common.push('Content-Length', '0');
     response.writeHead(404, common).end();
@@ -82,10 +100,10 @@ function matches(ifNoneMatch: string, etag: string): boolean {
   return ifNoneMatch.includes(etag) || ifNoneMatch.trim() === '*';
 }
 
-/** `request`: the caller asked not to be served from the cache. */
+/** `request`: the caller asked not to be served from the cache. `stale`: there is a value, but it is too old. */
 export function answerMiss(
   response: ServerResponse,
-  miss: { lease: string | undefined; forward: 'miss' | 'request'; session?: string | undefined },
+  miss: { lease: string | undefined; forward: 'miss' | 'request' | 'stale'; session?: string | undefined },
 ): void {
   const head = ['Cache-Status', `tidemark; fwd=${miss.forward}`, 'Cache-Control', 'no-store', 'Content-Length', '0'];
   if (miss.lease !== undefined) head.push('Tidemark-Lease', miss.lease);
@@ -99,6 +117,31 @@ export function answerBypass(response: ServerResponse, why: BypassReason, sessio
   head.push('Cache-Control', 'no-store', 'Content-Length', '0');
   if (session !== undefined) head.push('Tidemark-Session', session);
   response.writeHead(404, head).end();
+}
+
+/** What a load that failed is to its caller. */
+export const FAILURES: Readonly<Record<LoadFailure['why'], ProblemCode>> = {
+  timeout: 'timeout',
+  unavailable: 'unavailable',
+  busy: 'unavailable',
+  open: 'unavailable',
+  changing: 'unavailable',
+  error: 'upstream-failed',
+  'too-large': 'upstream-failed',
+};
+
+/** The value could not be loaded, and there is no old one that the caller takes. */
+export function answerFailure(response: ServerResponse, failure: LoadFailure, session?: string): void {
+  const code = FAILURES[failure.why];
+  problem(response, {
+    code,
+    detail: failure.detail,
+    headers: {
+      'cache-status': `tidemark; fwd=miss; detail=${failure.why}`,
+      ...(code === 'unavailable' && { 'retry-after': '1' }),
+      ...(session !== undefined && { 'tidemark-session': session }),
+    },
+  });
 }
 
 /** Of an answer to a request of a session. */

@@ -1,21 +1,22 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { formatLsn, type Entry } from '@tidemark/proto';
-import { problem, shown } from '@tidemark/runtime';
+import { problem, PROBLEMS, shown } from '@tidemark/runtime';
 import type { BatchAnswer, BatchItem, BatchReader } from '../core/batch-reader.ts';
 import type { Coalescer } from '../core/coalescer.ts';
 import type { Filler } from '../core/filler.ts';
-import type { BypassReason, Outcome } from '../core/flights.ts';
+import { isKept, type BypassReason, type Outcome } from '../core/flights.ts';
 import type { Namespace, Namespaces } from '../core/namespace.ts';
-import type { Clock } from '../core/ports.ts';
+import type { Clock, LoadFailure } from '../core/ports.ts';
 import type { ReadMode } from '../core/reader.ts';
 import type { SourceReplica } from '../core/replica.ts';
 import type { Sessions, Unmet, Visit } from '../core/sessions.ts';
-import { FILL_STATUS, sessionHeader } from './answers.ts';
+import { FAILURES, FILL_STATUS, sessionHeader } from './answers.ts';
 import { BatchError, parseBatch, type BatchBody, type BatchPut } from './batch-body.ts';
 import { readBody } from './body.ts';
+import { parseCacheControl } from './cache-control.ts';
 import { etagOf } from './etag.ts';
-import { FieldError, parseCacheControl } from './fields.ts';
+import { FieldError } from './fields.ts';
 import { refusingFields, type Handler } from './refuse.ts';
 import { refuseMinLsn, visitOf } from './visits.ts';
 
@@ -130,7 +131,11 @@ interface Reading {
 /** Waits for what the caller's session demands, then reads. */
 function readAll({ batches, coalescer }: BatchRouteOptions, reading: Reading): void {
   const { items, mode, snapshot, visit, response, answer } = reading;
-  const read = (): void => void response.once('close', batches.read({ items, mode, snapshot, settle: answer }));
+  const read = (): void =>
+    void response.once(
+      'close',
+      batches.read({ items, mode, snapshot, coherent: snapshot || visit !== undefined, settle: answer }),
+    );
   const coherent = items.filter(({ namespace }) => namespace.rules !== undefined);
   const isAnswerable = coherent.some(({ namespace }) => coalescer.bypass(namespace) === undefined);
   if (visit === undefined || mode === 'reload' || !isAnswerable) {
@@ -172,8 +177,10 @@ function answerBatch(options: Answering, items: readonly BatchItem[], { outcomes
       return { status: 404, ...(outcome.lease && { lease: outcome.lease.token }) };
     }
     if (outcome.kind === 'bypass') return bypassResult(visit, outcome.why);
+    if (outcome.kind === 'failed') return failureResult(outcome);
     const { entry } = outcome;
-    if (visit?.saw(entry) === false) {
+    if (!isKept(outcome.from)) visit?.missed(undefined);
+    else if (visit?.saw(entry) === false) {
       isSeen = false;
       return bypassResult(visit, 'behind');
     }
@@ -206,14 +213,19 @@ function bypassResult(visit: Visit | undefined, bypass: BypassReason): Result {
   return { status: 404, bypass };
 }
 
+function failureResult({ why, detail }: LoadFailure): Result {
+  const code = FAILURES[why];
+  return { status: PROBLEMS[code].status, problem: code, why: detail };
+}
+
 function snapshotResult(snapshot: NonNullable<BatchAnswer['snapshot']>): object {
   return 'at' in snapshot ? { snapshot: formatLsn(snapshot.at) } : { snapshot: null, why: snapshot.failed };
 }
 
 function valueResult(entry: Entry, { detail, wallMs }: { detail: string; wallMs: number }): Result {
-  const { body, contentType, etag, absent, storedAtMs, expiresAtMs } = entry;
+  const { body, contentType, etag, absent, storedAtMs, freshUntilMs } = entry;
   const age = Math.max(0, Math.floor((wallMs - storedAtMs) / 1000));
-  const common = { age, ttl: Math.floor((expiresAtMs - wallMs) / 1000), detail };
+  const common = { age, ttl: Math.floor((freshUntilMs - wallMs) / 1000), detail };
   if (absent) return { status: 404, absent, ...common };
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   const value = isUtf8(bytes) ? { text: bytes.toString() } : { base64: bytes.toString('base64') };

@@ -3,7 +3,7 @@ import { formatLsn } from '@tidemark/proto';
 import { methodNotAllowed, problem, shown, type ProblemOptions } from '@tidemark/runtime';
 import type { Coalescer } from '../core/coalescer.ts';
 import type { Filler, FillRefusal } from '../core/filler.ts';
-import type { BypassReason, Outcome } from '../core/flights.ts';
+import { isKept, type BypassReason, type Outcome } from '../core/flights.ts';
 import type { Namespace, Namespaces } from '../core/namespace.ts';
 import type { Clock } from '../core/ports.ts';
 import type { Purger } from '../core/purger.ts';
@@ -11,10 +11,11 @@ import type { Reader, ReadMode } from '../core/reader.ts';
 import type { SourceReplica } from '../core/replica.ts';
 import type { Sessions } from '../core/sessions.ts';
 import { parseAddress } from './address.ts';
-import { answerBypass, answerMiss, answerPurge, answerValue, sessionHeader } from './answers.ts';
+import { answerBypass, answerFailure, answerMiss, answerPurge, answerValue, sessionHeader } from './answers.ts';
 import { readBody } from './body.ts';
+import { acceptsOf, lifetimeOf, parseCacheControl } from './cache-control.ts';
 import { etagOf } from './etag.ts';
-import { FieldError, parseBoolean, parseCacheControl, parseContentType, parsePosition, parseTags } from './fields.ts';
+import { FieldError, parseBoolean, parseContentType, parsePosition, parseTags } from './fields.ts';
 import { refusingFields, type Handler } from './refuse.ts';
 import { refuseMinLsn, visitOf } from './visits.ts';
 
@@ -73,27 +74,37 @@ function getRoute({ reader, replica, clock, sessions, coalescer }: CacheRoutesOp
   return ({ namespace, key }, request, response) => {
     refuseMinLsn(request, namespace);
     const visit = visitOf(sessions, request);
-    const { noCache, onlyIfCached } = parseCacheControl(request.headers['cache-control']);
+    const control = parseCacheControl(request.headers['cache-control']);
+    const { noCache, onlyIfCached } = control;
+    const accepts = acceptsOf(control, visit !== undefined);
     const isHead = request.method === 'HEAD';
-    // Who asks with HEAD sees no value, so it would not load a missing one either.
-    const mode: ReadMode = onlyIfCached || isHead ? 'only-cached' : noCache ? 'reload' : 'usual';
+    // Who asks with HEAD sees no value, so it would not load a missing one either; the sidecar would.
+    const wouldNotLoad = isHead && namespace.loader === undefined;
+    const mode: ReadMode = onlyIfCached || wouldNotLoad ? 'only-cached' : noCache ? 'reload' : 'usual';
     const bypass = (why: BypassReason): void => {
       visit?.missed(undefined);
       answerBypass(response, why, visit?.token());
     };
     const settle = (outcome: Outcome): void => {
       if (outcome.kind === 'bypass') bypass(outcome.why);
+      else if (outcome.kind === 'failed') answerFailure(response, outcome, visit?.token());
       else if (outcome.kind === 'miss') {
         const lease = outcome.lease?.token;
         if (namespace.rules !== undefined) visit?.missed(lease);
-        answerMiss(response, { lease, forward: mode === 'reload' ? 'request' : 'miss', session: visit?.token() });
-      } else if (visit?.saw(outcome.entry) === false) bypass('behind');
+        const forward = mode === 'reload' ? 'request' : outcome.stale === true ? 'stale' : 'miss';
+        answerMiss(response, { lease, forward, session: visit?.token() });
+      } else if (isKept(outcome.from) && visit?.saw(outcome.entry) === false) bypass('behind');
       else {
+        const isCoherent = namespace.rules !== undefined && isKept(outcome.from);
+        // Nobody knows how new it is: as if the session had loaded it itself.
+        if (!isKept(outcome.from)) visit?.missed(undefined);
         answerValue(response, {
           entry: outcome.entry,
-          detail: outcome.from,
+          from: outcome.from,
+          collapsed: outcome.collapsed,
+          refresh: outcome.refresh?.token,
           wallMs: clock.wallMs(),
-          lsn: namespace.rules === undefined ? undefined : formatLsn(replica.applied),
+          lsn: isCoherent ? formatLsn(replica.applied) : undefined,
           ifNoneMatch: request.headers['if-none-match'],
           withBody: !isHead,
           session: visit?.token(),
@@ -101,7 +112,7 @@ function getRoute({ reader, replica, clock, sessions, coalescer }: CacheRoutesOp
       }
     };
     const read = (): void => {
-      const waiter = reader.read({ namespace, key, mode, settle });
+      const waiter = reader.read({ namespace, key, mode, accepts, settle });
       if (waiter !== undefined) response.once('close', () => reader.leave(waiter));
     };
     // Whoever loads anyway has no need to wait for anything, and whoever cannot be answered should not.
@@ -139,8 +150,8 @@ function putRoute({ filler, sessions }: CacheRoutesOptions): Route {
     const loadedAt = parsePosition('Tidemark-Loaded-At', single(request, 'tidemark-loaded-at'));
     const absent = parseBoolean('Tidemark-Absent', single(request, 'tidemark-absent'));
     const contentType = parseContentType(headers['content-type']);
-    const { noStore, maxAgeSeconds } = parseCacheControl(headers['cache-control']);
-    if (noStore || maxAgeSeconds === 0) {
+    const control = parseCacheControl(headers['cache-control']);
+    if (control.noStore || control.maxAge === 0) {
       if (token !== undefined) filler.abandon(namespace, key, token);
       throw new FieldError('Cache-Control: found that the value may not be stored, so there is nothing to do here');
     }
@@ -164,7 +175,6 @@ function putRoute({ filler, sessions }: CacheRoutesOptions): Route {
       });
       return;
     }
-    const maxAgeMs = maxAgeSeconds === undefined ? undefined : maxAgeSeconds * 1000;
     const { body } = read;
     const outcome = filler.fill({
       namespace,
@@ -172,7 +182,7 @@ function putRoute({ filler, sessions }: CacheRoutesOptions): Route {
       token,
       sourceLsn,
       loadedAt,
-      maxAgeMs,
+      ...lifetimeOf(control),
       tags,
       absent,
       contentType,

@@ -107,7 +107,7 @@ describe('GET', () => {
     sidecar.stream.say();
     expect((await sidecar.ask('GET', path('1'))).cacheStatus).toBe('tidemark; hit; ttl=0; detail=l1');
     sidecar.clock.advance(1);
-    expect((await sidecar.ask('GET', path('1'))).cacheStatus).toBe('tidemark; fwd=miss');
+    expect((await sidecar.ask('GET', path('1'))).cacheStatus).toBe('tidemark; fwd=stale');
   });
 
   it('gives a lease whatever is cached to Cache-Control: no-cache', async () => {
@@ -144,7 +144,7 @@ describe('GET', () => {
     await sidecar.ask('PUT', path('1'), { body: 'one', headers: { 'tidemark-lease': lease! } });
     expect(await waiting).toMatchObject({
       status: 200,
-      cacheStatus: 'tidemark; hit; ttl=60; detail=coalesced',
+      cacheStatus: 'tidemark; fwd=miss; stored; collapsed; ttl=60; detail=coalesced',
       body: Buffer.from('one'),
     });
   });

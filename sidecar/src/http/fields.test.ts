@@ -1,7 +1,7 @@
 import { formatLsn } from '@tidemark/proto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FieldError, parseBoolean, parseCacheControl, parseContentType, parsePosition, parseTags } from './fields.ts';
+import { FieldError, parseBoolean, parseContentType, parsePosition, parseTags } from './fields.ts';
 
 /** What may stand in a header, as Node gives it: one character a byte. */
 const fieldText = fc.string({
@@ -32,40 +32,6 @@ describe('Surrogate-Key', () => {
       fc.property(fieldText, (field) => {
         try {
           for (const each of parseTags(field)) expect([each.isWellFormed(), each === '']).toEqual([true, false]);
-        } catch (error) {
-          expect(error).toBeInstanceOf(FieldError);
-        }
-      }),
-    );
-  });
-});
-
-describe('Cache-Control', () => {
-  const none = { noCache: false, noStore: false, onlyIfCached: false, maxAgeSeconds: undefined };
-
-  it.each([
-    [undefined, {}],
-    ['', {}],
-    ['no-cache', { noCache: true }],
-    ['No-Cache , X', { noCache: true }],
-    ['no-store,only-if-cached', { noStore: true, onlyIfCached: true }],
-    ['public, max-age=60', { maxAgeSeconds: 60 }],
-    ['MAX-AGE="60"', { maxAgeSeconds: 60 }],
-    ['max-age=99999999999', { maxAgeSeconds: 2 ** 31 }],
-    ['no-cachex, x-no-cache, private="no-store"', {}],
-  ])('%s', (field, found) => {
-    expect(parseCacheControl(field)).toEqual({ ...none, ...found });
-  });
-
-  it.each(['max-age', 'max-age=', 'max-age=-1', 'max-age=1.5', 'max-age=soon'])('%s is an error', (field) => {
-    expect(() => parseCacheControl(field)).toThrow('expected max-age=SECONDS');
-  });
-
-  it('never fails in another way', () => {
-    fc.assert(
-      fc.property(fieldText, (field) => {
-        try {
-          parseCacheControl(field);
         } catch (error) {
           expect(error).toBeInstanceOf(FieldError);
         }

@@ -12,38 +12,6 @@ export class FieldError extends Error {
   override name = 'FieldError';
 }
 
-/** Directives of `Cache-Control` that mean something here; RFC 9111 lets a cache ignore those that it does not know. */
-export interface CacheControl {
-  readonly noCache: boolean;
-  readonly noStore: boolean;
-  readonly onlyIfCached: boolean;
-  /** Undefined when there is none. */
-  readonly maxAgeSeconds: number | undefined;
-}
-
-const NO_DIRECTIVES: CacheControl = { noCache: false, noStore: false, onlyIfCached: false, maxAgeSeconds: undefined };
-
-/** RFC 9111 section 5.2. Throws {@link FieldError} for a max-age that is no number of seconds. */
-export function parseCacheControl(field: string | undefined): CacheControl {
-  if (field === undefined) return NO_DIRECTIVES;
-  let { noCache, noStore, onlyIfCached, maxAgeSeconds } = NO_DIRECTIVES;
-  for (const part of field.split(',')) {
-    const [name, argument] = part.trim().toLowerCase().split('=', 2);
-    if (name === 'no-cache') noCache = true;
-    else if (name === 'no-store') noStore = true;
-    else if (name === 'only-if-cached') onlyIfCached = true;
-    else if (name === 'max-age') maxAgeSeconds = deltaSeconds(argument);
-  }
-  return { noCache, noStore, onlyIfCached, maxAgeSeconds };
-}
-
-function deltaSeconds(argument: string | undefined): number {
-  const digits = /^"?(\d+)"?$/.exec(argument ?? '')?.[1];
-  if (digits === undefined) throw new FieldError('Cache-Control: expected max-age=SECONDS');
-  // RFC 9111 section 1.2.2: what is too large counts as 2^31.
-  return Math.min(Number(digits), 2 ** 31);
-}
-
 /**
  * Tags of `Surrogate-Key`, divided by spaces; each is percent-encoded UTF-8 like a key, since a rule may well make tags
  * with spaces, and a tag that is misread would never be evicted. Throws {@link FieldError}.

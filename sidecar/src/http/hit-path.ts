@@ -32,10 +32,10 @@ export function hitPath(options: {
     const entry = key === undefined ? undefined : namespace.l1.get(key);
     if (entry === undefined) return false;
     const wallMs = clock.wallMs();
-    if (entry.expiresAtMs <= wallMs || coalescer.bypass(namespace) !== undefined) return false;
+    if (entry.freshUntilMs <= wallMs || coalescer.bypass(namespace) !== undefined) return false;
     namespace.counters.hitsL1 += 1;
     const lsn = namespace.rules === undefined ? undefined : lsnText.of(replica.applied);
-    answerValue(response, { entry, detail: 'l1', wallMs, lsn, ifNoneMatch, withBody: true });
+    answerValue(response, { entry, from: 'l1', wallMs, lsn, ifNoneMatch, withBody: true });
     return true;
   };
   return (request, response) => {

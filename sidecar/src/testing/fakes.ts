@@ -66,6 +66,10 @@ export class MapStore implements L1Store {
     return [...this.#entries].slice(-most).toReversed();
   }
 
+  tagged(tag: string, most: number): readonly (readonly [string, Entry])[] {
+    return [...this.#entries].filter(([, entry]) => entry.tags.includes(tag)).slice(0, most);
+  }
+
   set(key: string, entry: Entry): boolean {
     this.#entries.set(key, entry);
     return true;

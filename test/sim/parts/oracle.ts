@@ -1,3 +1,4 @@
+import type { ValueFrom } from '../../../sidecar/src/core/flights.ts';
 import { isPurged, loadedFrom, MAX_STALENESS_MS, type KeySpec, type Loaded } from './keys.ts';
 import type { Topic, TopicRecord } from './kafka.ts';
 import type { Server, WalRecord } from './postgres.ts';
@@ -14,14 +15,16 @@ export interface Standpoint {
 }
 
 /** How many values were served, by where they came from. */
-export type Served = Record<'l1' | 'l2' | 'coalesced', number>;
+export type Served = Record<ServedFrom, number>;
+/** Where a value that promises something came from. */
+export type ServedFrom = Exclude<ValueFrom, 'passed' | 'grace'>;
 
 /** Knows every version of every row, and what each sidecar has heard. */
 export class Oracle {
   readonly #topic: Topic;
   readonly #primary: () => Server;
   readonly #nowMs: () => number;
-  readonly served: Served = { l1: 0, l2: 0, coalesced: 0 };
+  readonly served: Served = { l1: 0, l2: 0, coalesced: 0, loaded: 0, stale: 0 };
   readonly violations: string[] = [];
   /** Of each epoch how far its records reach. */
   readonly #reached = new Map<number, number>();

@@ -5,7 +5,7 @@ import { Coalescer } from '../../../sidecar/src/core/coalescer.ts';
 import { Configuration } from '../../../sidecar/src/core/configuration.ts';
 import { Evictor } from '../../../sidecar/src/core/evictor.ts';
 import { Filler, type Fill, type FillOutcome } from '../../../sidecar/src/core/filler.ts';
-import type { Waiter } from '../../../sidecar/src/core/flights.ts';
+import type { Outcome, ValueFrom, Waiter } from '../../../sidecar/src/core/flights.ts';
 import { Follower } from '../../../sidecar/src/core/follower.ts';
 import { Leases } from '../../../sidecar/src/core/leases.ts';
 import type { Namespace } from '../../../sidecar/src/core/namespace.ts';
@@ -21,7 +21,7 @@ import type { Fetched, Topic, TopicRecord } from './kafka.ts';
 import type { SimDocument } from './documents.ts';
 import { MAX_STALENESS_MS, type KeySpec } from './keys.ts';
 import type { Channel, Network } from './network.ts';
-import type { Oracle, Standpoint } from './oracle.ts';
+import type { Oracle, ServedFrom, Standpoint } from './oracle.ts';
 import { SimRedisClient, type ScriptSabotage, type SimRedis } from '../redis/client.ts';
 import type { ConfigurationParts, SidecarSabotage } from './sabotage.ts';
 import { nothing } from './silent.ts';
@@ -44,7 +44,7 @@ export interface SidecarOptions {
 
 /** How a read ended. */
 export interface Answer {
-  readonly from: 'l1' | 'l2' | 'coalesced' | 'miss' | 'bypass';
+  readonly from: Outcome['kind'] | ValueFrom;
   /** Undefined unless there is a value. */
   readonly body: Uint8Array | undefined;
 }
@@ -168,8 +168,10 @@ export class SimSidecar {
       mode,
       settle: (outcome) => {
         if (this.#isDead) return;
-        if (outcome.kind === 'value') this.#served(spec, outcome.entry.body, outcome.from);
-        else if (outcome.kind === 'miss' && outcome.lease !== undefined)
+        if (outcome.kind === 'value') {
+          if (outcome.from !== 'passed' && outcome.from !== 'grace')
+            this.#served(spec, outcome.entry.body, outcome.from);
+        } else if (outcome.kind === 'miss' && outcome.lease !== undefined)
           this.#options.onLease(this, spec, outcome.lease.token);
         onEnd(
           outcome.kind === 'value'
@@ -216,7 +218,7 @@ export class SimSidecar {
     return body;
   }
 
-  #served(spec: KeySpec, body: Uint8Array, from: 'l1' | 'l2' | 'coalesced'): void {
+  #served(spec: KeySpec, body: Uint8Array, from: ServedFrom): void {
     this.#options.oracle.value({ name: this.name, at: this.standpoint, spec, body, from });
   }
 

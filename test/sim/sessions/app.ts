@@ -58,7 +58,7 @@ export class Session {
       this.#todo.push(() => this.#load(spec));
     };
     const settle = (outcome: Outcome): void => {
-      if (outcome.kind === 'bypass') bypass();
+      if (outcome.kind === 'bypass' || outcome.kind === 'failed') bypass();
       else if (outcome.kind === 'miss') {
         visit.missed(outcome.lease?.token);
         request.end();

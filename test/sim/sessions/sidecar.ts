@@ -137,6 +137,8 @@ export class WorldSidecar {
       readPlain: nothing,
       writePlain: nothing,
       deletePlain: nothing,
+      claim: nothing,
+      release: nothing,
     };
   }
 }

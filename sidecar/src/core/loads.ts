@@ -1,0 +1,133 @@
+import type { Coalescer, FlightLoader } from './coalescer.ts';
+import type { Fill, Filler } from './filler.ts';
+import type { Flight } from './flights.ts';
+import type { Lease } from './leases.ts';
+import type { Namespace } from './namespace.ts';
+import type { Clock, Loaded, LoadFailure } from './ports.ts';
+import type { ReplicaView } from './replica.ts';
+
+/** A value that is invalidated again and again while it is loaded is loaded so often before those who came late are told. */
+const MAX_LOADS = 5;
+/** Flights that wait until a change is visible to readers; beyond it loads begin at once, and may be in vain. */
+const MAX_UNSETTLED = 10_000;
+
+/** What a loader gives for a row that does not exist. */
+const ABSENT = { body: new Uint8Array(), contentType: 'application/octet-stream', tags: [] } as const;
+
+/**
+ * Loads missing values where a namespace says how. The sidecar is then its own client: it takes the lease of the miss, loads, and fills
+ * under that lease (SPEC I5), so a loaded value needs no rule of its own. While a change of the key is not visible to readers yet
+ * (SPEC I3), every fill would be refused, so the load waits until it is.
+ */
+export class Loads implements FlightLoader {
+  readonly #coalescer: Coalescer;
+  readonly #filler: Filler;
+  readonly #replica: ReplicaView;
+  readonly #clock: Clock;
+  readonly #etagOf: (contentType: string, body: Uint8Array) => string;
+  readonly #unsettled = new Map<Flight, Namespace>();
+  #underWay = 0;
+
+  constructor(options: {
+    coalescer: Coalescer;
+    filler: Filler;
+    replica: ReplicaView;
+    clock: Clock;
+    etagOf: (contentType: string, body: Uint8Array) => string;
+  }) {
+    this.#coalescer = options.coalescer;
+    this.#filler = options.filler;
+    this.#replica = options.replica;
+    this.#clock = options.clock;
+    this.#etagOf = options.etagOf;
+    this.#coalescer.attach(this);
+  }
+
+  /** Loads that have begun and not ended. */
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  begin(namespace: Namespace, flight: Flight): void {
+    const { rules, flights } = namespace;
+    if (flight.loads >= MAX_LOADS) {
+      const detail = `the value was invalidated during each of ${MAX_LOADS} loads`;
+      this.#coalescer.failed(namespace, flight, { why: 'changing', detail });
+      return;
+    }
+    if (flights.get(flight.key) !== flight) flights.reopen(flight);
+    if (rules === undefined) {
+      flight.loads += 1;
+      void this.#run(namespace, flight, undefined);
+      return;
+    }
+    if (!this.#replica.settled(rules, flight.key) && this.#unsettled.size < MAX_UNSETTLED) {
+      this.#unsettled.set(flight, namespace);
+      return;
+    }
+    const miss = this.#coalescer.missAsHolder(namespace, flight.key, flight);
+    flight.loads += 1;
+    void this.#run(namespace, flight, miss.kind === 'miss' ? miss.lease : undefined);
+  }
+
+  advanced(): void {
+    if (this.#unsettled.size === 0) return;
+    const waiting = [...this.#unsettled];
+    this.#unsettled.clear();
+    for (const [flight, namespace] of waiting) {
+      if (namespace.flights.get(flight.key) !== flight) continue;
+      if (this.#coalescer.bypass(namespace) === undefined) this.begin(namespace, flight);
+      else this.#coalescer.handOver(namespace, flight);
+    }
+  }
+
+  async #run(namespace: Namespace, flight: Flight, lease: Lease | undefined): Promise<void> {
+    const { key, loads: load } = flight;
+    const beganMs = this.#clock.monotonicMs();
+    this.#underWay += 1;
+    const loaded = await this.#load(namespace, key);
+    this.#underWay -= 1;
+    if (loaded.kind === 'failed') {
+      this.#fail(namespace, flight, { lease, load, failure: loaded });
+      return;
+    }
+    const { body, contentType, tags, ...said } = loaded.kind === 'absent' ? { ...ABSENT, ...loaded } : loaded;
+    const { maxItemBytes } = namespace.config;
+    if (body.length > maxItemBytes) {
+      const detail = `found ${body.length} bytes, expected at most ${maxItemBytes} (maxItemBytes)`;
+      this.#fail(namespace, flight, { lease, load, failure: { why: 'too-large', detail } });
+      return;
+    }
+    const loadMs = Math.round(this.#clock.monotonicMs() - beganMs);
+    const absent = loaded.kind === 'absent';
+    const etag = this.#etagOf(contentType, body);
+    const fill: Fill = { ...said, namespace, key, token: lease?.token, tags, absent, contentType, etag, body, loadMs };
+    const outcome = this.#filler.offer(fill);
+    if (outcome.kind !== 'refused') return;
+    // What a standby shows may be older than the question.
+    if (said.sourceLsn === undefined && lease !== undefined)
+      this.#coalescer.passed(namespace, flight, { entry: this.#filler.entryOf(fill, lease), load });
+    if (isCurrent(namespace, flight, load)) this.#coalescer.handOver(namespace, flight);
+  }
+
+  async #load(namespace: Namespace, key: string): Promise<Loaded> {
+    const { loader } = namespace;
+    return loader === undefined
+      ? { kind: 'failed', why: 'unavailable', detail: 'the namespace has no loader any more' }
+      : loader.load({ key });
+  }
+
+  #fail(
+    namespace: Namespace,
+    flight: Flight,
+    { lease, load, failure }: { lease: Lease | undefined; load: number; failure: LoadFailure },
+  ): void {
+    if (lease !== undefined) this.#filler.forget(lease);
+    // Another load of the same key may be under way, because this one was doomed.
+    if (isCurrent(namespace, flight, load)) this.#coalescer.failed(namespace, flight, failure);
+  }
+}
+
+function isCurrent({ flights }: Namespace, flight: Flight, load: number): boolean {
+  return flights.get(flight.key) === flight && flight.loads === load;
+}
