@@ -3,8 +3,8 @@ import type { CompiledRules, Lsn, NamespaceRules } from '@tidemark/proto';
 /** An eviction takes 2 µs at the most, so a record of the largest size keeps nobody waiting for longer than some 50 ms. */
 const MAX_NAMES = 10_000;
 
-/** What a prefix counts for: all keys are compared with it, which takes up to 3 ms (evictor.ts). */
-export const PREFIX_WEIGHT = 1000;
+/** What a prefix counts for: keys are compared with it one by one (evictor.ts), so a record has 5 at the most. */
+export const PREFIX_WEIGHT = 2000;
 
 /** Bounds how many names of a namespace one record evicts one by one (SPEC I13). */
 export class NameBound {

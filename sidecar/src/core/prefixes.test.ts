@@ -60,13 +60,13 @@ it('[I7] [I11] refuses what Redis has from before, as long as its log has not co
 });
 
 it('[I13] more prefixes than a record may have, or more keys than can be compared, cost the namespace', () => {
-  const { stream, of, fill, entryAt, replica } = live({ l1Bytes: '64MiB' });
+  const { stream, of, fill, entryAt, replica } = live({ l1Bytes: '32MiB' });
   fill('other');
-  stream.say({ purges: byPrefix(...Array.from({ length: 10 }, (_, i) => `${i}:`)) });
+  stream.say({ purges: byPrefix(...Array.from({ length: 5 }, (_, i) => `${i}:`)) });
   expect(of('user').l1.entries).toBe(1);
-  stream.say({ purges: byPrefix(...Array.from({ length: 11 }, (_, i) => `${i}:`)) });
+  stream.say({ purges: byPrefix(...Array.from({ length: 6 }, (_, i) => `${i}:`)) });
   expect(of('user').l1.entries).toBe(0);
-  for (let i = 0; i <= 40_000; i++) of('user').l1.set(`k${i}`, entryAt(replica.applied));
+  for (let i = 0; i <= 20_000; i++) of('user').l1.set(`k${i}`, entryAt(replica.applied));
   stream.say({ purges: byPrefix('nothing:') });
   expect(of('user').l1.entries).toBe(0);
 });
