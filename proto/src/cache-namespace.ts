@@ -30,8 +30,8 @@ interface Validation {
 
 /**
  * The CustomResourceDefinition: the schema of a namespace as OpenAPI v3 in the structural form that Kubernetes asks for, with
- * CEL for what a schema cannot say. What it accepts the invalidator accepts too, but for templates and names of tables that
- * only differ in rare white space.
+ * CEL for what a schema cannot say. What it accepts the invalidator accepts too, but for templates, what names parts of
+ * keys, and names of tables that only differ in rare white space.
  *
  * No defaults are written into resources: a resource stays what its author wrote, and a default is the release's.
  */
@@ -106,7 +106,7 @@ function specSchema(): Schema {
     },
   }) as Schema;
   const structural = toStructural(spec) as { properties: Record<string, Schema>; [key: string]: unknown };
-  const { source, invalidate, ...others } = structural.properties;
+  const { source, invalidate, load, ...others } = structural.properties;
   const items = { ...(invalidate?.['items'] as Schema), ...validations([someNames]) };
   return {
     ...structural,
@@ -116,6 +116,7 @@ function specSchema(): Schema {
       source: { ...source, description: `${String(source?.['description'])} Default: that of the release.` },
       ...others,
       invalidate: { ...invalidate, items },
+      load: withOneOrigin(load as Schema),
     },
     ...validations([someRule, fits()]),
   };
@@ -136,6 +137,28 @@ const someRule: Validation = {
   message:
     'found no rule in invalidate, expected at least one: without rules nothing would ever evict these entries (or say invalidation: ttl_only)',
 };
+
+const oneOrigin = `${has('sql')} != ${has('http')}`;
+const expectsOrigin = 'found neither sql nor http, or both, expected one of them';
+
+/** A loader asks one thing, and so does each of several. */
+function withOneOrigin(load: Schema): Schema {
+  const { byKey, ...others } = load['properties'] as Record<string, Schema>;
+  const { items } = byKey as { items: Schema };
+  return {
+    ...load,
+    properties: {
+      ...others,
+      byKey: { ...byKey, items: { ...items, ...validations([{ rule: oneOrigin, message: expectsOrigin }]) } },
+    },
+    ...validations([
+      {
+        rule: `${has('byKey')} ? !(${Object.keys(others).map(has).join(' || ')}) : ${oneOrigin}`,
+        message: `${expectsOrigin}; beside byKey nothing`,
+      },
+    ]),
+  };
+}
 
 function fits(): Validation {
   const inMemory = whole(counted('self.l1.maxBytes', SIZE_BYTES));
@@ -187,7 +210,7 @@ function spoken(limit: number, units: Readonly<Record<string, number>>): string 
 function toStructural(node: unknown): unknown {
   if (Array.isArray(node)) return node.map(toStructural);
   if (typeof node !== 'object' || node === null) return node;
-  const { additionalProperties, default: fallback, ...rest } = node as Schema;
+  const { additionalProperties, default: fallback, propertyNames: _, ...rest } = node as Schema;
   const schema: Schema = Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, toStructural(value)]));
   if (typeof additionalProperties === 'object') schema['additionalProperties'] = toStructural(additionalProperties);
   if (typeof schema['description'] === 'string' && isTellable(fallback))

@@ -3,6 +3,7 @@ import { name } from './config/name.ts';
 import { namespaceSchema } from './config/namespace.ts';
 import { show } from './config/show.ts';
 
+export type { HttpLoaderConfig, LoaderConfig, SqlLoaderConfig } from './config/load.ts';
 export { NAME_PATTERN } from './config/name.ts';
 export { DEFAULT_L1_SIZE, ENTRY_ROOM_BYTES, namespaceSchema } from './config/namespace.ts';
 export { quantities, type QuantityLimits } from './config/quantities.ts';

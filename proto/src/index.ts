@@ -7,6 +7,7 @@ export * from './crc32.ts';
 export * from './envelope.ts';
 export * from './fences.ts';
 export { hash64 } from './hash.ts';
+export * from './key-pattern.ts';
 export * from './list-of.ts';
 export * from './lsn.ts';
 export * from './mark.ts';

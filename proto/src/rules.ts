@@ -24,6 +24,8 @@ export interface RulesInput {
   readonly name: string;
   readonly source: string;
   readonly rules: readonly RuleConfig[];
+  /** What else decides what a cached value means, as JSON; undefined where nothing does. */
+  readonly meaning?: unknown;
 }
 
 /** A namespace under particular rules: the pair that fences and entries are named by (SPEC I8). */
@@ -104,10 +106,11 @@ export function compileRules(namespaces: readonly RulesInput[]): CompiledRules {
   return { namespaces: compiled, byName, columns, tables };
 }
 
-/** What decides which row changes invalidate what: two namespaces with the same hash can share entries' fate. */
+/** What decides which row changes invalidate what, and what entries mean: two namespaces with the same hash can share entries' fate. */
 export function rulesHash(input: RulesInput): bigint {
   const rules = input.rules.map(({ table, keys, tags }) => [table, keys, tags]);
-  return hash64(JSON.stringify(['tidemark-rules-1', input.name, input.source, rules]));
+  const meaning = input.meaning === undefined ? [] : [input.meaning];
+  return hash64(JSON.stringify(['tidemark-rules-1', input.name, input.source, rules, ...meaning]));
 }
 
 /**

@@ -36,3 +36,28 @@ it('[I8] defaults written out, and settings that decide nothing about eviction, 
   });
   expect(long.namespaces[0]?.hash).toBe(short.namespaces[0]?.hash);
 });
+
+it('[I8] another way to load is another hash, how long it may take is not, and none is the hash of before', () => {
+  const hashOf = (load: unknown): string | undefined =>
+    compile({ a: namespace('main', load === undefined ? {} : { load }) }).namespaces[0]?.hashHex;
+  const sql = 'select a from t where id = $1';
+  const http = { url: 'http://app/{key}' };
+  const loads: unknown[] = [
+    undefined,
+    { sql },
+    { sql: 'select b from t where id = $1' },
+    { sql, params: ['x-{key}'] },
+    { sql, rows: 'many' },
+    { sql, tags: ['{id}'] },
+    { sql, contentType: 'text/html' },
+    { sql, key: 'x-{id}', params: ['{id}'] },
+    { http },
+    { http: { url: 'http://app/v2/{key}' } },
+    { http: { ...http, headers: { accept: 'text/html' } } },
+  ];
+  expect(new Set(loads.map(hashOf)).size).toBe(loads.length);
+  expect(hashOf({ byKey: [{ sql: `${sql};` }] })).toBe(hashOf({ sql }));
+  expect(hashOf({ sql, timeout: '5s', breaker: { failures: 1 } })).toBe(hashOf({ sql }));
+  expect(hashOf({ http: { ...http, retries: 0, connections: 1 } })).toBe(hashOf({ http }));
+  expect(hashOf(undefined)).toBe('d3d295dcce83ec8c');
+});

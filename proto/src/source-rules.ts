@@ -1,4 +1,4 @@
-import type { TidemarkConfig } from './config.ts';
+import type { LoaderConfig, NamespaceConfig, TidemarkConfig } from './config.ts';
 import { compileRules, type CompiledRules, type RulesInput } from './rules.ts';
 
 /**
@@ -14,5 +14,27 @@ export function rulesInputs(config: TidemarkConfig, source: string): readonly Ru
   return Object.entries(config.namespaces)
     .filter(([, namespace]) => namespace.source === source && namespace.invalidation === 'rules')
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, namespace]) => ({ name, source, rules: namespace.invalidate }));
+    .map(([name, namespace]) => ({ name, source, rules: namespace.invalidate, meaning: meaningOf(namespace) }));
+}
+
+/**
+ * What a cached value is besides its key: another statement must not be answered with values of the one before, which Redis still
+ * has (SPEC I8). Undefined for a namespace that callers fill, so that its hash stays as it always was.
+ */
+function meaningOf({ load }: NamespaceConfig): unknown {
+  return load === undefined ? undefined : { load: load.map(meaningOfLoader) };
+}
+
+function meaningOfLoader(loader: LoaderConfig): readonly unknown[] {
+  const { kind, key, contentType = null, tags } = loader;
+  return kind === 'sql'
+    ? [kind, key, contentType, tags, loader.sql, loader.params, loader.rows]
+    : [
+        kind,
+        key,
+        contentType,
+        tags,
+        loader.url,
+        Object.entries(loader.headers).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+      ];
 }

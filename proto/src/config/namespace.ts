@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { grace, onInvalidate } from './grace.ts';
 import { l2 } from './l2.ts';
+import { load } from './load.ts';
 import { name } from './name.ts';
 import { GIB, KIB, MIB, size } from './quantities.ts';
 import { rule } from './rule.ts';
@@ -37,6 +38,7 @@ export const namespaceSchema = z
         'Largest value that may be stored. Default: 1MiB, or 4KiB less than l1.maxBytes where that is smaller.',
       ),
     writeBehind: writeBehind.optional(),
+    load: load.optional().describe('How the sidecar loads missing values itself; without it callers do.'),
     invalidate: z.array(rule).max(256).default([]).describe('Which row changes evict what.'),
   })
   .superRefine((value, context) => {
