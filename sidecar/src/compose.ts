@@ -1,10 +1,10 @@
 import { compileRules, type ConfigIntake, type SourceOf } from '@tidemark/proto';
-import { createRedis, type Logger, type RedisClient } from '@tidemark/runtime';
+import type { Logger } from '@tidemark/runtime';
 import type { RequestListener } from 'node:http';
 import { HttpInvalidatorClient } from './adapters/invalidator-client.ts';
 import { LruStore } from './adapters/lru-store.ts';
-import { RedisStore } from './adapters/redis-store.ts';
 import { systemClock as clock, systemRandom } from './adapters/system.ts';
+import { createKeeper, createL2, tickL2, UNLOGGED_FENCE_SLOTS, type L2Backend } from './compose-l2.ts';
 import type { Config } from './config.ts';
 import { BatchReader } from './core/batch-reader.ts';
 import { Coalescer } from './core/coalescer.ts';
@@ -19,7 +19,6 @@ import { Loads } from './core/loads.ts';
 import { unconfigured, type Namespaces } from './core/namespace.ts';
 import type { PositionClient, PurgeClient } from './core/ports.ts';
 import { Positions } from './core/positions.ts';
-import { Promoter } from './core/promoter.ts';
 import { Purger } from './core/purger.ts';
 import { Reader } from './core/reader.ts';
 import { SourceReplica } from './core/replica.ts';
@@ -63,13 +62,13 @@ export interface Surroundings {
 export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surroundings: Surroundings) {
   const { config, metrics, logger } = surroundings;
   const { source, sourceConfig } = of;
-  const redis = createStore(source, sourceConfig.l2.buckets, surroundings);
+  const l2 = createL2({ source, buckets: sourceConfig.l2.buckets }, surroundings);
   const { invalidatorUrl } = config;
   const client =
     invalidatorUrl === undefined
       ? undefined
       : new HttpInvalidatorClient({ invalidatorUrl, source, timeoutMs: INVALIDATOR_TIMEOUT_MS });
-  const parts = createParts({ source, config, l2: redis?.store, client });
+  const parts = createParts({ source, config, l2, client });
   const { replica, evictor, coalescer, watermark } = parts;
   const events = followerEvents(replica, metrics, logger);
   const follower = new Follower({ replica, coalescer, watermark, clock, events });
@@ -83,7 +82,7 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
     createGrace: (of) => Grace.of(of, clock),
   });
   const lag = new L2Lag(L2_LAG_SAMPLES);
-  return { ...parts, ...of, redis, follower, configuration, namespaces: configuration.namespaces, lag };
+  return { ...parts, ...of, l2, follower, configuration, namespaces: configuration.namespaces, lag };
 }
 
 /**
@@ -102,20 +101,22 @@ export function createUnconfigured(config: Config) {
 function createParts(options: {
   source: string;
   config: Config;
-  l2: RedisStore | undefined;
+  l2: L2Backend | undefined;
   client: (PurgeClient & PositionClient) | undefined;
 }) {
-  const { source, config, l2, client } = options;
+  const { source, config, client } = options;
+  const l2 = options.l2?.store;
   const { maxStalenessMs, leaseTtlMs, coalesceTimeoutMs: waitMs, sessionTimeoutMs: timeoutMs } = config;
   const random = systemRandom();
   const evictor = new Evictor([]);
-  const replica = new SourceReplica({ rules: compileRules([]), evict: evictor, maxStalenessMs });
+  const fences = options.l2?.kind === 'memcached' ? { fenceSlots: UNLOGGED_FENCE_SLOTS } : {};
+  const replica = new SourceReplica({ rules: compileRules([]), evict: evictor, maxStalenessMs, ...fences });
   const leases = new Leases({ ttlMs: leaseTtlMs, most: LIMITS.leases });
   const limits = { waitMs, waiters: LIMITS.waiters, waitersPerKey: LIMITS.waitersPerKey };
   const coalescer = new Coalescer({ namespaces: [], replica, leases, clock, random, limits });
   const watermark = new Watermark({ replica, clock, most: LIMITS.watermarkWaits });
-  const promoter = l2 && new Promoter({ l2, coalescer, replica, clock });
-  const reader = new Reader({ replica, coalescer, l2, clock, promoter });
+  const keeper = createKeeper(options.l2, { coalescer, replica, clock });
+  const reader = new Reader({ replica, coalescer, l2, clock, promoter: keeper.promoter });
   const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
   const loads = new Loads({ coalescer, filler, replica, clock, etagOf });
   const purger = new Purger({ client, watermark, waitMs: PURGE_WAIT_MS });
@@ -128,7 +129,7 @@ function createParts(options: {
     leases,
     coalescer,
     watermark,
-    promoter,
+    ...keeper,
     reader,
     filler,
     loads,
@@ -137,18 +138,6 @@ function createParts(options: {
     sessions,
     batches,
   };
-}
-
-function createStore(
-  source: string,
-  buckets: number,
-  { config, metrics, logger }: Surroundings,
-): { store: RedisStore; client: RedisClient } | undefined {
-  const { redisUrl, redisDeadlineMs: deadlineMs } = config;
-  if (redisUrl === undefined) return undefined;
-  const client = createRedis(redisUrl, { deadlineMs, logger, tls: config.redisTls });
-  const onLatency = (ms: number): void => metrics.observeL2Latency(ms);
-  return { client, store: new RedisStore({ client, source, buckets, deadlineMs, onLatency }) };
 }
 
 function followerEvents(replica: SourceReplica, metrics: Metrics, logger: Logger): FollowerEvents {
@@ -170,21 +159,17 @@ function followerEvents(replica: SourceReplica, metrics: Metrics, logger: Logger
   };
 }
 
-/** What is done once a second: notice a stall, how far Redis is, and what falls behind there. */
-export function tick({ follower, replica, redis, promoter, namespaces, lag }: Core): void {
-  follower.checkState();
-  void redis?.store.probe().then((header) => {
-    const log = typeof header === 'object' ? header : undefined;
-    lag.sample({ applied: replica.applied, to: log?.to, atMs: clock.monotonicMs() });
-    if (log !== undefined) promoter?.sweep(namespaces.values(), log);
-  });
+/** What is done once a second: notice a stall, how far L2 is, and what falls behind there. */
+export function tick(core: Core): void {
+  core.follower.checkState();
+  tickL2({ ...core, clock });
 }
 
 /** Body of `GET /v1/status`. */
 export function status(core: Core | undefined, configStatus: ConfigStatus): Status {
   const l2 = (): L2State => {
-    if (core?.redis === undefined) return { state: 'off', lagMs: null };
-    return core.redis.store.available ? { state: 'up', lagMs: core.lag.lagMs } : { state: 'down', lagMs: null };
+    if (core?.l2 === undefined) return { state: 'off', lagMs: null };
+    return core.l2.store.available ? { state: 'up', lagMs: core.lag.lagMs } : { state: 'down', lagMs: null };
   };
   return statusOf({ version: VERSION, config: configStatus, core, l2, clock });
 }

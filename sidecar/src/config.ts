@@ -1,8 +1,10 @@
 import { parseArgs } from 'node:util';
+import { parseSizeBytes } from '@tidemark/proto';
 import {
   duration,
   followerEnv,
   helpText,
+  memcachedUrl,
   optional,
   parseListenAddress,
   readEnv,
@@ -10,6 +12,7 @@ import {
   redisTlsOf,
   redisUrl,
   resolveFollower,
+  SettingError,
   text,
   withDefault,
   type EnvOf,
@@ -32,6 +35,19 @@ const spec = {
   redisDeadlineMs: withDefault('TIDEMARK_REDIS_DEADLINE', '50ms', {
     description: 'longest that a read or a fill waits for Redis',
     parse: duration({ min: '1ms', max: '10s' }),
+  }),
+  memcachedUrl: optional('TIDEMARK_MEMCACHED_URL', {
+    description: 'memcached://h:p,h:p[/prefix], instead of Redis',
+    parse: memcachedUrl,
+    secret: true,
+  }),
+  memcachedDeadlineMs: withDefault('TIDEMARK_MEMCACHED_DEADLINE', '50ms', {
+    description: 'longest that a read or a fill waits for memcached',
+    parse: duration({ min: '1ms', max: '10s' }),
+  }),
+  memcachedMaxItemBytes: withDefault('TIDEMARK_MEMCACHED_MAX_ITEM', '1MiB', {
+    description: 'largest item that the servers take (their option -I); larger values are not shared',
+    parse: itemSize,
   }),
   listen: withDefault('TIDEMARK_LISTEN', '127.0.0.1:7070', {
     description: 'address for applications',
@@ -75,7 +91,7 @@ export type Config = FollowerConfig & Own & { readonly redisTls: TlsIdentity | u
 
 export const HELP = `Usage: node sidecar/src/main.ts [--config FILE] [--help]
 
-Serves a coherent cache over HTTP from memory and Redis, and evicts what changes in Postgres.
+Serves a coherent cache over HTTP from memory and Redis or memcached, and evicts what changes in Postgres.
 
 Environment (--config FILE stands for TIDEMARK_CONFIG=FILE):
 ${helpText(spec)}
@@ -95,6 +111,11 @@ export function readConfig(
   });
   if (values.help === true) return undefined;
   const settings = readEnv(spec, values.config === undefined ? env : { ...env, TIDEMARK_CONFIG: values.config });
+  if (settings.redisUrl !== undefined && settings.memcachedUrl !== undefined) {
+    throw new SettingError(
+      'TIDEMARK_REDIS_URL and TIDEMARK_MEMCACHED_URL: found both, expected one of them or none: a sidecar shares values through one backend',
+    );
+  }
   return Object.freeze({ ...settings, ...resolveFollower(settings), redisTls: redisTlsOf(settings) });
 }
 
@@ -102,6 +123,13 @@ function names(found: string): ReadonlySet<string> {
   const list = found.split(',').map((part) => part.trim());
   if (list.includes('')) throw new Error('expected names of namespaces, several divided by commas');
   return new Set(list);
+}
+
+function itemSize(found: string): number {
+  const bytes = parseSizeBytes(found);
+  if (bytes === undefined || bytes < 64 * 1024 || bytes > 64 * 1024 * 1024)
+    throw new Error('expected a size from 64KiB to 64MiB');
+  return bytes;
 }
 
 function octalMode(found: string): number {

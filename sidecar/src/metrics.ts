@@ -1,5 +1,6 @@
 import type { ConfigIntake } from '@tidemark/proto';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { MemcachedStore } from './adapters/memcached-store.ts';
 import type { RedisStore } from './adapters/redis-store.ts';
 import type { KafkaFeed } from './adapters/kafka-feed.ts';
 import type { BatchReader } from './core/batch-reader.ts';
@@ -11,6 +12,7 @@ import type { Namespace } from './core/namespace.ts';
 import type { Positions } from './core/positions.ts';
 import type { Promoter } from './core/promoter.ts';
 import type { Reader } from './core/reader.ts';
+import type { Restamper } from './core/restamper.ts';
 import type { ReplicaState, SourceReplica } from './core/replica.ts';
 import type { Sessions } from './core/sessions.ts';
 
@@ -26,8 +28,9 @@ export interface Observed {
   readonly sessions: Sessions;
   readonly positions: Positions;
   readonly batches: BatchReader;
-  readonly redis: RedisStore | undefined;
-  readonly promoter: Promoter | undefined;
+  readonly l2: RedisStore | MemcachedStore | undefined;
+  readonly promoter?: Promoter | undefined;
+  readonly restamper?: Restamper | undefined;
 }
 
 const STATES: readonly ReplicaState[] = ['starting', 'live', 'stalled'];
@@ -55,7 +58,7 @@ export class Metrics {
     const registers = [this.registry];
     this.#l2Latency = new Histogram({
       name: 'tidemark_l2_command_seconds',
-      help: 'Time until Redis answered a command.',
+      help: 'Time until L2 answered a command.',
       buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1],
       registers,
     });
@@ -104,7 +107,7 @@ export class Metrics {
     this.#watchPositions(parts);
     this.#watchBatches(parts);
     this.#gauge('tidemark_leases', 'Leases that are out.', (set) => set({}, parts.leases.size));
-    this.#gauge('tidemark_waiters', "Callers that wait for another caller's fill or for Redis.", (set) =>
+    this.#gauge('tidemark_waiters', "Callers that wait for another caller's fill or for L2.", (set) =>
       set({}, parts.coalescer.waiting),
     );
   }
@@ -231,34 +234,35 @@ export class Metrics {
     });
   }
 
-  #watchL2({ redis, reader, promoter }: Observed): void {
-    if (redis === undefined) return;
-    const { counters } = redis;
-    this.#counter('tidemark_l2_commands_total', 'Commands sent to Redis.', ['command'], (set) => {
+  #watchL2({ l2, reader, promoter, restamper }: Observed): void {
+    if (l2 === undefined) return;
+    const { counters } = l2;
+    this.#counter('tidemark_l2_commands_total', 'Commands sent to L2.', ['command'], (set) => {
       for (const [command, count] of Object.entries(counters.commands)) set({ command }, count);
     });
     this.#counter('tidemark_l2_failures_total', 'Commands that brought nothing usable.', ['reason'], (set) => {
       for (const [reason, count] of Object.entries(counters.failures)) set({ reason }, count);
     });
-    this.#counter('tidemark_l2_fills_total', 'Fills of Redis by what its script answered.', ['result'], (set) => {
+    this.#counter('tidemark_l2_fills_total', 'Fills of L2 by what became of them.', ['result'], (set) => {
       for (const [result, count] of counters.fills) set({ result }, count);
     });
     this.#counter(
       'tidemark_l2_promotions_total',
-      'Tagged entries kept in reach of the fence log, after a read from Redis or while held in L1, by what came of it.',
+      'Entries kept in reach of sidecars to come, after a read from L2 or while held in L1, by what came of it.',
       ['after', 'result'],
       (set) => {
         for (const [key, count] of promoter?.results ?? []) {
           const [after = '', result = ''] = key.split(':');
           set({ after, result }, count);
         }
+        for (const [result, count] of restamper?.results ?? []) set({ after: 'held', result }, count);
       },
     );
-    this.#counter('tidemark_l2_misses_total', 'Reads that Redis could not serve, by why.', ['reason'], (set) => {
+    this.#counter('tidemark_l2_misses_total', 'Reads that L2 could not serve, by why.', ['reason'], (set) => {
       for (const [reason, count] of reader.l2Misses) set({ reason }, count);
     });
-    this.#gauge('tidemark_l2_up', '1 while Redis is asked; 0 while the breaker is open.', (set) =>
-      set({}, redis.available ? 1 : 0),
+    this.#gauge('tidemark_l2_up', '1 while L2 is asked; 0 while the breaker is open.', (set) =>
+      set({}, l2.available ? 1 : 0),
     );
   }
 

@@ -110,7 +110,7 @@ async function run(config: Config, logger: Logger): Promise<never> {
       fetchIntervalMs: config.fetchIntervalMs,
       silenceMs: FEED_SILENCE_MS,
     });
-    metrics.watch({ ...core, state: () => core.replica.state(clock.monotonicMs()), feed, redis: core.redis?.store });
+    metrics.watch({ ...core, state: () => core.replica.state(clock.monotonicMs()), feed, l2: core.l2?.store });
     feed.start(core.follower);
     running = { core, feed, ticking: setInterval(() => tick(core), TICK_MS) };
     const next = applicationListener(core, pages);
@@ -139,7 +139,7 @@ async function run(config: Config, logger: Logger): Promise<never> {
       },
       { name: 'feed', run: () => running?.feed.stop() },
       { name: 'timers', run: () => clearInterval(running?.ticking) },
-      { name: 'Redis', run: () => running?.core.redis?.client.close() },
+      { name: 'L2', run: () => running?.core.l2?.close() },
       { name: 'probes', run: () => closeServer(servers.admin, 0) },
     ],
   });
