@@ -15,7 +15,7 @@ describe('parseConfig', () => {
       invalidation: 'rules',
       ttl: { hard: 3_600_000, negative: 10_000, staleIfError: 0, jitter: 0 },
       onInvalidate: 'evict',
-      l1: { maxBytes: 128 * 1024 ** 2 },
+      l1: { maxBytes: 128 * 1024 ** 2, policy: 'lru' },
       l2: { enabled: false, compress: { enabled: true, over: 65_536 }, chunk: 64 * 1024 },
       maxItemBytes: 64 * 1024,
       invalidate: [
@@ -28,7 +28,7 @@ describe('parseConfig', () => {
       invalidation: 'ttl_only',
       ttl: { hard: 1_800_000, negative: 30_000, staleIfError: 0, jitter: 0.1 },
       onInvalidate: 'evict',
-      l1: { maxBytes: 64 * 1024 ** 2 },
+      l1: { maxBytes: 64 * 1024 ** 2, policy: 'lru' },
       l2: { enabled: true, compress: { enabled: true, over: 4096 }, chunk: 512 * 1024 },
       maxItemBytes: 1024 ** 2,
       invalidate: [],
@@ -183,6 +183,18 @@ describe('parseConfig', () => {
       'found "63KiB", expected a size from 64KiB to 16GiB',
     ],
     [
+      'an L1 of no entries',
+      coherent({ l1: { maxEntries: 0 } }),
+      'namespaces.users.l1.maxEntries',
+      'found 0, expected at least 1',
+    ],
+    [
+      'an unknown policy',
+      coherent({ l1: { policy: 'arc' } }),
+      'namespaces.users.l1.policy',
+      'found "arc", expected "lru" or "lfu" or "fifo" or "random" or "ttl"',
+    ],
+    [
       'a size in other units',
       coherent({ maxItemBytes: '1MB' }),
       'namespaces.users.maxItemBytes',
@@ -259,10 +271,14 @@ describe('parseConfig', () => {
   it('takes the largest and the smallest of everything', () => {
     const most = coherent({
       ttl: { hard: '365d', negative: '1s', jitter: '100%' },
-      l1: { maxBytes: '16GiB' },
+      l1: { maxBytes: '16GiB', maxEntries: 100_000_000 },
       maxItemBytes: '16MiB',
     });
-    const least = coherent({ ttl: { hard: '1s', jitter: '0%' }, l1: { maxBytes: '64KiB' }, maxItemBytes: '1B' });
+    const least = coherent({
+      ttl: { hard: '1s', jitter: '0%' },
+      l1: { maxBytes: '64KiB', maxEntries: 1 },
+      maxItemBytes: '1B',
+    });
     expect([parseConfig(most).ok, parseConfig(least).ok]).toEqual([true, true]);
   });
 

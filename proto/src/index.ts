@@ -6,7 +6,7 @@ export * from './config.ts';
 export * from './crc32.ts';
 export * from './envelope.ts';
 export * from './fences.ts';
-export { hash64 } from './hash.ts';
+export { hash32, hash64 } from './hash.ts';
 export * from './key-pattern.ts';
 export * from './list-of.ts';
 export * from './lsn.ts';

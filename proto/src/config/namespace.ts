@@ -1,15 +1,15 @@
 import { z } from 'zod';
 import { grace, onInvalidate } from './grace.ts';
+import { l1 } from './l1.ts';
 import { l2 } from './l2.ts';
 import { load } from './load.ts';
 import { name } from './name.ts';
-import { GIB, KIB, MIB, size } from './quantities.ts';
+import { KIB, MIB, size } from './quantities.ts';
 import { rule } from './rule.ts';
 import { ttl } from './ttl.ts';
 import { writeBehind } from './write-behind.ts';
 
 const DEFAULT_MAX_ITEM_BYTES = MIB;
-export const DEFAULT_L1_SIZE = '64MiB';
 /** What the sidecar's memory needs for an entry besides its value, unless its tags are many: key, tags, bookkeeping. */
 export const ENTRY_ROOM_BYTES = 4 * KIB;
 
@@ -24,13 +24,7 @@ export const namespaceSchema = z
     ttl: ttl.prefault({}),
     onInvalidate,
     grace: grace.optional(),
-    l1: z
-      .strictObject({
-        maxBytes: size('64KiB to 16GiB', { min: 64 * KIB, max: 16 * GIB })
-          .prefault(DEFAULT_L1_SIZE)
-          .describe('Memory for this namespace in the sidecar, the overhead of each entry included.'),
-      })
-      .prefault({}),
+    l1: l1.prefault({}),
     l2: l2.prefault({}),
     maxItemBytes: size('1B to 16MiB', { min: 1, max: 16 * MIB })
       .optional()

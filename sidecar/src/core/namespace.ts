@@ -48,7 +48,7 @@ const ANY_CONFIG: NamespaceConfig = {
   ttl: { hard: 0, negative: 0, staleIfError: 0, jitter: 0 },
   onInvalidate: 'evict',
   grace: undefined,
-  l1: { maxBytes: 0 },
+  l1: { maxBytes: 0, policy: 'lru' },
   l2: { enabled: false, compress: { enabled: false, over: 0 }, chunk: 0 },
   maxItemBytes: 16 * 1024 * 1024,
   invalidate: [],
