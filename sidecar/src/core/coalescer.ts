@@ -70,9 +70,11 @@ export class Coalescer {
   /** Why the namespace answers nothing from the cache now; undefined while it does. */
   bypass(namespace: Namespace): BypassReason | undefined {
     if (namespace.rules === undefined) return undefined;
-    const state = this.#replica.state(this.#clock.monotonicMs());
+    const nowMs = this.#clock.monotonicMs();
+    const state = this.#replica.state(nowMs);
     if (state !== 'live') return state;
-    return this.#replica.covers(namespace.rules) ? undefined : 'uncovered';
+    if (!this.#replica.covers(namespace.rules)) return 'uncovered';
+    return namespace.pending?.bypass(nowMs);
   }
 
   /** A miss with a lease that nobody waits for. */
@@ -285,4 +287,5 @@ const COUNTER = {
   passed: 'passed',
   stale: 'hitsStale',
   grace: 'hitsGrace',
+  pending: 'hitsPending',
 } as const satisfies Record<ValueFrom, keyof Namespace['counters']>;

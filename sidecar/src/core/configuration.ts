@@ -3,6 +3,7 @@ import type { Coalescer } from './coalescer.ts';
 import type { Evictor } from './evictor.ts';
 import type { Grace } from './grace.ts';
 import { Namespace } from './namespace.ts';
+import type { PendingNamespace } from './pending-writes.ts';
 import type { L1Store, Loader } from './ports.ts';
 import type { SourceReplica } from './replica.ts';
 
@@ -26,6 +27,7 @@ export interface ConfigurationOptions {
   readonly createL1: (config: NamespaceConfig) => L1Store;
   readonly createGrace?: (config: NamespaceConfig) => Grace | undefined;
   readonly createLoader?: (name: string, config: NamespaceConfig) => Loader | undefined;
+  readonly createPending?: (name: string, config: NamespaceConfig) => PendingNamespace | undefined;
 }
 
 /** The namespaces of a source as the newest document has them, and the step from one document to the next (SPEC I16). */
@@ -91,8 +93,8 @@ export class Configuration {
   }
 
   #put(name: string, config: NamespaceConfig, rules: NamespaceRules | undefined): void {
-    const { createL1, createGrace, createLoader } = this.#options;
-    const parts = { l1: createL1(config), grace: createGrace?.(config), loader: createLoader?.(name, config) };
+    const { createL1, createGrace, createLoader, createPending } = this.#options;
+    const parts = { l1: createL1(config), grace: createGrace?.(config), loader: createLoader?.(name, config), pending: createPending?.(name, config) };
     // What was counted goes on under the same name.
     const before = this.#namespaces.get(name);
     const counters = before && { counters: before.counters };

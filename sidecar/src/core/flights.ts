@@ -1,27 +1,29 @@
 import type { Entry } from '@tidemark/proto';
 import type { Accepts } from './freshness.ts';
 import type { Lease } from './leases.ts';
+import type { PendingBypass } from './pending-writes.ts';
 import type { LoadFailure } from './ports.ts';
 import type { Unmet } from './sessions.ts';
 
 /** Why nothing may be cached at the moment (SPEC I9). */
 type NotCached = 'starting' | 'stalled' | 'uncovered';
-/** Why the cache answers neither a value nor a lease. */
-export type BypassReason = NotCached | Unmet;
+/** Why the cache answers neither a value nor a lease. `pending`: a write waits for the database, and the answer must be coherent. */
+export type BypassReason = NotCached | Unmet | PendingBypass | 'pending';
 
 /**
  * Where a value came from. `coalesced`: another caller filled the key while this one waited. `loaded`: the sidecar loaded it.
  * `passed`: likewise, but it may not be stored, because a change was applied meanwhile. `stale`: beyond its hard TTL, for a caller
  * who takes that or because it cannot be loaded anew; nothing has changed it. `grace`: it was invalidated, and never counts as coherent.
+ * `pending`: it was acknowledged and is not in the database yet (SPEC I19).
  */
-export type ValueFrom = 'l1' | 'l2' | 'coalesced' | 'loaded' | 'passed' | 'stale' | 'grace';
+export type ValueFrom = 'l1' | 'l2' | 'coalesced' | 'loaded' | 'passed' | 'stale' | 'grace' | 'pending';
 
 /**
  * Whether a value from there stands in L1 while it is answered, so that every change up to W is in it (SPEC I6). Others must be asked for, or
  * were loaded for whoever asked, and nothing is known of their position.
  */
 export function isKept(from: ValueFrom): boolean {
-  return from !== 'passed' && from !== 'grace';
+  return from !== 'passed' && from !== 'grace' && from !== 'pending';
 }
 
 /** How a read ends. */

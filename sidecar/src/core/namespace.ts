@@ -1,6 +1,7 @@
 import type { NamespaceConfig, NamespaceRules } from '@tidemark/proto';
 import { Flights } from './flights.ts';
 import type { Grace } from './grace.ts';
+import type { PendingNamespace } from './pending-writes.ts';
 import type { L1Store, Loader } from './ports.ts';
 
 /** What happened in a namespace since the start; plain integers, because the hit path counts too. */
@@ -15,6 +16,8 @@ export class NamespaceCounters {
   /** Old values, for callers who take them. */
   hitsStale = 0;
   hitsGrace = 0;
+  /** Writes that wait for the database. */
+  hitsPending = 0;
   misses = 0;
   bypassed = 0;
   /** Callers whose value could not be loaded. */
@@ -84,6 +87,8 @@ export class Namespace {
   readonly grace: Grace | undefined;
   /** Undefined where applications load what is missing. */
   readonly loader: Loader | undefined;
+  /** Undefined where no write waits for the database. What waits is answered before anything that is cached (SPEC I19). */
+  readonly pending: PendingNamespace | undefined;
   #rules: NamespaceRules | undefined;
 
   constructor(options: {
@@ -93,6 +98,7 @@ export class Namespace {
     l1: L1Store;
     grace?: Grace | undefined;
     loader?: Loader | undefined;
+    pending?: PendingNamespace | undefined;
     counters?: NamespaceCounters;
   }) {
     this.name = options.name;
@@ -101,6 +107,7 @@ export class Namespace {
     this.l1 = options.l1;
     this.loader = options.loader;
     this.grace = options.grace;
+    this.pending = options.pending;
     this.counters = options.counters ?? new NamespaceCounters();
   }
 

@@ -59,6 +59,12 @@ export class Reader {
     const why = this.#coalescer.bypass(namespace);
     if (why !== undefined) return finish(request, { kind: 'bypass', why });
     if (mode === 'reload') return this.#reload(request);
+    const pending = namespace.pending?.get(key);
+    if (pending !== undefined)
+      return finish(
+        request,
+        accepts.grace ? { kind: 'value', entry: pending, from: 'pending' } : { kind: 'bypass', why: 'pending' },
+      );
     const wallMs = this.#clock.wallMs();
     const entry = namespace.l1.get(key);
     const worth = entry && worthOf(entry, accepts, wallMs);

@@ -44,6 +44,8 @@ export interface ValueAnswer {
  * for this request, or for another one that it waited for, is no hit.
  */
 function statusOf({ entry, from, collapsed, wallMs }: ValueAnswer): string {
+  // It is fresh until the database has it, and nobody knows when.
+  if (from === 'pending') return 'tidemark; hit; detail=pending';
   const ttl = Math.floor((entry.freshUntilMs - wallMs) / 1000);
   const detail = entry.absent ? 'negative' : from;
   if (from === 'loaded' || from === 'passed') {

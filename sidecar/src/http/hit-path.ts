@@ -30,7 +30,7 @@ export function hitPath(options: {
     if (ifNoneMatch === false) return false;
     const key = decodeKey(url.slice(parts.slash + 1), parts.escaped);
     const entry = key === undefined ? undefined : namespace.l1.get(key);
-    if (entry === undefined) return false;
+    if (entry === undefined || namespace.pending?.get(key as string) !== undefined) return false;
     const wallMs = clock.wallMs();
     if (entry.freshUntilMs <= wallMs || coalescer.bypass(namespace) !== undefined) return false;
     namespace.counters.hitsL1 += 1;
