@@ -78,7 +78,7 @@ export class Reader {
     // Redis has nothing younger or fresher than what is here.
     if (entry !== undefined && entry.expiresAtMs > wallMs && mode === 'usual') return this.#reload(request);
     const flight = namespace.flights.get(key);
-    if (flight !== undefined) return this.#follow(request, flight);
+    if (flight !== undefined) return this.#follow(request, flight, entry !== undefined);
     // How old a value of Redis is would only be known when it is there.
     const isPicky = accepts.maxAgeMs < Number.POSITIVE_INFINITY || accepts.minFreshMs > 0;
     if (namespace.config.l2.enabled && this.#l2?.available === true && !isPicky) return this.#askL2(request, this.#l2);
@@ -138,10 +138,10 @@ export class Reader {
     this.#coalescer.leave(waiter);
   }
 
-  #follow(request: ReadRequest, flight: Flight): Waiter | undefined {
+  #follow(request: ReadRequest, flight: Flight, stale: boolean): Waiter | undefined {
     const { namespace, key, mode } = request;
     if (mode === 'only-cached' && flight.lease !== undefined)
-      return finish(request, { kind: 'miss', lease: undefined });
+      return finish(request, { kind: 'miss', lease: undefined, ...(stale && { stale }) });
     if (namespace.loader === undefined && this.#coalescer.isOverdue(flight))
       return finish(request, this.#coalescer.missAsHolder(namespace, key, flight));
     return this.#join(request, flight) ?? this.#crowdedOut(request);
@@ -194,7 +194,8 @@ export class Reader {
           this.#promoter && entry === found.entry && entry.tags.length > 0
             ? parseHeader(found.context?.log ?? '')
             : undefined;
-        if (log !== undefined) this.#promoter?.wasRead(namespace, flight.key, { entry, log });
+        if (log !== undefined && found.context !== undefined)
+          this.#promoter?.wasRead(namespace, flight.key, { found, log });
         return;
       }
       this.#countL2(refusal);

@@ -1,13 +1,17 @@
 import { compileRules, parseConfig, rulesOfSource } from '@tidemark/proto';
-import { LruStore } from '../adapters/lru-store.ts';
+import { createPolicy } from '../adapters/l1/policies.ts';
+import { MemoryStore } from '../adapters/l1/store.ts';
 import { Coalescer } from '../core/coalescer.ts';
 import { Configuration } from '../core/configuration.ts';
 import { Evictor } from '../core/evictor.ts';
 import { Filler, type FillOutcome } from '../core/filler.ts';
 import type { Outcome, Waiter } from '../core/flights.ts';
+import { USUAL, type Accepts, type Lifetime } from '../core/freshness.ts';
+import { Grace } from '../core/grace.ts';
 import { Leases } from '../core/leases.ts';
+import { Loads } from '../core/loads.ts';
 import type { Namespace } from '../core/namespace.ts';
-import type { L2Store } from '../core/ports.ts';
+import type { L2Store, Loader } from '../core/ports.ts';
 import { Reader, type ReadMode } from '../core/reader.ts';
 import { SourceReplica } from '../core/replica.ts';
 import { countingRandom, ManualClock } from './fakes.ts';
@@ -19,11 +23,21 @@ export const MAX_STALENESS_MS = 5_000;
 export const LEASE_TTL_MS = 10_000;
 export const WAIT_MS = 2_000;
 
+export interface TestCoreOptions {
+  readonly l2?: L2Store;
+  readonly waiters?: number;
+  readonly waitersPerKey?: number;
+  readonly maxItemBytes?: string;
+  readonly l1Bytes?: string;
+  /** Of `user`, besides the common ones. */
+  readonly user?: Readonly<Record<string, unknown>>;
+  /** By namespace. */
+  readonly loaders?: Readonly<Record<string, Loader>>;
+}
+
 /** The core of a sidecar with the namespaces `user` (by key), `list` (by tag) and `plain` (ttl_only). */
-export function testCore(
-  options: { l2?: L2Store; waiters?: number; waitersPerKey?: number; maxItemBytes?: string; l1Bytes?: string } = {},
-) {
-  const { l2, waiters = 10, waitersPerKey = 5, maxItemBytes = '64KiB', l1Bytes = '1MiB' } = options;
+export function testCore(options: TestCoreOptions = {}) {
+  const { l2, waiters = 10, waitersPerKey = 5, maxItemBytes = '64KiB', l1Bytes = '1MiB', loaders = {} } = options;
   const table = 'public.users';
   const common = {
     source: 'main',
@@ -34,7 +48,7 @@ export function testCore(
   const parsed = parseConfig({
     sources: { main: { topic: 't' } },
     namespaces: {
-      user: { ...common, invalidate: [{ table, keys: ['{id}'] }] },
+      user: { ...common, ...options.user, invalidate: [{ table, keys: ['{id}'] }] },
       list: { ...common, invalidate: [{ table, tags: ['user:{id}'] }] },
       plain: { ...common, invalidation: 'ttl_only' },
     },
@@ -51,13 +65,16 @@ export function testCore(
   const coalescer = new Coalescer({ namespaces: [], replica, leases, clock, random, limits });
   const configuration = new Configuration({
     ...{ source: 'main', served: undefined, replica, evictor, coalescer },
-    createL1: ({ l1 }) => new LruStore({ maxBytes: l1.maxBytes }),
+    createL1: ({ l1 }) => new MemoryStore({ ...l1, policy: createPolicy(l1.policy, () => random.fraction()) }),
+    createGrace: (of) => Grace.of(of, clock),
+    createLoader: (name) => loaders[name],
   });
   configuration.take(config);
   const { namespaces } = configuration;
   const of = (name: string): Namespace => namespaces.get(name) as Namespace;
   const reader = new Reader({ replica, coalescer, l2, clock });
   const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
+  const loads = new Loads({ coalescer, filler, replica, clock, etagOf: () => '"e"' });
   const watermark = new Watermark({ replica, clock, most: 10 });
   const stream = new TestStream({
     replica,
@@ -70,12 +87,13 @@ export function testCore(
   });
 
   /** A read by name, remembering how it ended. */
-  const get = (name: string, key: string, mode: ReadMode = 'usual'): Read => {
+  const get = (name: string, key: string, mode: ReadMode = 'usual', accepts: Partial<Accepts> = {}): Read => {
     const read: Read = { outcome: undefined, settled: 0, waiter: undefined };
     read.waiter = reader.read({
       namespace: of(name),
       key,
       mode,
+      accepts: { ...USUAL, ...accepts },
       settle: (outcome) => {
         read.outcome = outcome;
         read.settled += 1;
@@ -87,12 +105,13 @@ export function testCore(
     name: string,
     key: string,
     token: string | undefined,
-    more: { body?: string; tags?: readonly string[]; sourceLsn?: number; loadedAt?: number } = {},
+    more: Lifetime & { body?: string; tags?: readonly string[]; sourceLsn?: number; loadedAt?: number } = {},
   ): FillOutcome =>
     filler.fill({
       namespace: of(name),
       key,
       token,
+      ...more,
       sourceLsn: more.sourceLsn,
       loadedAt: more.loadedAt,
       tags: more.tags ?? [],
@@ -113,6 +132,7 @@ export function testCore(
     coalescer,
     reader,
     filler,
+    loads,
     watermark,
     stream,
     get,

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { request, type IncomingHttpHeaders, type RequestOptions, type Server } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { createLogger } from '@tidemark/runtime';
-import type { L2Store, PositionClient, PurgeClient } from '../core/ports.ts';
+import type { PositionClient, PurgeClient } from '../core/ports.ts';
 import { BatchReader } from '../core/batch-reader.ts';
 import { Positions } from '../core/positions.ts';
 import { Purger } from '../core/purger.ts';
@@ -14,7 +14,7 @@ import { hitPath } from '../http/hit-path.ts';
 import { openapi } from '../http/openapi.ts';
 import { purgeRoute } from '../http/purge-route.ts';
 import { createListener } from '../http/server.ts';
-import { testCore, type TestCore } from './core.ts';
+import { testCore, type TestCore, type TestCoreOptions } from './core.ts';
 
 export const SESSION_TIMEOUT_MS = 2_000;
 
@@ -50,14 +50,7 @@ export interface TestServer extends TestCore {
 
 /** A core behind a server that really listens, with a purge client that writes into the test's stream. */
 export async function testServer(
-  options: {
-    l2?: L2Store;
-    purge?: PurgeClient;
-    position?: PositionClient['position'];
-    maxItemBytes?: string;
-    l1Bytes?: string;
-    waiters?: number;
-  } = {},
+  options: TestCoreOptions & { purge?: PurgeClient; position?: PositionClient['position'] } = {},
 ): Promise<TestServer> {
   const core = testCore(options);
   const { namespaces, replica, reader, filler, clock, watermark, stream, coalescer } = core;
