@@ -93,12 +93,13 @@ describe('encodeEntry and decodeEntry', () => {
 
   it('[I12] a restamped envelope is that of the same entry at the other position', () => {
     fc.assert(
-      fc.property(entry, lsn, (value, to) => {
-        const { before, after } = restamp(value, to);
-        const bytes = encodeEntry(value);
+      fc.property(entry, fc.option(packing, { nil: undefined }), lsn, (value, how, to) => {
+        const bytes = Buffer.concat([encodeEntry(value, how)]);
+        const { before, after } = restamp(bytes, to);
+        expect(before.length).toBe(bytes.length - value.body.length);
         expect([...bytes.subarray(0, before.length)]).toEqual([...before]);
         bytes.set(after);
-        expect(decodeEntry(bytes)).toEqual({ ...value, asOf: to });
+        expect(decodeStored(new Uint8Array(bytes))?.entry).toEqual({ ...value, asOf: to });
       }),
     );
   });

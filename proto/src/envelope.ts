@@ -123,16 +123,21 @@ export function encodeEntry(entry: Entry, packing?: Packing): Uint8Array {
 }
 
 /**
- * What changes in an entry's envelope when it takes another `asOf`: the bytes before its body as they are, and the first of them
- * as they become. O(bytes). Throws as {@link encodeEntry}.
+ * What changes in an envelope, whole and undamaged, when its entry takes another `asOf`: the bytes before its body as they are,
+ * and the first of them as they become. O(bytes). Throws a RangeError for a position that is no safe integer.
  */
-export function restamp(entry: Entry, asOf: Lsn): { readonly before: Uint8Array; readonly after: Uint8Array } {
-  const bytes = encodeEntry(entry);
-  const before = bytes.slice(0, bytes.length - entry.body.length);
-  const view = new DataView(bytes.buffer);
-  view.setFloat64(4, asOf);
-  view.setUint32(36, checksum(bytes));
-  return { before, after: bytes.slice(0, ENVELOPE.headerBytes) };
+export function restamp(bytes: Uint8Array, asOf: Lsn): { readonly before: Uint8Array; readonly after: Uint8Array } {
+  if (!Number.isSafeInteger(asOf)) throw new RangeError('an entry needs exact positions');
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let bodyAt = ENVELOPE.headerBytes + view.getUint16(40) + view.getUint16(42);
+  for (let tags = view.getUint16(44); tags > 0; tags--) bodyAt += 2 + view.getUint16(bodyAt);
+  // No slice(): a Buffer's would be no copy.
+  const after = new Uint8Array(bytes.subarray(0, ENVELOPE.headerBytes));
+  const header = new DataView(after.buffer);
+  header.setFloat64(4, asOf);
+  const crc = crc32(after, 40, after.length, crc32(after, 0, 36));
+  header.setUint32(36, crc32(bytes, ENVELOPE.headerBytes, bytes.length, crc));
+  return { before: bytes.subarray(0, bodyAt), after };
 }
 
 /**

@@ -2,6 +2,7 @@ export * from './batch.ts';
 export * from './cache-namespace.ts';
 export * from './config-intake.ts';
 export * from './config-record.ts';
+export * from './chunks.ts';
 export * from './config.ts';
 export * from './crc32.ts';
 export * from './envelope.ts';

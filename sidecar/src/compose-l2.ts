@@ -1,6 +1,6 @@
-import { createMemcached, createRedis, type Logger } from '@tidemark/runtime';
+import { createMemcached, createRedis, type Logger, type PackingSettings } from '@tidemark/runtime';
 import { MemcachedStore } from './adapters/memcached-store.ts';
-import { RedisStore } from './adapters/redis-store.ts';
+import { RedisStore } from './adapters/redis/store.ts';
 import type { Config } from './config.ts';
 import type { Coalescer } from './core/coalescer.ts';
 import type { L2Lag } from './core/l2-lag.ts';
@@ -24,15 +24,19 @@ export const UNLOGGED_FENCE_SLOTS = { keySlots: 2 ** 20, tagSlots: 2 ** 18 } as 
 
 /** Connects; undefined where the settings name nothing. */
 export function createL2(
-  of: { readonly source: string; readonly buckets: number },
+  of: {
+    readonly source: string;
+    readonly buckets: number;
+    readonly packing: (namespace: string) => PackingSettings;
+  },
   { config, metrics, logger }: { readonly config: Config; readonly metrics: Metrics; readonly logger: Logger },
 ): L2Backend | undefined {
   const { redisUrl, redisDeadlineMs, memcachedUrl, memcachedDeadlineMs, memcachedMaxItemBytes } = config;
   const onLatency = (ms: number): void => metrics.observeL2Latency(ms);
-  const { source, buckets } = of;
+  const { source } = of;
   if (redisUrl !== undefined) {
     const client = createRedis(redisUrl, { deadlineMs: redisDeadlineMs, logger, tls: config.redisTls });
-    const store = new RedisStore({ client, source, buckets, deadlineMs: redisDeadlineMs, onLatency });
+    const store = new RedisStore({ ...of, client, deadlineMs: redisDeadlineMs, onLatency });
     return { kind: 'redis', store, close: () => client.close() };
   }
   if (memcachedUrl !== undefined) {
@@ -43,6 +47,14 @@ export function createL2(
     return { kind: 'memcached', store, close: () => client.close() };
   }
   return undefined;
+}
+
+/** How entries of a namespace lie in L2; those of one that is not served any more lie as they are. */
+export function packingOf(namespace: Namespace | undefined): PackingSettings {
+  if (namespace === undefined) return { compressOverBytes: Infinity, chunkBytes: Infinity, maxItemBytes: 0 };
+  const { l2, maxItemBytes } = namespace.config;
+  const { compress, chunk: chunkBytes } = l2;
+  return { compressOverBytes: compress.enabled ? compress.over : Infinity, chunkBytes, maxItemBytes };
 }
 
 /** What memcached counts of an item besides its value: the header and the key, at most 250 bytes; rounded up. */

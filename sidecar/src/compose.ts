@@ -1,10 +1,10 @@
 import { compileRules, type ConfigIntake, type SourceOf } from '@tidemark/proto';
-import type { Logger } from '@tidemark/runtime';
+import type { Logger, PackingSettings } from '@tidemark/runtime';
 import type { RequestListener } from 'node:http';
 import { HttpInvalidatorClient } from './adapters/invalidator-client.ts';
 import { LruStore } from './adapters/lru-store.ts';
 import { systemClock as clock, systemRandom } from './adapters/system.ts';
-import { createKeeper, createL2, tickL2, UNLOGGED_FENCE_SLOTS, type L2Backend } from './compose-l2.ts';
+import { createKeeper, createL2, packingOf, tickL2, UNLOGGED_FENCE_SLOTS, type L2Backend } from './compose-l2.ts';
 import type { Config } from './config.ts';
 import { BatchReader } from './core/batch-reader.ts';
 import { Coalescer } from './core/coalescer.ts';
@@ -62,7 +62,8 @@ export interface Surroundings {
 export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surroundings: Surroundings) {
   const { config, metrics, logger } = surroundings;
   const { source, sourceConfig } = of;
-  const l2 = createL2({ source, buckets: sourceConfig.l2.buckets }, surroundings);
+  const packing = (name: string): PackingSettings => packingOf(configuration.namespaces.get(name));
+  const l2 = createL2({ source, buckets: sourceConfig.l2.buckets, packing }, surroundings);
   const { invalidatorUrl } = config;
   const client =
     invalidatorUrl === undefined

@@ -1,7 +1,7 @@
 import type { ConfigIntake } from '@tidemark/proto';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { MemcachedStore } from './adapters/memcached-store.ts';
-import type { RedisStore } from './adapters/redis-store.ts';
+import type { RedisStore } from './adapters/redis/store.ts';
 import type { KafkaFeed } from './adapters/kafka-feed.ts';
 import type { BatchReader } from './core/batch-reader.ts';
 import type { Coalescer } from './core/coalescer.ts';

@@ -8,6 +8,7 @@ import {
   fenceMember,
   FILL_SCRIPT,
   GET_TAGGED_SCRIPT,
+  getTaggedCall,
   parseHeader,
   parsePair,
   PROMOTE_SCRIPT,
@@ -95,15 +96,15 @@ async function apply(to: Lsn, { namespace = 0, key, tags = [], maxFences = 100 }
 }
 
 async function promote(script: string, entry: Entry, to: Lsn, generation = 'g'): Promise<unknown> {
-  const call = promoteCall(keys, { generation, pair, name: 'k', entry, to });
+  const call = promoteCall(keys, { generation, pair, name: 'k', entry, stored: encodeEntry(entry), to });
   const args = call.args.map((arg) => (arg instanceof Uint8Array ? Buffer.from(arg) : arg));
   return redis.eval(script, call.keys.length, ...call.keys, ...args);
 }
 
 /** The entry as a sidecar would get and take it. */
 async function served(): Promise<Entry | undefined> {
-  const readKeys = [keys.log, keys.pair(pair), keys.entry('g', pair, 'k'), keys.tagFences];
-  const answer = await redis.callBuffer('EVAL', GET_TAGGED_SCRIPT, 4, ...readKeys, `${pair}:`);
+  const call = getTaggedCall(keys, { pairs: [pair], entries: [{ generation: 'g', pair, name: 'k' }] });
+  const answer = await redis.callBuffer('EVAL', GET_TAGGED_SCRIPT, call.keys.length, ...call.keys, ...call.args);
   const [, state, bytes] = answer as (Buffer | null)[];
   const known = parsePair(state?.toString() ?? '');
   const entry = bytes ? decodeEntry(bytes) : undefined;

@@ -10,7 +10,8 @@ import {
 } from '@tidemark/proto/redis';
 import { createLogger, createRedis, redisScript, type RedisClient } from '@tidemark/runtime';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { RedisStore } from '../../sidecar/src/adapters/redis-store.ts';
+import { RedisStore } from '../../sidecar/src/adapters/redis/store.ts';
+import type { L2Found } from '../../sidecar/src/core/ports.ts';
 import { startRedis, type RedisServer } from '../kit/index.ts';
 import { eventually } from './support/eventually.ts';
 
@@ -50,6 +51,7 @@ function newStore(on: RedisClient): RedisStore {
     client: on,
     source: 'main',
     buckets: 1,
+    packing: () => ({ compressOverBytes: 4096, chunkBytes: 65_536, maxItemBytes: 2 ** 20 }),
     deadlineMs: DEADLINE_MS,
     onLatency: () => undefined,
   });
@@ -108,10 +110,14 @@ async function apply(
   return reply.header!;
 }
 
-async function read(key: string, from = store): Promise<Entry | undefined> {
+async function sight(key: string, from = store): Promise<L2Found> {
   const found = await from.read(namespace, key);
   if (typeof found === 'string') throw new Error(`Redis answered ${found}`);
-  return found.entry;
+  return found;
+}
+
+async function read(key: string, from = store): Promise<Entry | undefined> {
+  return (await sight(key, from)).entry;
 }
 
 describe('[I7] entries', () => {
@@ -185,11 +191,13 @@ describe('[I7] entries', () => {
       keepUntilMs: now + 20_000,
     });
     expect(await store.fill(namespace, 'a', filled)).toBe('ok');
-    expect(await store.promote(namespace, 'a', filled, 5000)).toBe('changed');
+    const seen = await sight('a');
+    expect(await store.promote(namespace, 'a', seen, 5000)).toBe('changed');
     await apply(header, 5000, { tags: ['other'] });
-    expect(await store.promote(namespace, 'a', { ...filled, etag: '"other"' }, 5000)).toBe('changed');
-    expect(await store.promote(namespace, 'absent', filled, 5000)).toBe('changed');
-    expect(await store.promote(namespace, 'a', filled, 5000)).toBe('ok');
+    await store.fill(namespace, 'b', { ...filled, etag: '"other"' });
+    expect(await store.promote(namespace, 'a', await sight('b'), 5000)).toBe('changed');
+    expect(await store.promote(namespace, 'absent', seen, 5000)).toBe('changed');
+    expect(await store.promote(namespace, 'a', seen, 5000)).toBe('ok');
     expect(await read('a')).toEqual({ ...filled, asOf: 5000 });
     expect(store.counters.failures.damaged).toBe(0);
     const ttl = Number(await client.command('PTTL', keys.entry('g1', namespace.hashHex, 'a')));
@@ -201,9 +209,11 @@ describe('[I7] entries', () => {
     const header = await begin('g1');
     const filled = entry({ tags: ['t'] });
     await store.fill(namespace, 'a', filled);
+    const seen = await sight('a');
     await apply(header, 5000, { tags: ['t'] });
-    expect(await store.promote(namespace, 'a', filled, 5000)).toBe('fenced');
-    expect(await newStore(client).promote(namespace, 'a', filled, 5000)).toBe('missing');
+    expect(await store.promote(namespace, 'a', seen, 5000)).toBe('fenced');
+    await client.command('FLUSHALL');
+    expect(await store.promote(namespace, 'a', seen, 5000)).toBe('missing');
   });
 
   it('end with their TTL', async () => {

@@ -6,6 +6,7 @@ import {
   BEGIN_SCRIPT,
   beginCall,
   bucketKeys,
+  chunkKeys,
   parseHeader,
   parseLogReply,
   RAISE_SCRIPT,
@@ -17,6 +18,9 @@ import { redisScript, type RedisClient, type RedisScript } from '@tidemark/runti
 import type { AppliedSet } from '../core/applier-groups.ts';
 import type { FenceLogs } from '../core/applier-loop.ts';
 import type { RaisingLogs } from '../core/replay/raiser.ts';
+
+/** So many chunks are removed by one command. */
+const MAX_REMOVED = 512;
 
 /** The fence logs of a source in Redis, by the scripts of the protocol. */
 export function openFenceLogs(
@@ -34,19 +38,30 @@ export function openFenceLogs(
   const of = (bucket: number): (typeof keys)[number] => keys[bucket] as (typeof keys)[number];
   const run = async (script: RedisScript, call: ScriptCall): Promise<LogReply> =>
     parseLogReply(await redis.script(script, call.keys, call.args));
+  /** Of large entries that were deleted, and thus of nobody any more. Nobody waits for it: what stays ends with its TTL. */
+  const removeChunks = (bucket: number, { chunks }: LogReply): void => {
+    const names = chunks.flatMap((gone) => chunkKeys(of(bucket), gone));
+    for (let at = 0; at < names.length; at += MAX_REMOVED)
+      redis.command('UNLINK', ...names.slice(at, at + MAX_REMOVED)).catch(() => undefined);
+  };
+  const runAndRemove = async (bucket: number, script: RedisScript, call: ScriptCall): Promise<LogReply> => {
+    const reply = await run(script, call);
+    removeChunks(bucket, reply);
+    return reply;
+  };
   return {
     buckets,
     async read(bucket) {
       const found = (await redis.command('GET', of(bucket).log)) as Buffer | null;
       const text = found?.toString() ?? '';
-      return { status: found === null ? 'missing' : 'ok', text, header: parseHeader(text), deleted: 0 };
+      return { status: found === null ? 'missing' : 'ok', text, header: parseHeader(text), deleted: 0, chunks: [] };
     },
     begin: (bucket, { applied, ...rest }) =>
       run(scripts.begin, beginCall(of(bucket), { ...rest, ...namesOf(applied) })),
     adopt: (bucket, { applied, ...rest }) =>
       run(scripts.adopt, adoptCall(of(bucket), { ...rest, ...namesOf(applied) })),
-    apply: (bucket, part) => run(scripts.apply, applyCall(of(bucket), { ...part, maxFences })),
-    raise: (bucket, fences) => run(scripts.raise, raiseCall(of(bucket), { ...fences, maxFences })),
+    apply: (bucket, part) => runAndRemove(bucket, scripts.apply, applyCall(of(bucket), { ...part, maxFences })),
+    raise: (bucket, fences) => runAndRemove(bucket, scripts.raise, raiseCall(of(bucket), { ...fences, maxFences })),
   };
 }
 

@@ -81,8 +81,8 @@ it('an unreadable record breaks the logs that have not got beyond it', () => {
 });
 
 it('only the answer tells of damage', () => {
-  expect(viewOf({ status: 'damaged', text: 'x', header, deleted: 0 }).broken).toBe('damaged');
-  expect(viewOf({ status: 'hole', text: 'x', header, deleted: 0 }).broken).toBeUndefined();
+  expect(viewOf({ status: 'damaged', text: 'x', header, deleted: 0, chunks: [] }).broken).toBe('damaged');
+  expect(viewOf({ status: 'hole', text: 'x', header, deleted: 0, chunks: [] }).broken).toBeUndefined();
 });
 
 it('reading begins where the log that is furthest behind is', () => {

@@ -15,6 +15,7 @@ export * from './memcached.ts';
 export * from './memcached-url.ts';
 export * from './node-http.ts';
 export { ensureOrderedTopic } from './ordered-topic.ts';
+export * from './packing.ts';
 export { postgresUrl } from './postgres-url.ts';
 export * from './problem.ts';
 export * from './record-reader.ts';

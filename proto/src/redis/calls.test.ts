@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { adoptCall, applyCall, beginCall, parseLogReply } from './calls.ts';
+import { adoptCall, applyCall, beginCall, getTaggedCall, parseLogReply } from './calls.ts';
 import { type LogHeader, parseHeader } from './header.ts';
 import { bucketKeys } from './layout.ts';
 
@@ -55,16 +55,32 @@ describe('calls', () => {
   });
 });
 
+describe('getTaggedCall', () => {
+  it('log, tag fences, pairs, entries; how many pairs, a prefix an entry', () => {
+    const entries = ['aa', 'bb', 'aa'].map((pair, i) => ({ generation: 'g1', pair, name: `k${i}` }));
+    expect(getTaggedCall(keys, { pairs: ['bb', 'aa'], entries })).toEqual({
+      keys: [
+        ...[keys.log, keys.tagFences, keys.pair('bb'), keys.pair('aa')],
+        ...[keys.entry('g1', 'aa', 'k0'), keys.entry('g1', 'bb', 'k1'), keys.entry('g1', 'aa', 'k2')],
+      ],
+      args: [2, 'aa:', 'bb:', 'aa:'],
+    });
+  });
+});
+
 describe('parseLogReply', () => {
   it('reads texts and buffers, with the header where there is one', () => {
-    expect(parseLogReply(['ok', text, 2])).toEqual({ status: 'ok', text, header, deleted: 2 });
+    expect(parseLogReply(['ok', text, 2])).toEqual({ status: 'ok', text, header, deleted: 2, chunks: [] });
     expect(parseLogReply([Buffer.from('hole'), Buffer.from(text)])).toEqual({
       status: 'hole',
       text,
       header,
       deleted: 0,
+      chunks: [],
     });
-    expect(parseLogReply(['missing', null, 0])).toEqual({ status: 'missing', text: '', header: undefined, deleted: 0 });
+    const missing = { status: 'missing', text: '', header: undefined, deleted: 0, chunks: [] };
+    expect(parseLogReply(['missing', null, 0])).toEqual(missing);
+    expect(parseLogReply(['ok', text, 1, [Buffer.from('2:abc')]]).chunks).toEqual(['2:abc']);
   });
 
   it.each([null, 'ok', [], [null], ['fine', text], [1]])('refuses %j', (reply) => {

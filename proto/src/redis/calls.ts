@@ -127,6 +127,23 @@ export function raiseCall(
   return withFences(keys, generation, { pairs, keyFences, tagFences, args });
 }
 
+/** A call of GET_TAGGED_SCRIPT. */
+export function getTaggedCall(
+  keys: BucketKeys,
+  options: {
+    /** Rules of the namespaces, 16 hex digits each, in the order of the answer. */
+    readonly pairs: readonly string[];
+    readonly entries: readonly { readonly generation: string; readonly pair: string; readonly name: string }[];
+  },
+): ScriptCall {
+  const { pairs, entries } = options;
+  const names = entries.map(({ generation, pair, name }) => keys.entry(generation, pair, name));
+  return {
+    keys: [keys.log, keys.tagFences, ...pairs.map(keys.pair), ...names],
+    args: [pairs.length, ...entries.map(({ pair }) => fenceMember(pair, ''))],
+  };
+}
+
 /** A call of PROMOTE_SCRIPT. */
 export function promoteCall(
   keys: BucketKeys,
@@ -135,14 +152,15 @@ export function promoteCall(
     /** The namespace's rules, 16 hex digits. */
     readonly pair: string;
     readonly name: string;
-    /** The entry as it was read, unchanged. */
     readonly entry: Entry;
+    /** The same as it was read: what lies in Redis. */
+    readonly stored: Uint8Array;
     /** `to` of the log that the entry was read with. */
     readonly to: Lsn;
   },
 ): { readonly keys: readonly string[]; readonly args: readonly (string | number | Uint8Array)[] } {
-  const { generation, pair, name, entry, to } = options;
-  const { before, after } = restamp(entry, to);
+  const { generation, pair, name, entry, stored, to } = options;
+  const { before, after } = restamp(stored, to);
   const members = entry.tags.map((tag) => fenceMember(pair, tag));
   return {
     keys: [keys.log, keys.tagFences, keys.pair(pair), keys.entry(generation, pair, name)],
@@ -161,13 +179,15 @@ export interface LogReply {
   readonly header: LogHeader | undefined;
   /** Entries that were deleted because a fence forbids them. */
   readonly deleted: number;
+  /** Their chunks, which nothing names any more ({@link chunkKeys}). */
+  readonly chunks: readonly string[];
 }
 
 const STATUSES: ReadonlySet<string> = new Set<LogStatus>(['ok', 'duplicate', 'hole', 'changed', 'missing', 'damaged']);
 
 /** Throws a RangeError when this is no answer of those scripts. */
 export function parseLogReply(reply: unknown): LogReply {
-  const [status, found, deleted] = Array.isArray(reply) ? (reply as unknown[]) : [];
+  const [status, found, deleted, chunks] = Array.isArray(reply) ? (reply as unknown[]) : [];
   const word = toText(status);
   if (!STATUSES.has(word)) throw new RangeError(`Redis answered ${JSON.stringify(word)} to a script of the fence log`);
   const text = toText(found);
@@ -176,6 +196,7 @@ export function parseLogReply(reply: unknown): LogReply {
     text,
     header: parseHeader(text),
     deleted: typeof deleted === 'number' ? deleted : 0,
+    chunks: Array.isArray(chunks) ? chunks.map(toText) : [],
   };
 }
 

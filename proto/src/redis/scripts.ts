@@ -30,6 +30,18 @@ local function intact(key) return redis.call('ZSCORE', key, SENTINEL) ~= false e
 local function as_of(entry) return (struct.unpack('>d', entry, 5)) end
 `;
 
+/**
+ * Names the chunks of an entry that is about to go, from its first 72 bytes, as `<how many>:<token>`; nil where it has none. They
+ * are not deleted here, because a script shall touch only the keys that it was given; whoever called does that, and where
+ * nobody does they end with their TTL.
+ */
+const CHUNKS = `
+local function chunks_of(key, head)
+  if #head < 72 or bit.band(string.byte(head, 3), 8) == 0 then return nil end
+  return struct.unpack('>H', head, 71) .. ':' .. redis.call('GETRANGE', key, -16, -1)
+end
+`;
+
 /** A namespace's state; nil where it is missing or belongs to another adoption. */
 const PAIR = `
 local function read_pair(key, adoption)
@@ -104,11 +116,11 @@ return { 'ok', write_header(KEYS[1], h) }
  * ARGV generation, adoption, epoch, from, to, visible, next offset, most fences, name of the part before ('-' for the first),
  *      name of this part ('-' for the last: moves `to`), P, number of key fences, then P namespace fences (0 for none), then
  *      (position, member) a key fence, then (position, member) a tag fence.
- * Returns {status, header, entries deleted}: 'ok'; 'duplicate'; 'hole' (Redis is behind: read Kafka again from the
+ * Returns {status, header, entries deleted, their chunks}: 'ok'; 'duplicate'; 'hole' (Redis is behind: read Kafka again from the
  * header's offset); 'changed' (other generation, adoption, epoch or parts: look at the header); 'missing' (no log: begin a
  * generation); 'damaged' (its fences were evicted: likewise).
  */
-export const APPLY_SCRIPT = `${HEADER}${PAIR}
+export const APPLY_SCRIPT = `${HEADER}${PAIR}${CHUNKS}
 local text = redis.call('GET', KEYS[1])
 local h = parse_header(text)
 if not h then return { 'missing', text, 0 } end
@@ -144,11 +156,12 @@ local function raise(key, first, last)
 end
 raise(KEYS[2], at + 1, at + 2 * fences)
 raise(KEYS[3], at + 2 * fences + 1, #ARGV)
-local deleted = 0
+local deleted, chunks = 0, {}
 for i = 1, fences do
   local entry = KEYS[3 + pairs_ + i]
-  local head = redis.call('GETRANGE', entry, 0, 11)
+  local head = redis.call('GETRANGE', entry, 0, 71)
   if head ~= '' and (#head < 12 or as_of(head) < tonumber(ARGV[at + 2 * i - 1])) then
+    chunks[#chunks + 1] = chunks_of(entry, head)
     deleted = deleted + redis.call('UNLINK', entry)
   end
 end
@@ -156,7 +169,7 @@ ${TRIM}h.from = trim(KEYS[2], h.from)
 h.tagFrom = trim(KEYS[3], h.tagFrom)
 h.parts = part
 if part == '-' then h.to, h.visible, h.offset = to, math.max(visible, h.visible), ARGV[7] end
-return { 'ok', write_header(KEYS[1], h), deleted }
+return { 'ok', write_header(KEYS[1], h), deleted, chunks }
 `;
 
 /**
@@ -168,10 +181,10 @@ return { 'ok', write_header(KEYS[1], h), deleted }
  * KEYS log, K, T, then P pair keys, then an entry key a key fence.
  * ARGV generation, adoption, epoch, most fences, P, number of key fences, then P namespace fences, then (position, member) a
  *      key fence, then (position, member) a tag fence.
- * Returns {status, header, entries deleted}: 'ok'; 'changed' (look at the header); 'missing' or 'damaged' (nothing of the
+ * Returns {status, header, entries deleted, their chunks}: 'ok'; 'changed' (look at the header); 'missing' or 'damaged' (nothing of the
  * log can be reached, or soon will not).
  */
-export const RAISE_SCRIPT = `${HEADER}${PAIR}
+export const RAISE_SCRIPT = `${HEADER}${PAIR}${CHUNKS}
 local text = redis.call('GET', KEYS[1])
 local h = parse_header(text)
 if not h then return { 'missing', text, 0 } end
@@ -194,27 +207,28 @@ local function raise(key, from, first, last)
 end
 raise(KEYS[2], h.from, at + 1, at + 2 * fences)
 raise(KEYS[3], h.tagFrom, at + 2 * fences + 1, #ARGV)
-local deleted = 0
+local deleted, chunks = 0, {}
 for i = 1, fences do
   local entry = KEYS[3 + pairs_ + i]
-  local head = redis.call('GETRANGE', entry, 0, 11)
+  local head = redis.call('GETRANGE', entry, 0, 71)
   if head ~= '' and (#head < 12 or as_of(head) < tonumber(ARGV[at + 2 * i - 1])) then
+    chunks[#chunks + 1] = chunks_of(entry, head)
     deleted = deleted + redis.call('UNLINK', entry)
   end
 end
 ${TRIM}h.from = trim(KEYS[2], h.from)
 h.tagFrom = trim(KEYS[3], h.tagFrom)
-return { 'ok', write_header(KEYS[1], h), deleted }
+return { 'ok', write_header(KEYS[1], h), deleted, chunks }
 `;
 
 /**
  * Stores an entry if no fence forbids it (SPEC I7).
  *
  * KEYS log, K, T, pair, entry. ARGV generation, epoch, asOf, TTL in ms, fence member, envelope, then tag members.
- * Returns 'ok', or why not: 'missing', 'changed', 'unknown' (the namespace is not applied), 'old' (before the log),
+ * Returns 'ok', or {'ok', chunks of what was there}, or why not: 'missing', 'changed', 'unknown' (the namespace is not applied), 'old' (before the log),
  * 'fenced', 'newer' (a newer entry is there).
  */
-export const FILL_SCRIPT = `${HEADER}${PAIR}
+export const FILL_SCRIPT = `${HEADER}${PAIR}${CHUNKS}
 local h = read_header(KEYS[1])
 if not h or not intact(KEYS[2]) or not intact(KEYS[3]) then return 'missing' end
 if h.generation ~= ARGV[1] or h.epoch ~= ARGV[2] then return 'changed' end
@@ -230,35 +244,61 @@ for i = 7, #ARGV do
   local tag = redis.call('ZSCORE', KEYS[3], ARGV[i])
   if tag and tonumber(tag) > asof then return 'fenced' end
 end
-local head = redis.call('GETRANGE', KEYS[5], 0, 11)
-if #head == 12 and as_of(head) > asof then return 'newer' end
+local head = redis.call('GETRANGE', KEYS[5], 0, 71)
+if #head >= 12 and as_of(head) > asof then return 'newer' end
+local chunks = chunks_of(KEYS[5], head)
 redis.call('SET', KEYS[5], ARGV[6], 'PX', ARGV[4])
-return 'ok'
+return chunks and { 'ok', chunks } or 'ok'
 `;
 
 /**
- * Reads a tagged entry together with the fences of its tags. An untagged one needs only an MGET of the same keys.
+ * Stores an entry of a namespace that opted out of coherence, whatever is there. KEYS entry. ARGV TTL in ms, envelope. Returns
+ * the chunks of what was there.
+ */
+export const PUT_SCRIPT = `${CHUNKS}
+local chunks = chunks_of(KEYS[1], redis.call('GETRANGE', KEYS[1], 0, 71))
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
+return chunks
+`;
+
+/** Removes such an entry. KEYS entry. Returns its chunks. */
+export const DROP_SCRIPT = `${CHUNKS}
+local chunks = chunks_of(KEYS[1], redis.call('GETRANGE', KEYS[1], 0, 71))
+redis.call('UNLINK', KEYS[1])
+return chunks
+`;
+
+/**
+ * Reads tagged entries together with the fences of their tags. Untagged ones need only an MGET.
  *
- * KEYS log, pair, entry, T. ARGV prefix of the tag members (`<rules hash>:`).
- * Returns {log, pair, entry}, each nil where missing; the entry is nil also when a fence on one of its tags is newer, or
+ * KEYS log, T, then P pair keys, then entries. ARGV P, then the prefix of its tag members (`<rules hash>:`) an entry.
+ * Returns {log, pairs, entries}, each nil where missing; an entry is nil also when a fence on one of its tags is newer, or
  * when the log no longer knows.
  */
 export const GET_TAGGED_SCRIPT = `${HEADER}
-local log, pair, entry = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), redis.call('GET', KEYS[3])
-local nothing = { log, pair, false }
-local h = parse_header(log)
-if not h or not entry or #entry < 72 or not intact(KEYS[4]) then return nothing end
-local asof = as_of(entry)
-if asof < h.tagFrom then return nothing end
-local content, etag, tags = struct.unpack('>HHH', entry, 41)
-local at = 73 + content + etag
-for i = 1, tags do
-  local tag
-  tag, at = struct.unpack('>Hc0', entry, at)
-  local fence = redis.call('ZSCORE', KEYS[4], ARGV[1] .. tag)
-  if fence and tonumber(fence) > asof then return nothing end
+local log = redis.call('GET', KEYS[1])
+local h, pairs_ = parse_header(log), tonumber(ARGV[1])
+local known = h and intact(KEYS[2])
+local function unfenced(entry, prefix)
+  if not known or not entry or #entry < 72 then return false end
+  local asof = as_of(entry)
+  if asof < h.tagFrom then return false end
+  local content, etag, tags = struct.unpack('>HHH', entry, 41)
+  local at = 73 + content + etag
+  for i = 1, tags do
+    local tag
+    tag, at = struct.unpack('>Hc0', entry, at)
+    local fence = redis.call('ZSCORE', KEYS[2], prefix .. tag)
+    if fence and tonumber(fence) > asof then return false end
+  end
+  return entry
 end
-return { log, pair, entry }
+local found = { log }
+for i = 1, pairs_ do found[1 + i] = redis.call('GET', KEYS[2 + i]) end
+for i = 3 + pairs_, #KEYS do
+  found[i - 1] = unfenced(redis.call('GET', KEYS[i]), ARGV[i - 1 - pairs_])
+end
+return found
 `;
 
 /**

@@ -220,7 +220,8 @@ describe('[I16] what is under way when a document comes', () => {
       digest: 'd',
       parts: '-',
     };
-    promoter.wasRead(list, '1', { entry, log: { ...header, tagFrom: asOf - 10, to: asOf + 100 } });
+    const found = { entry, context: { log: undefined, pair: undefined }, generation: 'g' };
+    promoter.wasRead(list, '1', { found, log: { ...header, tagFrom: asOf - 10, to: asOf + 100 } });
     take(longer('list'));
     gate.resolve('ok');
     await gate.promise;

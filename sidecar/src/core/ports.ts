@@ -48,6 +48,8 @@ export interface L2Found {
   readonly context: L2Context;
   /** The generation that the entry was looked up under. */
   readonly generation: string;
+  /** The entry as it lies there, by which `promote` finds out whether it is still the same. */
+  readonly stored?: Uint8Array | undefined;
 }
 
 /** What a backend without a fence log answered: its reader alone checks it (SPEC I17). */
@@ -83,8 +85,8 @@ export interface L2Store {
   readonly available: boolean;
   read(namespace: NamespaceRules, key: string): Promise<L2Found | UnloggedFound | L2Failure>;
   fill(namespace: NamespaceRules, key: string, entry: Entry): Promise<L2FillResult>;
-  /** Raises an entry that was read, and is unchanged, to a position that its log has reached (SPEC I12). */
-  promote(namespace: NamespaceRules, key: string, entry: Entry, to: Lsn): Promise<L2FillResult>;
+  /** Raises an entry as it was read, if it is unchanged, to a position that its log has reached (SPEC I12). */
+  promote(namespace: NamespaceRules, key: string, found: L2Found, to: Lsn): Promise<L2FillResult>;
   /** Entries of namespaces that opted out of coherence: no fences, only a TTL. */
   readPlain(namespace: string, key: string): Promise<Entry | undefined | L2Failure>;
   writePlain(namespace: string, key: string, entry: Entry): Promise<'ok' | L2Failure>;

@@ -2,7 +2,7 @@ import type { Entry, Lsn, NamespaceRules } from '@tidemark/proto';
 import type { LogHeader } from '@tidemark/proto/redis';
 import { describe, expect, it } from 'vitest';
 import { testCore, tokenOf } from '../testing/core.ts';
-import type { L2FillResult, L2Store } from './ports.ts';
+import type { L2FillResult, L2Found, L2Store } from './ports.ts';
 import { Promoter } from './promoter.ts';
 
 interface Call {
@@ -12,6 +12,8 @@ interface Call {
   readonly expiresAtMs: number;
   readonly answer: (result: L2FillResult) => Promise<void>;
 }
+
+const seen = (entry: Entry): L2Found => ({ entry, context: { log: undefined, pair: undefined }, generation: 'g' });
 
 function world() {
   const core = testCore();
@@ -28,7 +30,8 @@ function world() {
     });
   const l2 = {
     available: true,
-    promote: (_: NamespaceRules, key: string, entry: Entry, to: Lsn) => record('promote', key, { ...entry, asOf: to }),
+    promote: (_: NamespaceRules, key: string, { entry }: L2Found, to: Lsn) =>
+      record('promote', key, { ...entry!, asOf: to }),
     fill: (_: NamespaceRules, key: string, entry: Entry) => record('fill', key, entry),
   } as unknown as L2Store;
   const { coalescer, replica, clock } = core;
@@ -49,10 +52,10 @@ describe('[I12] an entry that was read from Redis', () => {
   it('is promoted where it stands in the older half of what the log remembers, and says so in L1 then', async () => {
     const { promoter, calls, held, list, log } = world();
     const entry = held('a');
-    promoter.wasRead(list, 'a', { entry, log: log(entry.asOf - 10, entry.asOf + 10) });
-    promoter.wasRead(list, 'a', { entry, log: log(entry.asOf + 1, entry.asOf + 100) });
+    promoter.wasRead(list, 'a', { found: seen(entry), log: log(entry.asOf - 10, entry.asOf + 10) });
+    promoter.wasRead(list, 'a', { found: seen(entry), log: log(entry.asOf + 1, entry.asOf + 100) });
     expect(calls).toEqual([]);
-    promoter.wasRead(list, 'a', { entry, log: log(entry.asOf - 10, entry.asOf + 100) });
+    promoter.wasRead(list, 'a', { found: seen(entry), log: log(entry.asOf - 10, entry.asOf + 100) });
     expect(calls).toMatchObject([
       { kind: 'promote', key: 'a', asOf: entry.asOf + 100, expiresAtMs: entry.expiresAtMs },
     ]);
@@ -68,7 +71,7 @@ describe('[I12] an entry that was read from Redis', () => {
       ['gone', gone],
       ['refused', refused],
     ] as const)
-      promoter.wasRead(list, key, { entry, log: log(0, 1e9) });
+      promoter.wasRead(list, key, { found: seen(entry), log: log(0, 1e9) });
     stream.say({ users: ['7'] });
     await calls[0]!.answer('ok');
     await calls[1]!.answer('fenced');
@@ -77,15 +80,16 @@ describe('[I12] an entry that was read from Redis', () => {
 
   it('without tags needs no promotion; one that is large is left alone', () => {
     const { promoter, calls, held, list, log } = world();
-    promoter.wasRead(list, 'a', { entry: held('a', []), log: log(0, 1e9) });
-    promoter.wasRead(list, 'b', { entry: { ...held('b'), body: new Uint8Array(64 * 1024 + 1) }, log: log(0, 1e9) });
+    promoter.wasRead(list, 'a', { found: seen(held('a', [])), log: log(0, 1e9) });
+    const large = { ...seen(held('b')), stored: new Uint8Array(64 * 1024 + 1) };
+    promoter.wasRead(list, 'b', { found: large, log: log(0, 1e9) });
     expect(calls).toEqual([]);
   });
 
   it('waits for its turn: so many at once, so many a second', async () => {
     const { promoter, calls, held, list, log, clock } = world();
     const entry = held('a');
-    const read = (): void => promoter.wasRead(list, 'a', { entry, log: log(0, 1e9) });
+    const read = (): void => promoter.wasRead(list, 'a', { found: seen(entry), log: log(0, 1e9) });
     for (let i = 0; i < 100; i++) read();
     expect(calls.length).toBe(16);
     let answered = 0;

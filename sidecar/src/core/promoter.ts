@@ -2,7 +2,7 @@ import type { Entry } from '@tidemark/proto';
 import type { LogHeader } from '@tidemark/proto/redis';
 import type { Coalescer } from './coalescer.ts';
 import type { Namespace } from './namespace.ts';
-import type { Clock, L2FillResult, L2Store } from './ports.ts';
+import type { Clock, L2FillResult, L2Found, L2Store } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
 
 /** So many a second, and so many under way; others are looked at again when they are read again. */
@@ -12,7 +12,7 @@ const MAX_IN_FLIGHT = 16;
 const SWEPT = 256;
 const MAX_SENT_PER_SWEEP = 16;
 /** Larger ones cost more to check and to send than to load again some day. */
-const MAX_BODY_BYTES = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 
 /**
  * Keeps what is used in reach of the fence log (SPEC I12). A log remembers a bounded number of fences, and a tagged entry from
@@ -38,10 +38,12 @@ export class Promoter {
   }
 
   /** An entry was read from Redis, may be served, and stands in L1 now. */
-  wasRead(namespace: Namespace, key: string, { entry, log }: { entry: Entry; log: LogHeader }): void {
+  wasRead(namespace: Namespace, key: string, { found, log }: { found: L2Found; log: LogHeader }): void {
     const { rules } = namespace;
-    if (rules === undefined || !isAging(entry, log) || entry.asOf < log.tagFrom || !this.#mayBegin(entry)) return;
-    void this.#l2.promote(rules, key, entry, log.to).then((result) => {
+    const { entry, stored = entry?.body } = found;
+    if (rules === undefined || entry === undefined || stored === undefined) return;
+    if (!isAging(entry, log) || entry.asOf < log.tagFrom || !this.#mayBegin(stored)) return;
+    void this.#l2.promote(rules, key, found, log.to).then((result) => {
       this.#inFlight -= 1;
       this.#count(`read:${result}`);
       // It was checked up to there, so it may say so here too; unless it has gone meanwhile.
@@ -73,17 +75,17 @@ export class Promoter {
   }
 
   #mayShare(entry: Entry, left: number): boolean {
-    return left > 0 && entry.asOf < this.#replica.applied && this.#mayBegin(entry);
+    return left > 0 && entry.asOf < this.#replica.applied && this.#mayBegin(entry.body);
   }
 
-  #mayBegin(entry: Entry): boolean {
+  #mayBegin(bytes: Uint8Array): boolean {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#secondMs >= 1000) {
       this.#secondMs = nowMs;
       this.#sent = 0;
     }
     if (!this.#l2.available || this.#inFlight >= MAX_IN_FLIGHT || this.#sent >= MAX_PER_SECOND) return false;
-    if (entry.body.length > MAX_BODY_BYTES) return false;
+    if (bytes.length > MAX_BYTES) return false;
     this.#inFlight += 1;
     this.#sent += 1;
     return true;

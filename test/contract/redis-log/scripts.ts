@@ -67,7 +67,7 @@ export const MUTANTS: readonly Mutant[] = [
   [89, 'fill: before the log', 'fill', 'asof < h.from or', ''],
   [1, 'fill: over a fence on the key', 'fill', "if fence and tonumber(fence) > asof then return 'fenced' end", ''],
   [262, 'fill: without fences', 'fill', 'or not intact(KEYS[2])', ''],
-  [1, 'get: over a fence on a tag', 'getTagged', 'if fence and tonumber(fence) > asof then return nothing end', ''],
-  [280, 'get: before the log knows tags', 'getTagged', 'if asof < h.tagFrom then return nothing end', ''],
-  [666, 'get: without fences', 'getTagged', 'or not intact(KEYS[4])', ''],
+  [1, 'get: over a fence on a tag', 'getTagged', 'if fence and tonumber(fence) > asof then return false end', ''],
+  [280, 'get: before the log knows tags', 'getTagged', 'if asof < h.tagFrom then return false end', ''],
+  [666, 'get: without fences', 'getTagged', 'h and intact(KEYS[2])', 'h'],
 ];

@@ -1,5 +1,13 @@
-import { decodeEntry, encodeEntry, type Entry } from '@tidemark/proto';
-import { bucketKeys, fenceMember, parseHeader, parsePair, promoteCall, type LogHeader } from '@tidemark/proto/redis';
+import { decodeStored, encodeEntry, type Entry } from '@tidemark/proto';
+import {
+  bucketKeys,
+  fenceMember,
+  getTaggedCall,
+  parseHeader,
+  parsePair,
+  promoteCall,
+  type LogHeader,
+} from '@tidemark/proto/redis';
 import type { LogRedis } from './log-redis.ts';
 import type { Random } from './random.ts';
 import type { Scripts } from './scripts.ts';
@@ -29,7 +37,10 @@ export class World {
   readonly #random: Random;
   readonly #promoting: Random | undefined;
   /** Entries as readers have seen them, with the log that they were seen under. */
-  readonly #sights = new Map<string, { readonly header: LogHeader; readonly entry: Entry }>();
+  readonly #sights = new Map<
+    string,
+    { readonly header: LogHeader; readonly entry: Entry; readonly stored: Uint8Array }
+  >();
   readonly #appliers: WorldApplier[] = [];
   #snapshot: readonly (readonly [string, Buffer])[] = [];
   #names = 0;
@@ -134,13 +145,13 @@ export class World {
   ): Promise<string> {
     const place = `${nameOf(pair)}:${name}`;
     const bytes = header && (await this.#entryBytes(header, pair, name));
-    const entry = bytes && decodeEntry(bytes);
-    const sight = header && entry && { header, entry };
+    const entry = bytes && decodeStored(bytes)?.entry;
+    const sight = header && entry && { header, entry, stored: bytes };
     const seen = below(3) === 0 ? this.#sights.get(place) : sight;
     if (sight !== undefined && below(4) === 0) this.#sights.set(place, sight);
     if (seen === undefined) return '';
     const { generation, to } = seen.header;
-    const call = promoteCall(keys, { generation, pair, name, entry: seen.entry, to });
+    const call = promoteCall(keys, { generation, pair, name, entry: seen.entry, stored: seen.stored, to });
     const args = call.args.map((arg) => (arg instanceof Uint8Array ? Buffer.from(arg) : arg));
     const answer = await this.#redis.eval(this.#scripts.promote, call.keys.length, ...call.keys, ...args);
     if (answer === 'ok') this.promoted += 1;
@@ -207,12 +218,12 @@ export class World {
   }
 
   async #read(header: LogHeader, pair: string, name: string): Promise<Entry | undefined> {
-    const readKeys = [keys.log, keys.pair(pair), keys.entry(header.generation, pair, name), keys.tagFences];
     const { getTagged } = this.#scripts;
-    const answer = await this.#redis.callBuffer('EVAL', getTagged, readKeys.length, ...readKeys, `${pair}:`);
+    const call = getTaggedCall(keys, { pairs: [pair], entries: [{ generation: header.generation, pair, name }] });
+    const answer = await this.#redis.callBuffer('EVAL', getTagged, call.keys.length, ...call.keys, ...call.args);
     const [, pairText, bytes] = answer as [Buffer, Buffer | null, Buffer | null];
     const state = pairText === null ? undefined : parsePair(pairText.toString());
-    const entry = bytes === null ? undefined : decodeEntry(bytes);
+    const entry = bytes === null ? undefined : decodeStored(bytes)?.entry;
     if (state === undefined || entry === undefined || state.adoption !== header.adoption) return undefined;
     return entry.asOf < state.from || entry.asOf < state.fence || entry.epoch !== header.epoch ? undefined : entry;
   }

@@ -1,9 +1,10 @@
-import { decodeEntry, encodeEntry, rulesOfSource, type NamespaceRules, type TidemarkConfig } from '@tidemark/proto';
+import { decodeStored, encodeEntry, rulesOfSource, type NamespaceRules, type TidemarkConfig } from '@tidemark/proto';
 import {
   bucketKeys,
   bucketOf,
   FILL_SCRIPT,
   GET_TAGGED_SCRIPT,
+  getTaggedCall,
   parseHeader,
   parsePair,
   fenceMember,
@@ -78,11 +79,12 @@ export class L2 {
   async has(namespace: string, key: string): Promise<boolean> {
     const { keys, hash, bucket } = this.#place(namespace, key);
     const header = await this.header(bucket);
-    const readKeys = [keys.log, keys.pair(hash), keys.entry(header.generation, hash, key), keys.tagFences];
-    const answer = await this.redis.callBuffer('EVAL', GET_TAGGED_SCRIPT, 4, ...readKeys, `${hash}:`);
+    const entries = [{ generation: header.generation, pair: hash, name: key }];
+    const call = getTaggedCall(keys, { pairs: [hash], entries });
+    const answer = await this.redis.callBuffer('EVAL', GET_TAGGED_SCRIPT, call.keys.length, ...call.keys, ...call.args);
     const [, pairText, bytes] = answer as [unknown, Buffer | null, Buffer | null];
     const pair = parsePair(pairText?.toString() ?? '');
-    const entry = bytes === null ? undefined : decodeEntry(bytes);
+    const entry = bytes === null ? undefined : decodeStored(bytes)?.entry;
     if (pair === undefined || entry === undefined || pair.adoption !== header.adoption) return false;
     return entry.asOf >= pair.from && entry.asOf >= pair.fence;
   }

@@ -42,7 +42,8 @@ export const REDIS_MUTANTS: readonly Mutant[] = [
     guard: 'Redis compares the tags of an entry with its fences',
     seed: 1,
     sabotage: {
-      script: (source, call) => (source === GET_TAGGED_SCRIPT ? { ...call, args: ['nothing:'] } : call),
+      script: (source, call) =>
+        source === GET_TAGGED_SCRIPT ? { ...call, args: call.args.with(1, 'nothing:') } : call,
     },
   },
   {

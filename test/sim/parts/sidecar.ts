@@ -1,6 +1,6 @@
 import { compileRules, encodeBatch } from '@tidemark/proto';
 import { LruStore } from '../../../sidecar/src/adapters/lru-store.ts';
-import { RedisStore } from '../../../sidecar/src/adapters/redis-store.ts';
+import { RedisStore } from '../../../sidecar/src/adapters/redis/store.ts';
 import { Coalescer } from '../../../sidecar/src/core/coalescer.ts';
 import { Configuration } from '../../../sidecar/src/core/configuration.ts';
 import { Evictor } from '../../../sidecar/src/core/evictor.ts';
@@ -295,6 +295,7 @@ export class SimSidecar {
     const { found } = this.#options.sabotage;
     const store = new RedisStore({
       ...{ client: this.#redis, source: 'main', buckets: BUCKETS, deadlineMs: 50, clock: this.clock },
+      packing: () => ({ compressOverBytes: Infinity, chunkBytes: Infinity, maxItemBytes: Infinity }),
       onLatency: nothing,
     });
     return brokenStore(store, found && ((answer) => found(answer, this.#replica)));

@@ -114,11 +114,14 @@ function apply(redis: RedisData, keys: readonly string[], args: Arguments): unkn
   redis.raise(keyFences, keyScores);
   redis.raise(tagFences, scored(at + 2 * fences, texts.length));
   let deleted = 0;
+  const chunks: string[] = [];
   keyScores.forEach(([, lsn], i) => {
     const key = keys[3 + pairs + i] ?? '';
     const entry = redis.bytes(key);
-    if (entry !== undefined && entry.length > 0 && !(entry.length >= 12 && asOf(entry) >= lsn))
+    if (entry !== undefined && entry.length > 0 && !(entry.length >= 12 && asOf(entry) >= lsn)) {
       deleted += redis.delete(key);
+      chunks.push(...[chunksOf(entry) ?? []].flat());
+    }
   });
   const trimmed = {
     ...header,
@@ -127,7 +130,7 @@ function apply(redis: RedisData, keys: readonly string[], args: Arguments): unkn
     parts: part,
   };
   const moved = isLast ? { ...trimmed, to, visible: Math.max(visible, header.visible), offset } : trimmed;
-  return ['ok', writeHeader(redis, log, moved), deleted];
+  return ['ok', writeHeader(redis, log, moved), deleted, chunks];
 }
 
 function fill(redis: RedisData, keys: readonly string[], args: Arguments): unknown {
@@ -145,26 +148,31 @@ function fill(redis: RedisData, keys: readonly string[], args: Arguments): unkno
   if (tags.some((tag) => (redis.score(tagFences, tag) ?? 0) > at)) return 'fenced';
   const present = redis.bytes(entry);
   if (present !== undefined && present.length >= 12 && asOf(present) > at) return 'newer';
+  const chunks = chunksOf(present);
   redis.set(entry, args[5] as Buffer);
-  return 'ok';
+  return chunks === undefined ? 'ok' : ['ok', chunks];
 }
 
 function getTagged(redis: RedisData, keys: readonly string[], args: Arguments): unknown {
-  const [log = '', pair = '', entry = '', tagFences = ''] = keys;
-  const prefix = textOf(args[0]);
-  const [logBytes, pairBytes, bytes] = [log, pair, entry].map((key) => redis.bytes(key) ?? null);
-  const nothing = [logBytes, pairBytes, null];
+  const [log = '', tagFences = '', ...rest] = keys;
+  const pairs = Number(textOf(args[0]));
+  const logBytes = redis.bytes(log) ?? null;
   const header = headerOf(logBytes?.toString());
-  if (header === undefined || !bytes || bytes.length < 72 || !isIntact(redis, tagFences)) return nothing;
-  if (asOf(bytes) < header.tagFrom) return nothing;
-  let at = 72 + bytes.readUInt16BE(40) + bytes.readUInt16BE(42);
-  for (let i = 0; isTagged(bytes) && i < bytes.readUInt16BE(44); i++) {
-    const length = bytes.readUInt16BE(at);
-    const tag = bytes.toString('utf8', at + 2, at + 2 + length);
-    at += 2 + length;
-    if ((redis.score(tagFences, prefix + tag) ?? 0) > asOf(bytes)) return nothing;
-  }
-  return [logBytes, pairBytes, bytes];
+  const unfenced = (entry: string, prefix: string): Buffer | null => {
+    const bytes = redis.bytes(entry);
+    if (header === undefined || !bytes || bytes.length < 72 || !isIntact(redis, tagFences)) return null;
+    if (asOf(bytes) < header.tagFrom) return null;
+    let at = 72 + bytes.readUInt16BE(40) + bytes.readUInt16BE(42);
+    for (let i = 0; isTagged(bytes) && i < bytes.readUInt16BE(44); i++) {
+      const length = bytes.readUInt16BE(at);
+      const tag = bytes.toString('utf8', at + 2, at + 2 + length);
+      at += 2 + length;
+      if ((redis.score(tagFences, prefix + tag) ?? 0) > asOf(bytes)) return null;
+    }
+    return bytes;
+  };
+  const states = rest.slice(0, pairs).map((pair) => redis.bytes(pair) ?? null);
+  return [logBytes, ...states, ...rest.slice(pairs).map((entry, i) => unfenced(entry, textOf(args[1 + i])))];
 }
 
 function promote(redis: RedisData, keys: readonly string[], args: Arguments): unknown {
@@ -199,6 +207,11 @@ function pairOf(redis: RedisData, key: string, adoption: string): { from: Lsn; f
 
 function isIntact(redis: RedisData, key: string): boolean {
   return redis.score(key, SENTINEL) !== undefined;
+}
+
+function chunksOf(entry: Buffer | undefined): string | undefined {
+  if (entry === undefined || entry.length < 72 || ((entry[2] ?? 0) & 8) === 0) return undefined;
+  return `${entry.readUInt16BE(70)}:${entry.toString('latin1', entry.length - 16)}`;
 }
 
 function asOf(entry: Buffer): number {

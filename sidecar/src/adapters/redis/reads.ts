@@ -1,0 +1,106 @@
+import { isTagged, type NamespaceRules } from '@tidemark/proto';
+import { GET_TAGGED_SCRIPT, getTaggedCall, parseHeader, type BucketKeys } from '@tidemark/proto/redis';
+import { redisScript } from '@tidemark/runtime';
+import type { L2Context } from '../../core/decide.ts';
+import type { RedisCalls } from './calls.ts';
+import { Gather } from './gather.ts';
+
+const taggedScript = redisScript(GET_TAGGED_SCRIPT);
+/** As many as one command asks for: a Redis that answers it does nothing else meanwhile. */
+export const MAX_READ_TOGETHER = 128;
+
+/** A bucket as this process knows it. */
+export interface Bucket {
+  readonly keys: BucketKeys;
+  /** Of the fence log, as it was last seen; undefined until then. */
+  generation: string | undefined;
+}
+
+interface Question {
+  readonly namespace: NamespaceRules;
+  readonly key: string;
+}
+
+/** What Redis holds for a key, as it lies there. */
+export interface Found {
+  readonly context: L2Context;
+  readonly generation: string;
+  readonly bytes: Uint8Array | undefined;
+}
+
+/**
+ * Reads entries of one bucket: the log, the namespaces' states and the entries in one MGET, so that all are of one moment. Those
+ * that have tags are read again by a script, which compares the tags with their fences.
+ */
+export class BucketReads {
+  readonly #bucket: Bucket;
+  readonly #calls: RedisCalls;
+  readonly #gather: Gather<Question, Found>;
+
+  constructor(bucket: Bucket, calls: RedisCalls) {
+    this.#bucket = bucket;
+    this.#calls = calls;
+    this.#gather = new Gather({ most: MAX_READ_TOGETHER, answer: (questions) => this.#read(questions) });
+  }
+
+  /** Rejects as a command does. */
+  read(namespace: NamespaceRules, key: string): Promise<Found> {
+    this.#calls.counters.reads += 1;
+    return this.#gather.ask({ namespace, key });
+  }
+
+  async #read(questions: readonly Question[]): Promise<readonly Found[]> {
+    const before = this.#bucket.generation ?? '';
+    const found = await this.#readUnder(questions, before);
+    const log = found[0]?.context.log;
+    const generation = log === undefined ? undefined : parseHeader(log)?.generation;
+    if (generation === undefined || generation === before) return found;
+    // The log began anew since it was last seen: what is cached there stands under other names.
+    this.#bucket.generation = generation;
+    return this.#readUnder(questions, generation);
+  }
+
+  async #readUnder(questions: readonly Question[], generation: string): Promise<readonly Found[]> {
+    const { keys } = this.#bucket;
+    const pairs = [...new Set(questions.map(({ namespace }) => namespace.hashHex))];
+    const names = questions.map(({ namespace, key }) => keys.entry(generation, namespace.hashHex, key));
+    const answer = await this.#calls.command('read', 'MGET', keys.log, ...pairs.map(keys.pair), ...names);
+    const found = toFound(answer as Answer, { questions, pairs, generation });
+    const tagged = found.flatMap(({ bytes }, i) => (bytes !== undefined && isTagged(bytes) ? [i] : []));
+    return tagged.length === 0 ? found : this.#readTagged(questions, found, tagged);
+  }
+
+  /** The same with what the script answers in the places of those that have tags. */
+  async #readTagged(
+    questions: readonly Question[],
+    found: readonly Found[],
+    tagged: readonly number[],
+  ): Promise<readonly Found[]> {
+    const { generation } = found[0] as Found;
+    const again = tagged.map((i) => questions[i] as Question);
+    const pairs = [...new Set(again.map(({ namespace }) => namespace.hashHex))];
+    const entries = again.map(({ namespace, key }) => ({ generation, pair: namespace.hashHex, name: key }));
+    const call = getTaggedCall(this.#bucket.keys, { pairs, entries });
+    const answer = await this.#calls.script('read-tagged', taggedScript, call);
+    const checked = toFound(answer as Answer, { questions: again, pairs, generation });
+    const result = [...found];
+    tagged.forEach((i, n) => (result[i] = checked[n] as Found));
+    return result;
+  }
+}
+
+type Answer = readonly (Buffer | null)[];
+
+/** Of an answer that holds the log, the namespaces' states and the entries, in this order. */
+function toFound(
+  answer: Answer,
+  { questions, pairs, generation }: { questions: readonly Question[]; pairs: readonly string[]; generation: string },
+): readonly Found[] {
+  const log = answer[0]?.toString('latin1');
+  const states = pairs.map((_, i) => answer[1 + i]?.toString('latin1'));
+  return questions.map(({ namespace }, i) => ({
+    context: { log, pair: states[pairs.indexOf(namespace.hashHex)] },
+    generation,
+    bytes: answer[1 + pairs.length + i] ?? undefined,
+  }));
+}
