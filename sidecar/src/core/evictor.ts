@@ -1,6 +1,7 @@
 import type { Entry, Lsn, NamespaceRules } from '@tidemark/proto';
 import type { Marks } from './marks.ts';
 import type { Namespace } from './namespace.ts';
+import type { OwnWrites } from './own-writes.ts';
 import type { EvictionTarget } from './replica.ts';
 
 /** Keys that are compared with a prefix; that takes 2 ms. Beyond it everything goes at once (SPEC I13). */
@@ -13,6 +14,7 @@ const MAX_KEPT = 1_000;
 export class Evictor implements EvictionTarget {
   #namespaces: readonly Namespace[];
   readonly #marks: Marks | undefined;
+  #own: OwnWrites | undefined;
 
   /** @param namespaces at their index in the compiled rules. */
   constructor(namespaces: readonly Namespace[], marks?: Marks) {
@@ -20,37 +22,54 @@ export class Evictor implements EvictionTarget {
     this.#marks = marks;
   }
 
+  /** From here on the values of our own writes are spared by what their own commits invalidate (SPEC I18). */
+  spare(own: OwnWrites): void {
+    this.#own = own;
+  }
+
   /** From here on rules of other indexes are named. */
   reconfigure(namespaces: readonly Namespace[]): void {
     this.#namespaces = namespaces;
   }
 
-  mark(text: string, lsn: Lsn): void {
-    this.#marks?.tell(text, lsn);
+  mark(text: string, lsn: Lsn, isAlone: boolean): void {
+    this.#marks?.tell(text, lsn, isAlone);
   }
 
-  key(rules: NamespaceRules, key: string): void {
-    const { l1, flights, counters, grace } = this.#of(rules);
+  key(rules: NamespaceRules, key: string, lsn: Lsn): void {
+    const namespace = this.#of(rules);
+    const { l1, flights, counters, grace } = namespace;
+    flights.doom(key);
+    if (this.#own?.key(namespace, key, lsn) === true) return;
     const entry = grace && l1.get(key);
     if (entry !== undefined) grace?.keep(key, entry);
     counters.evictedByKey += l1.delete(key);
-    flights.doom(key);
   }
 
   /** Fills under way say only at their end which tags they have; those are refused then. */
-  tag(rules: NamespaceRules, tag: string): void {
-    const { l1, counters, grace } = this.#of(rules);
+  tag(rules: NamespaceRules, tag: string, lsn: Lsn): void {
+    const namespace = this.#of(rules);
+    const { l1, counters, grace } = namespace;
+    const spared = (this.#own?.tag(namespace, tag, lsn) ?? []).map((key) => [key, l1.get(key)] as const);
     if (grace !== undefined) for (const [key, entry] of [...l1.tagged(tag, MAX_KEPT)]) grace.keep(key, entry);
-    counters.evictedByTag += l1.deleteTag(tag);
+    counters.evictedByTag += l1.deleteTag(tag) - spared.length;
+    // In the same step, so for nobody they were gone.
+    for (const [key, entry] of spared) {
+      if (entry === undefined) continue;
+      l1.set(key, entry);
+      grace?.delete(key);
+    }
   }
 
   /** O(entries), and O(1) where there are too many to be compared. */
   prefix(rules: NamespaceRules, prefix: string): void {
-    const { l1, flights, counters, grace } = this.#of(rules);
+    const namespace = this.#of(rules);
+    const { l1, flights, counters, grace } = namespace;
     if (l1.entries > MAX_COMPARED) {
       this.namespace(rules);
       return;
     }
+    this.#own?.many(namespace, (key) => key.startsWith(prefix));
     const found: (readonly [string, Entry])[] = [];
     for (const held of l1.recent(l1.entries)) if (held[0].startsWith(prefix)) found.push(held);
     for (const [key, entry] of grace === undefined ? [] : found.slice(0, MAX_KEPT)) grace?.keep(key, entry);
@@ -59,7 +78,9 @@ export class Evictor implements EvictionTarget {
   }
 
   namespace(rules: NamespaceRules): void {
-    const { l1, flights, counters, grace } = this.#of(rules);
+    const namespace = this.#of(rules);
+    const { l1, flights, counters, grace } = namespace;
+    this.#own?.many(namespace);
     if (grace !== undefined) for (const [key, entry] of [...l1.recent(MAX_KEPT)]) grace.keep(key, entry);
     counters.evictedByFlush += l1.clear();
     flights.doomAll();

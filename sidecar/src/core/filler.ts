@@ -110,6 +110,25 @@ export class Filler {
     return { asOf, epoch, ...times, loadMs: fill.loadMs ?? 0, absent, contentType, etag, tags, body, loadedAt };
   }
 
+  /**
+   * Stores the value of a write of our own, which is admitted (SPEC I18), in place of whatever is there; not for other sidecars yet.
+   * Undefined where it is not stored.
+   */
+  written(fill: Fill, at: Pick<Lease, 'asOf' | 'epoch'>): Entry | undefined {
+    const { namespace, key, maxAgeMs } = fill;
+    const entry = this.entryOf(fill, at);
+    const isStored = maxAgeMs !== 0 && namespace.l1.set(key, entry);
+    if (isStored) namespace.grace?.delete(key);
+    this.#coalescer.stored(namespace, key, { entry, from: isStored ? 'coalesced' : 'passed' });
+    return isStored ? entry : undefined;
+  }
+
+  /** Gives other sidecars an entry that is in L1. Settles once L2 has answered or its deadline has passed. */
+  share(namespace: Namespace, key: string, entry: Entry): Promise<L2FillResult> | undefined {
+    if (!namespace.config.l2.enabled || this.#l2?.available !== true) return undefined;
+    return this.#share(this.#l2, namespace, key, entry);
+  }
+
   /** A lease that nobody will use: its load has failed. */
   forget({ token }: Lease): void {
     this.#leases.take(token, this.#clock.monotonicMs());

@@ -24,6 +24,7 @@ export class Follower implements FeedListener {
   readonly #watermark: Watermark;
   readonly #clock: Clock;
   readonly #events: FollowerEvents;
+  readonly #onSettled: () => void;
   #state: ReplicaState = 'starting';
   #lagMs = 0;
   #heardAtMs: number;
@@ -34,12 +35,15 @@ export class Follower implements FeedListener {
     watermark: Watermark;
     clock: Clock;
     events: FollowerEvents;
+    /** Told when a record was applied, or everything was flushed, as a whole; before those who wait for it. */
+    onSettled?: () => void;
   }) {
     this.#replica = options.replica;
     this.#coalescer = options.coalescer;
     this.#watermark = options.watermark;
     this.#clock = options.clock;
     this.#events = options.events;
+    this.#onSettled = options.onSettled ?? (() => undefined);
     this.#heardAtMs = options.clock.monotonicMs();
   }
 
@@ -100,6 +104,7 @@ export class Follower implements FeedListener {
   }
 
   #settle(): void {
+    this.#onSettled();
     this.#coalescer.settleDoomed();
     this.#watermark.advanced();
   }

@@ -1,7 +1,10 @@
 import type { Lsn } from '@tidemark/proto';
 
-/** Told of the rest of a mark's text, and of the commit position of the transaction that left it. */
-export type MarkListener = (rest: string, lsn: Lsn) => void;
+/**
+ * Told of the rest of a mark's text, of the commit position of the transaction that left it, and whether no purge stands at the same
+ * position.
+ */
+export type MarkListener = (rest: string, lsn: Lsn, isAlone: boolean) => void;
 
 /**
  * Hands the marks of applied records to those who wait for them, by the word before the first colon. One listener a word: who
@@ -17,8 +20,8 @@ export class Marks {
   }
 
   /** Anybody who may write to the database can write marks, so listeners must expect any text. */
-  tell(text: string, lsn: Lsn): void {
+  tell(text: string, lsn: Lsn, isAlone: boolean): void {
     const colon = text.indexOf(':');
-    if (colon >= 0) this.#listeners.get(text.slice(0, colon))?.(text.slice(colon + 1), lsn);
+    if (colon >= 0) this.#listeners.get(text.slice(0, colon))?.(text.slice(colon + 1), lsn, isAlone);
   }
 }

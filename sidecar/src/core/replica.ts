@@ -16,8 +16,11 @@ import { NameBound, PREFIX_WEIGHT } from './name-bound.ts';
 
 /** Where evictions go: the sidecar's own memory. Every call is synchronous; nothing is servable between two of them. */
 export interface EvictionTarget {
-  /** What a transaction said of itself, with its commit position: of all of a record, before what the record evicts. */
-  mark(text: string, lsn: Lsn): void;
+  /**
+   * What a transaction said of itself, with its commit position: of all of a record, before what the record evicts. `isAlone` is
+   * false where a purge stands at the same position.
+   */
+  mark(text: string, lsn: Lsn, isAlone: boolean): void;
   key(namespace: NamespaceRules, key: string, lsn: Lsn): void;
   tag(namespace: NamespaceRules, tag: string, lsn: Lsn): void;
   prefix(namespace: NamespaceRules, prefix: string, lsn: Lsn): void;
@@ -27,13 +30,15 @@ export interface EvictionTarget {
 /** `starting`: no record seen yet. `stalled`: nothing heard for longer than the allowed staleness. */
 export type ReplicaState = 'starting' | 'live' | 'stalled';
 
-/** When a record's newest transaction was committed (0: it has none) and when it was made, microseconds since 1970. */
+/** When a record's newest transaction was committed (0: it has none) and when it was made, microseconds since 1970; and where. */
 export interface RecordTimes {
   readonly committedAtUs: number;
   readonly publishedAtUs: number;
+  /** Of the WAL that was read; 0 while no record has come. */
+  readonly timeline: number;
 }
 
-const NO_TIMES: RecordTimes = { committedAtUs: 0, publishedAtUs: 0 };
+const NO_TIMES: RecordTimes = { committedAtUs: 0, publishedAtUs: 0, timeline: 0 };
 
 /** What came of one record, for metrics and logs. */
 export type Observed = Step | 'started' | 'too-new' | 'unreadable';
@@ -185,8 +190,7 @@ export class SourceReplica {
     const { batch } = decoded;
     const step = this.#classify(batch);
     this.#hearsOlder = this.#isOlder(step, batch);
-    if (step !== 'duplicate' && step !== 'stale-epoch')
-      this.#times = { committedAtUs: batch.committedAtUs, publishedAtUs: batch.publishedAtUs };
+    if (step !== 'duplicate' && step !== 'stale-epoch') this.#times = pickTimes(batch);
     if (step === 'next') this.#apply(batch);
     else if (step === 'duplicate') this.#observeDuplicate(batch);
     else if (step !== 'stale-epoch') {
@@ -194,6 +198,16 @@ export class SourceReplica {
       this.#learnCovers(batch);
     }
     return step;
+  }
+
+  /**
+   * A change of a key is known before the stream tells of it; it was committed at or before `lsn`, undefined where nobody knows
+   * when. What is held under the key goes, and nothing older comes in its place: "a phantom, never a hole" (SPEC I4).
+   */
+  changed(namespace: NamespaceRules, key: string, lsn: Lsn | undefined): void {
+    if (this.#rules.namespaces[namespace.index] !== namespace) return;
+    if (lsn !== undefined) this.#fences.raiseKey(namespace.index, key, lsn);
+    this.#evict.key(namespace, key, lsn ?? Number.POSITIVE_INFINITY);
   }
 
   /** Continuity is gone and the next position is unknown: flush, and answer misses until a record starts us again. */
@@ -262,7 +276,8 @@ export class SourceReplica {
   #apply(batch: Batch): void {
     for (const { text, commit } of batch.marks ?? []) {
       const lsn = batch.commits[commit];
-      if (lsn !== undefined) this.#evict.mark(text, lsn);
+      if (lsn !== undefined)
+        this.#evict.mark(text, lsn, !batch.purges.some((purge) => batch.commits[purge.commit] === lsn));
     }
     this.#learnCovers(batch);
     if (batch.tables.length > 0 || batch.purges.length > 0) {
@@ -305,6 +320,10 @@ export class SourceReplica {
   #flush(): void {
     for (const namespace of this.#rules.namespaces) this.#evict.namespace(namespace, this.#applied);
   }
+}
+
+function pickTimes({ committedAtUs, publishedAtUs, timeline }: RecordTimes): RecordTimes {
+  return { committedAtUs, publishedAtUs, timeline };
 }
 
 function sameCovers(a: readonly bigint[], b: readonly bigint[]): boolean {

@@ -1,0 +1,245 @@
+import type { Entry, Lsn } from '@tidemark/proto';
+import type { Namespace } from './namespace.ts';
+import type { ReplicaView } from './replica.ts';
+
+/** A write that this sidecar performs, or has performed and not yet heard of from the stream. */
+export interface OwnWrite {
+  readonly token: string;
+  readonly namespace: Namespace;
+  readonly key: string;
+  readonly epoch: number;
+  /** V at its beginning: what its transaction reads reflects every commit up to here (SPEC I3). */
+  readonly asOf: Lsn;
+}
+
+/** What became of the value of a write. */
+export type OwnFate =
+  /** Its record came, and nothing else had touched it. */
+  | 'kept'
+  /** Something else had, or its record came without its mark. */
+  | 'evicted'
+  /** Something else touched its names while it was written, or nobody can know. */
+  | 'spoiled'
+  /** Too many were under way: it is evicted when its record comes. */
+  | 'forgotten';
+
+interface State extends OwnWrite {
+  /** Of the value: those that were known at the beginning, all of them once it is stored. */
+  tags: readonly string[];
+  /** What was stored of it; undefined while it is written. */
+  entry: Entry | undefined;
+  /** Its commit position, once the stream has told. */
+  position: Lsn | undefined;
+  /** Something other than its own commit touched one of its names while it was written. */
+  isSpoiled: boolean;
+}
+
+/**
+ * The values of this sidecar's own writes, from before their transaction begins until its record is applied (SPEC I18).
+ *
+ * A value is stored when COMMIT has answered, as of V at the beginning; by then others may have written the same key, and the
+ * stream has told of neither. It tells in commit order, and of the commit position p of a write (its mark) before what its record
+ * invalidates. So an invalidation at exactly p is the write's own and spares its value; any other one evicts it as it evicts
+ * whatever is there. What is still there when the record is applied was spared by nothing but its own commit.
+ *
+ * Everything may fail towards eviction: a mark that never comes, a write that is forgotten.
+ */
+export class OwnWrites {
+  /** How many values had which fate. */
+  readonly fates: Record<OwnFate, number> = { kept: 0, evicted: 0, spoiled: 0, forgotten: 0 };
+  readonly #replica: ReplicaView;
+  readonly #most: number;
+  readonly #byToken = new Map<string, State>();
+  readonly #byNamespace = new Map<Namespace, Names>();
+  /** Those whose mark came with the record that is being applied. */
+  readonly #arrived = new Set<State>();
+
+  /** @param options.most writes that are remembered; beyond it the oldest is forgotten */
+  constructor(options: { replica: ReplicaView; most: number }) {
+    this.#replica = options.replica;
+    this.#most = options.most;
+  }
+
+  /** Writes that are under way or whose record has not come. */
+  get size(): number {
+    return this.#byToken.size;
+  }
+
+  /** To be called before the transaction begins. The token must never repeat. O(names of the write). */
+  begin(write: Pick<State, 'token' | 'namespace' | 'key' | 'tags'>): OwnWrite {
+    const { epoch, visible: asOf, horizon } = this.#replica;
+    const { namespace, key, tags } = write;
+    const { rules } = namespace;
+    const isKnown = rules !== undefined && this.#replica.covers(rules) && asOf >= horizon;
+    // What was applied above V before now is not told again.
+    const isSpoiled = !isKnown || this.#replica.newestFence(rules, key, tags) > asOf;
+    const state: State = { ...write, epoch, asOf, entry: undefined, position: undefined, isSpoiled };
+    this.#makeRoom();
+    this.#byToken.set(state.token, state);
+    let names = this.#byNamespace.get(namespace);
+    if (names === undefined) {
+      names = new Names();
+      this.#byNamespace.set(namespace, names);
+    }
+    names.add(state);
+    return state;
+  }
+
+  /** The write came to an end of which nothing is stored. */
+  end({ token }: OwnWrite): void {
+    const state = this.#byToken.get(token);
+    if (state !== undefined) this.#forget(state);
+  }
+
+  /**
+   * Whether the value of a committed write may be stored now, and as of when: its own commit position if its record was applied
+   * already, else the beginning of the write. Where it may not, the write has come to its end.
+   *
+   * @param tags of the value; those that were not told at the beginning were not watched, so no fence of theirs may be above it
+   */
+  admit({ token }: OwnWrite, tags: readonly string[]): Lsn | undefined {
+    const state = this.#byToken.get(token);
+    if (state === undefined) return undefined;
+    if (this.#isUntouched(state, tags)) return state.position ?? state.asOf;
+    this.fates.spoiled += 1;
+    this.#forget(state);
+    return undefined;
+  }
+
+  /** The entry is in L1 from now on; to be called in the same tick as {@link admit}. */
+  stored({ token }: OwnWrite, entry: Entry): void {
+    const state = this.#byToken.get(token);
+    if (state === undefined) return;
+    if (state.position !== undefined) {
+      this.fates.kept += 1;
+      this.#forget(state);
+      return;
+    }
+    const names = this.#byNamespace.get(state.namespace);
+    names?.delete(state);
+    state.entry = entry;
+    state.tags = entry.tags;
+    names?.add(state);
+  }
+
+  /**
+   * The stream tells where a write was committed; before what its record invalidates.
+   *
+   * @param isAlone false where a purge stands at the same position: a purge spares nothing
+   */
+  mark(token: string, lsn: Lsn, isAlone: boolean): void {
+    const state = this.#byToken.get(token);
+    if (state === undefined || !isAlone) return;
+    state.position = lsn;
+    if (state.entry !== undefined) this.#arrived.add(state);
+  }
+
+  /** A key is invalidated; true if what L1 holds under it is to be spared. */
+  key(namespace: Namespace, key: string, lsn: Lsn): boolean {
+    const states = this.#byNamespace.get(namespace)?.byKey.get(key);
+    return states !== undefined && this.#touch(states, lsn).length > 0;
+  }
+
+  /** A tag is invalidated; answers the keys whose entries are to be spared. */
+  tag(namespace: Namespace, tag: string, lsn: Lsn): readonly string[] {
+    const states = this.#byNamespace.get(namespace)?.byTag.get(tag);
+    return states === undefined ? NONE : this.#touch(states, lsn).map(({ key }) => key);
+  }
+
+  /** Many keys are invalidated at once, all of the namespace unless told: none of them is spared. */
+  many(namespace: Namespace, concerns: (key: string) => boolean = () => true): void {
+    for (const [key, states] of this.#byNamespace.get(namespace)?.byKey ?? NONE)
+      if (concerns(key)) for (const state of states) this.#spoil(state);
+  }
+
+  /**
+   * A record was applied as a whole. Answers what is still there of the writes that it told of: each entry reflects everything up to
+   * W now, because every invalidation of its names up to there was applied, and only its own commit's did not remove it.
+   */
+  applied(): readonly { readonly namespace: Namespace; readonly key: string; readonly entry: Entry }[] {
+    if (this.#arrived.size === 0) return NONE;
+    const kept: { namespace: Namespace; key: string; entry: Entry }[] = [];
+    for (const state of this.#arrived) {
+      if (this.#byToken.get(state.token) !== state) continue;
+      const { namespace, key, entry } = state;
+      const isThere = entry !== undefined && namespace.l1.get(key) === entry;
+      this.fates[isThere ? 'kept' : 'evicted'] += 1;
+      if (isThere) kept.push({ namespace, key, entry });
+      this.#forget(state);
+    }
+    this.#arrived.clear();
+    return kept;
+  }
+
+  /** SPEC I5, with the fence of its own commit left out. */
+  #isUntouched(
+    { namespace: { rules }, key, epoch, asOf, isSpoiled, tags: watched }: State,
+    tags: readonly string[],
+  ): boolean {
+    if (isSpoiled || rules === undefined || !this.#replica.covers(rules)) return false;
+    if (epoch !== this.#replica.epoch || asOf < this.#replica.horizon) return false;
+    return tags.every((tag) => watched.includes(tag)) || this.#replica.newestFence(rules, key, tags) <= asOf;
+  }
+
+  /** Those of them that are to be spared. */
+  #touch(states: ReadonlySet<State>, lsn: Lsn): readonly State[] {
+    const spared: State[] = [];
+    for (const state of states) {
+      if (lsn !== state.position) this.#spoil(state);
+      else if (state.entry !== undefined && state.namespace.l1.get(state.key) === state.entry) spared.push(state);
+    }
+    return spared;
+  }
+
+  /** What is being written will not be stored; what is stored is evicted by whoever calls. */
+  #spoil(state: State): void {
+    if (state.entry === undefined) state.isSpoiled = true;
+    else {
+      this.fates.evicted += 1;
+      this.#forget(state);
+    }
+  }
+
+  #makeRoom(): void {
+    if (this.#byToken.size < this.#most) return;
+    const oldest = this.#byToken.values().next();
+    if (oldest.done === true) return;
+    this.fates.forgotten += 1;
+    this.#forget(oldest.value);
+  }
+
+  #forget(state: State): void {
+    this.#byToken.delete(state.token);
+    const names = this.#byNamespace.get(state.namespace);
+    names?.delete(state);
+    if (names?.byKey.size === 0) this.#byNamespace.delete(state.namespace);
+  }
+}
+
+/** The writes of one namespace, by the names that invalidate their values. */
+class Names {
+  readonly byKey = new Map<string, Set<State>>();
+  readonly byTag = new Map<string, Set<State>>();
+
+  add(state: State): void {
+    for (const [map, name] of this.#places(state)) {
+      const states = map.get(name);
+      if (states === undefined) map.set(name, new Set([state]));
+      else states.add(state);
+    }
+  }
+
+  delete(state: State): void {
+    for (const [map, name] of this.#places(state)) {
+      const states = map.get(name);
+      states?.delete(state);
+      if (states?.size === 0) map.delete(name);
+    }
+  }
+
+  #places({ key, tags }: State): readonly (readonly [Map<string, Set<State>>, string])[] {
+    return [[this.byKey, key], ...tags.map((tag) => [this.byTag, tag] as const)];
+  }
+}
+
+const NONE: readonly never[] = [];
