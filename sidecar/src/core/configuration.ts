@@ -95,9 +95,9 @@ export class Configuration {
   #put(name: string, config: NamespaceConfig, rules: NamespaceRules | undefined): void {
     const { createL1, createGrace, createLoader, createPending } = this.#options;
     const parts = { l1: createL1(config), grace: createGrace?.(config), loader: createLoader?.(name, config), pending: createPending?.(name, config) };
-    // What was counted goes on under the same name.
+    // What was counted goes on under the same name, and what was hot still is.
     const before = this.#namespaces.get(name);
-    const counters = before && { counters: before.counters };
+    const counters = before && { counters: before.counters, hot: before.hot };
     this.#namespaces.set(name, new Namespace({ name, config, rules, ...parts, ...counters }));
   }
 }

@@ -56,6 +56,7 @@ export class Reader {
   /** A handle to {@link leave} with, or undefined when the read was settled at once. */
   read(request: ReadRequest): Waiter | undefined {
     const { namespace, key, mode, accepts = USUAL } = request;
+    if (--namespace.hot.countdown < 0) namespace.hot.sample(key);
     const why = this.#coalescer.bypass(namespace);
     if (why !== undefined) return finish(request, { kind: 'bypass', why });
     if (mode === 'reload') return this.#reload(request);

@@ -34,6 +34,7 @@ export function hitPath(options: {
     const wallMs = clock.wallMs();
     if (entry.freshUntilMs <= wallMs || coalescer.bypass(namespace) !== undefined) return false;
     namespace.counters.hitsL1 += 1;
+    if (--namespace.hot.countdown < 0) namespace.hot.sample(key as string);
     const lsn = namespace.rules === undefined ? undefined : lsnText.of(replica.applied);
     answerValue(response, { entry, from: 'l1', wallMs, lsn, ifNoneMatch, withBody: true });
     return true;
