@@ -2,7 +2,9 @@ import { compileRules, type ConfigIntake, type SourceOf } from '@tidemark/proto'
 import type { Logger, PackingSettings } from '@tidemark/runtime';
 import type { RequestListener } from 'node:http';
 import { HttpInvalidatorClient } from './adapters/invalidator-client.ts';
-import { LruStore } from './adapters/lru-store.ts';
+import { Budget } from './adapters/l1/budget.ts';
+import { createPolicy } from './adapters/l1/policies.ts';
+import { MemoryStore } from './adapters/l1/store.ts';
 import { systemClock as clock, systemRandom } from './adapters/system.ts';
 import { createKeeper, createL2, packingOf, tickL2, UNLOGGED_FENCE_SLOTS, type L2Backend } from './compose-l2.ts';
 import type { Config } from './config.ts';
@@ -73,17 +75,19 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
   const { replica, evictor, coalescer, watermark } = parts;
   const events = followerEvents(replica, metrics, logger);
   const follower = new Follower({ replica, coalescer, watermark, clock, events });
+  const budget = new Budget({ maxBytes: config.l1MaxBytes, maxEntries: config.l1MaxEntries });
+  const { fraction } = systemRandom();
   const configuration = new Configuration({
     source,
     served: config.namespaces,
     replica,
     evictor,
     coalescer,
-    createL1: ({ l1 }) => new LruStore({ maxBytes: l1.maxBytes }),
+    createL1: ({ l1 }) => new MemoryStore({ ...l1, budget, policy: createPolicy(l1.policy, fraction) }),
     createGrace: (of) => Grace.of(of, clock),
   });
   const lag = new L2Lag(L2_LAG_SAMPLES);
-  return { ...parts, ...of, l2, follower, configuration, namespaces: configuration.namespaces, lag };
+  return { ...parts, ...of, l2, budget, follower, configuration, namespaces: configuration.namespaces, lag };
 }
 
 /**

@@ -14,11 +14,16 @@ import {
   resolveFollower,
   SettingError,
   text,
+  topicName,
   withDefault,
   type EnvOf,
   type FollowerConfig,
   type TlsIdentity,
 } from '@tidemark/runtime';
+
+/** As much as the smallest namespace has; and more than any machine. */
+const MIN_L1_BYTES = 64 * 1024;
+const MAX_L1_BYTES = 1024 ** 4;
 
 const spec = {
   ...followerEnv,
@@ -62,6 +67,18 @@ const spec = {
   invalidatorUrl: optional('TIDEMARK_INVALIDATOR_URL', {
     description: 'where DELETE and purge are sent, and positions are asked for; default: the former are refused',
     parse: httpUrl,
+  }),
+  l1MaxBytes: optional('TIDEMARK_L1_MAX_BYTES', {
+    description: 'memory that all namespaces may have together, such as 256MiB; default: the sum of their l1.maxBytes',
+    parse: totalSize,
+  }),
+  l1MaxEntries: optional('TIDEMARK_L1_MAX_ENTRIES', {
+    description: 'entries that they may have together; default: as many as fit',
+    parse: totalCount,
+  }),
+  writesTopic: optional('TIDEMARK_WRITES_TOPIC', {
+    description: 'Kafka topic for writes of namespaces with writeBehind, as for tidemark flush; default: none are taken',
+    parse: writesTopicName,
   }),
   maxStalenessMs: withDefault('TIDEMARK_MAX_STALENESS', '5s', {
     description: 'after so long without a record everything is a miss',
@@ -132,9 +149,27 @@ function itemSize(found: string): number {
   return bytes;
 }
 
+function writesTopicName(found: string): string {
+  if (found.length > MAX_WRITES_TOPIC_CHARS)
+    throw new Error(`expected at most ${MAX_WRITES_TOPIC_CHARS} characters: it stands in marks in the WAL`);
+  return topicName(found);
+}
+
 function octalMode(found: string): number {
   if (!/^0?[0-7]{3}$/.test(found)) throw new Error('expected an octal mode such as 0660');
   return Number.parseInt(found, 8);
+}
+
+function totalSize(found: string): number {
+  const bytes = parseSizeBytes(found);
+  if (bytes === undefined || bytes < MIN_L1_BYTES || bytes > MAX_L1_BYTES)
+    throw new Error('expected a size from 64KiB to 1024GiB, such as 256MiB');
+  return bytes;
+}
+
+function totalCount(found: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(found)) throw new Error('expected a whole number from 1 to 999999999');
+  return Number(found);
 }
 
 function httpUrl(found: string): string {

@@ -1,7 +1,8 @@
 import type { ConfigIntake } from '@tidemark/proto';
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import type { MemcachedStore } from './adapters/memcached-store.ts';
 import type { RedisStore } from './adapters/redis/store.ts';
+import type { Budget } from './adapters/l1/budget.ts';
 import type { KafkaFeed } from './adapters/kafka-feed.ts';
 import type { BatchReader } from './core/batch-reader.ts';
 import type { Coalescer } from './core/coalescer.ts';
@@ -15,9 +16,12 @@ import type { Reader } from './core/reader.ts';
 import type { Restamper } from './core/restamper.ts';
 import type { ReplicaState, SourceReplica } from './core/replica.ts';
 import type { Sessions } from './core/sessions.ts';
+import { displacedFrom, watchL1 } from './metrics/l1.ts';
+import { readCounter, readGauge, type Give } from './metrics/reading.ts';
 
 export interface Observed {
   readonly namespaces: ReadonlyMap<string, Namespace>;
+  readonly budget: Budget;
   readonly replica: SourceReplica;
   readonly state: () => ReplicaState;
   readonly follower: Follower;
@@ -102,6 +106,7 @@ export class Metrics {
   /** Registers what is read from the parts when somebody asks. Once. */
   watch(parts: Observed): void {
     this.#watchNamespaces(parts.namespaces);
+    watchL1(this.registry, parts);
     this.#watchFeed(parts);
     this.#watchL2(parts);
     this.#watchPositions(parts);
@@ -150,25 +155,9 @@ export class Metrics {
           set({ namespace: name, cause: 'tag' }, counters.evictedByTag);
           set({ namespace: name, cause: 'prefix' }, counters.evictedByPrefix);
           set({ namespace: name, cause: 'flush' }, counters.evictedByFlush);
-          set({ namespace: name, cause: 'room' }, l1.displaced);
+          set({ namespace: name, cause: 'room' }, displacedFrom(l1));
         }
       },
-    );
-    this.#gauge(
-      'tidemark_l1_bytes',
-      'Memory of the entries in L1.',
-      (set) => {
-        for (const { name, l1 } of namespaces) set({ namespace: name }, l1.bytes);
-      },
-      ['namespace'],
-    );
-    this.#gauge(
-      'tidemark_l1_entries',
-      'Entries in L1.',
-      (set) => {
-        for (const { name, l1 } of namespaces) set({ namespace: name }, l1.entries);
-      },
-      ['namespace'],
     );
   }
 
@@ -267,31 +256,11 @@ export class Metrics {
   }
 
   /** A counter whose value lives elsewhere. */
-  #counter(name: string, help: string, labelNames: readonly string[], read: (set: Set) => void): void {
-    const counter = new Counter({
-      name,
-      help,
-      labelNames: [...labelNames],
-      registers: [this.registry],
-      collect: () => {
-        counter.reset();
-        read((labels, value) => counter.inc(labels, value));
-      },
-    });
+  #counter(name: string, help: string, labels: readonly string[], read: (give: Give) => void): void {
+    readCounter(this.registry, { name, help, labels, read });
   }
 
-  #gauge(name: string, help: string, read: (set: Set) => void, labelNames: readonly string[] = []): void {
-    const gauge = new Gauge({
-      name,
-      help,
-      labelNames: [...labelNames],
-      registers: [this.registry],
-      collect: () => {
-        gauge.reset();
-        read((labels, value) => gauge.set(labels, value));
-      },
-    });
+  #gauge(name: string, help: string, read: (give: Give) => void, labels: readonly string[] = []): void {
+    readGauge(this.registry, { name, help, labels, read });
   }
 }
-
-type Set = (labels: Readonly<Record<string, string>>, value: number) => void;

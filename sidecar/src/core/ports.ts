@@ -20,21 +20,27 @@ export interface Random {
   fraction(): number;
 }
 
-/** Entries of one namespace in this process, bounded by bytes; the least recently used goes first. */
+/** Why an entry was pushed out: which limit of its namespace or, for `total_…`, of the process there was no room under. */
+export type Displacement = 'bytes' | 'entries' | 'total_bytes' | 'total_entries';
+
+/** Entries of one namespace in this process, bounded by bytes and by number; its policy says which of them goes first. */
 export interface L1Store {
   readonly maxBytes: number;
   /** What the entries occupy, overhead included. */
   readonly bytes: number;
   readonly entries: number;
   /** How many entries were pushed out for lack of room. */
-  readonly displaced: number;
+  readonly displaced: Readonly<Record<Displacement, number>>;
   /** Counts as a use. May answer an entry that has expired. */
   get(key: string): Entry | undefined;
-  /** The entries that were used last, at most so many, newest first; none of it counts as a use. */
+  /** The entries that would be kept longest, at most so many (for LRU: those that were used last); none of it counts as a use. */
   recent(most: number): Iterable<readonly [key: string, entry: Entry]>;
   /** Entries with this tag, at most so many; none of it counts as a use. */
   tagged(tag: string, most: number): Iterable<readonly [key: string, entry: Entry]>;
-  /** False when the entry alone is larger than the store; nothing is held under the key then. */
+  /**
+   * Counts as a use. False when nothing is held under the key then, because the entry alone is larger than the store, or because
+   * the policy would rather keep the others.
+   */
   set(key: string, entry: Entry): boolean;
   /** How many entries went. */
   delete(key: string): number;

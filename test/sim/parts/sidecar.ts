@@ -1,5 +1,6 @@
-import { compileRules, encodeBatch } from '@tidemark/proto';
-import { LruStore } from '../../../sidecar/src/adapters/lru-store.ts';
+import { compileRules, encodeBatch, type NamespaceConfig } from '@tidemark/proto';
+import { createPolicy } from '../../../sidecar/src/adapters/l1/policies.ts';
+import { MemoryStore } from '../../../sidecar/src/adapters/l1/store.ts';
 import { RedisStore } from '../../../sidecar/src/adapters/redis/store.ts';
 import { Coalescer } from '../../../sidecar/src/core/coalescer.ts';
 import { Configuration } from '../../../sidecar/src/core/configuration.ts';
@@ -103,7 +104,8 @@ export class SimSidecar {
       events: { state: nothing, irregular: nothing, applied: nothing },
     });
     const replica = this.#replica;
-    const createL1 = () => new LruStore({ maxBytes: L1_BYTES });
+    const createL1 = ({ l1 }: NamespaceConfig) =>
+      new MemoryStore({ maxBytes: L1_BYTES, policy: createPolicy(l1.policy, options.fraction) });
     this.#configuration = new Configuration({
       source: 'main',
       served: undefined,

@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { parseConfig, type Entry, type NamespaceConfig } from '@tidemark/proto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { LruStore } from './lru-store.ts';
+import { Lru } from './lru.ts';
+import { MemoryStore } from './store.ts';
 
 function entry(more: Partial<Entry> = {}): Entry {
   const texts = { contentType: 'text/plain', etag: '"e"', tags: [] };
@@ -23,7 +24,7 @@ function entry(more: Partial<Entry> = {}): Entry {
 }
 
 it('[I13] a tag of very many entries takes everything at once', () => {
-  const store = new LruStore({ maxBytes: 2 ** 30 });
+  const store = new MemoryStore({ maxBytes: 2 ** 30, policy: new Lru() });
   const fill = (count: number): void => {
     for (let i = 0; i < count; i++) store.set(`k${i}`, entry({ tags: ['many'], body: new Uint8Array(0) }));
     store.set('other', entry());
@@ -36,12 +37,12 @@ it('[I13] a tag of very many entries takes everything at once', () => {
 
 describe('entries', () => {
   it('are pushed out by use, the longest unused first', () => {
-    const store = new LruStore({ maxBytes: 3 * 1000 });
+    const store = new MemoryStore({ maxBytes: 3 * 1000, policy: new Lru() });
     for (const key of ['a', 'b', 'c']) store.set(key, entry());
     store.get('a');
     store.set('d', entry());
     expect(['a', 'b', 'c', 'd'].map((key) => store.get(key) !== undefined)).toEqual([true, false, true, true]);
-    expect([store.entries, store.displaced]).toEqual([3, 1]);
+    expect([store.entries, store.displaced.bytes]).toEqual([3, 1]);
   });
 
   it('of the largest value that a namespace takes by default are held, tags and all, in the smallest memory', () => {
@@ -49,13 +50,13 @@ describe('entries', () => {
     const parsed = parseConfig({ sources: { main: { topic: 't' } }, namespaces });
     if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
     const { l1, maxItemBytes } = parsed.config.namespaces['a'] as NamespaceConfig;
-    const store = new LruStore(l1);
+    const store = new MemoryStore({ ...l1, policy: new Lru() });
     const tags = Array.from({ length: 5 }, (_, i) => `${i}`.repeat(40));
     expect(store.set('k'.repeat(1_000), entry({ body: new Uint8Array(maxItemBytes), tags }))).toBe(true);
   });
 
   it('that are larger than everything are not held, and what was there goes', () => {
-    const store = new LruStore({ maxBytes: 2000 });
+    const store = new MemoryStore({ maxBytes: 2000, policy: new Lru() });
     store.set('a', entry({ tags: ['t'] }));
     expect(store.set('a', entry({ body: new Uint8Array(3000) }))).toBe(false);
     expect([store.entries, store.bytes, store.deleteTag('t')]).toEqual([0, 0, 0]);
@@ -63,7 +64,7 @@ describe('entries', () => {
 
   it('count each text and byte', () => {
     const bytesOf = (more: Partial<Entry>, key = 'k'): number => {
-      const store = new LruStore({ maxBytes: 1e6 });
+      const store = new MemoryStore({ maxBytes: 1e6, policy: new Lru() });
       store.set(key, entry(more));
       return store.bytes;
     };
@@ -92,9 +93,9 @@ it('agrees with a plain map, whatever is set, evicted, tagged and displaced', ()
   );
   fc.assert(
     fc.property(fc.array(command, { maxLength: 60 }), (commands) => {
-      const store = new LruStore({ maxBytes: 8000 });
+      const store = new MemoryStore({ maxBytes: 8000, policy: new Lru() });
       const map = new Map<string, Entry>();
-      // What the store displaced is gone from the map too; it may displace only when it is full.
+      // What the store.displaced.bytes is gone from the map too; it may displace only when it is full.
       const forget = (): void => {
         for (const each of map.keys()) if (store.get(each) === undefined) map.delete(each);
       };
@@ -103,7 +104,7 @@ it('agrees with a plain map, whatever is set, evicted, tagged and displaced', ()
           const value = entry({ tags: each.tags, body: new Uint8Array(each.size) });
           store.set(each.key, value);
           map.set(each.key, value);
-          const before = store.displaced;
+          const before = store.displaced.bytes;
           if (before > 0) forget();
         } else if (each.do === 'get') expect(store.get(each.key)).toBe(map.get(each.key));
         else if (each.do === 'delete') expect(store.delete(each.key)).toBe(map.delete(each.key) ? 1 : 0);
@@ -125,11 +126,12 @@ it('agrees with a plain map, whatever is set, evicted, tagged and displaced', ()
 it('counts no less than V8 says that the entries occupy, and not much more', () => {
   // In a process of its own, where nothing else allocates.
   const script = `
-    import { LruStore } from ${JSON.stringify(fileURLToPath(new URL('./lru-store.ts', import.meta.url)))};
+    import { MemoryStore } from ${JSON.stringify(fileURLToPath(new URL('./store.ts', import.meta.url)))};
+    import { Lru } from ${JSON.stringify(fileURLToPath(new URL('./lru.ts', import.meta.url)))};
     const kept = [];
     const measure = (size, tags) => {
       const used = () => { gc(); gc(); const { heapUsed, arrayBuffers } = process.memoryUsage(); return heapUsed + arrayBuffers; };
-      const store = new LruStore({ maxBytes: 1e9 });
+      const store = new MemoryStore({ maxBytes: 1e9, policy: new Lru() });
       kept.push(store);
       const before = used();
       for (let i = 0; i < 20_000; i++) {

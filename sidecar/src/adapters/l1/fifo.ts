@@ -1,0 +1,35 @@
+import { List } from './list.ts';
+import type { Node } from './node.ts';
+import type { Policy } from './policy.ts';
+
+/** The value that was stored longest ago goes first, whoever uses it. */
+export class Fifo implements Policy {
+  #list = new List();
+
+  added(node: Node): void {
+    this.#list.pushFirst(node);
+  }
+
+  replaced(node: Node, bytesBefore: number): void {
+    this.#list.resized(node.bytes - bytesBefore);
+    this.#list.moveFirst(node);
+  }
+
+  used(): void {}
+
+  removed(node: Node): void {
+    this.#list.remove(node);
+  }
+
+  victim(): Node | undefined {
+    return this.#list.last;
+  }
+
+  ranked(): Iterable<Node> {
+    return this.#list;
+  }
+
+  clear(): void {
+    this.#list = new List();
+  }
+}
