@@ -76,14 +76,14 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
   const events = followerEvents(replica, metrics, logger);
   const follower = new Follower({ replica, coalescer, watermark, clock, events });
   const budget = new Budget({ maxBytes: config.l1MaxBytes, maxEntries: config.l1MaxEntries });
-  const { fraction } = systemRandom();
+  const random = systemRandom();
   const configuration = new Configuration({
     source,
     served: config.namespaces,
     replica,
     evictor,
     coalescer,
-    createL1: ({ l1 }) => new MemoryStore({ ...l1, budget, policy: createPolicy(l1.policy, fraction) }),
+    createL1: ({ l1 }) => new MemoryStore({ ...l1, budget, policy: createPolicy(l1.policy, () => random.fraction()) }),
     createGrace: (of) => Grace.of(of, clock),
   });
   const lag = new L2Lag(L2_LAG_SAMPLES);

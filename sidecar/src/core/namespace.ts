@@ -1,6 +1,7 @@
 import type { NamespaceConfig, NamespaceRules } from '@tidemark/proto';
 import { Flights } from './flights.ts';
 import type { Grace } from './grace.ts';
+import { HotKeys } from './hot-keys.ts';
 import type { PendingNamespace } from './pending-writes.ts';
 import type { L1Store, Loader } from './ports.ts';
 
@@ -89,6 +90,8 @@ export class Namespace {
   readonly loader: Loader | undefined;
   /** Undefined where no write waits for the database. What waits is answered before anything that is cached (SPEC I19). */
   readonly pending: PendingNamespace | undefined;
+  /** What is read most, however the reads end. */
+  readonly hot: HotKeys;
   #rules: NamespaceRules | undefined;
 
   constructor(options: {
@@ -100,6 +103,7 @@ export class Namespace {
     loader?: Loader | undefined;
     pending?: PendingNamespace | undefined;
     counters?: NamespaceCounters;
+    hot?: HotKeys;
   }) {
     this.name = options.name;
     this.config = options.config;
@@ -109,6 +113,7 @@ export class Namespace {
     this.grace = options.grace;
     this.pending = options.pending;
     this.counters = options.counters ?? new NamespaceCounters();
+    this.hot = options.hot ?? new HotKeys();
   }
 
   /** Undefined where the namespace opted out of coherence (`invalidation: ttl_only`). */
