@@ -16,7 +16,8 @@ describe('parseConfig', () => {
       ttl: { hard: 3_600_000, negative: 10_000, staleIfError: 0, jitter: 0 },
       onInvalidate: 'evict',
       l1: { maxBytes: 128 * 1024 ** 2, policy: 'lru' },
-      l2: { enabled: false, compress: { enabled: true, over: 65_536 }, chunk: 64 * 1024 },
+      l2: { enabled: false, compress: { enabled: true, over: 65_536 }, chunk: 64 * 1024, lease: true },
+      refresh: { early: 1, ahead: 0 },
       maxItemBytes: 64 * 1024,
       invalidate: [
         { table: 'public.users', keys: ['{id}', 'by-email:{email}'], tags: [] },
@@ -29,7 +30,8 @@ describe('parseConfig', () => {
       ttl: { hard: 1_800_000, negative: 30_000, staleIfError: 0, jitter: 0.1 },
       onInvalidate: 'evict',
       l1: { maxBytes: 64 * 1024 ** 2, policy: 'lru' },
-      l2: { enabled: true, compress: { enabled: true, over: 4096 }, chunk: 512 * 1024 },
+      l2: { enabled: true, compress: { enabled: true, over: 4096 }, chunk: 512 * 1024, lease: true },
+      refresh: { early: 1, ahead: 0 },
       maxItemBytes: 1024 ** 2,
       invalidate: [],
     });
@@ -151,6 +153,12 @@ describe('parseConfig', () => {
       coherent({ ttl: { soft: '31m', hard: '30m' } }),
       'namespaces.users.ttl.soft',
       'found 1860s, expected at most ttl.hard (1800s): an entry is not served after that',
+    ],
+    [
+      'loads ahead of readers without a loader',
+      coherent({ refresh: { ahead: 10 } }),
+      'namespaces.users.refresh.ahead',
+      'found 10 without load, expected 0: the sidecar can only load ahead of readers what it knows how to load',
     ],
     [
       'grace for what is evicted',

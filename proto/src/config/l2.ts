@@ -15,4 +15,8 @@ export const l2 = z.strictObject({
   chunk: size('64KiB to 8MiB', { min: 64 * KIB, max: 8 * MIB })
     .prefault('512KiB')
     .describe('What is larger once it is compressed is stored in pieces of this size, so that no command is large.'),
+  lease: z
+    .boolean()
+    .default(true)
+    .describe('One sidecar loads a missing value while the others wait for it, instead of each loading it.'),
 });

@@ -5,6 +5,7 @@ import { l2 } from './l2.ts';
 import { load } from './load.ts';
 import { name } from './name.ts';
 import { KIB, MIB, size } from './quantities.ts';
+import { refresh } from './refresh.ts';
 import { rule } from './rule.ts';
 import { ttl } from './ttl.ts';
 import { writeBehind } from './write-behind.ts';
@@ -26,6 +27,7 @@ export const namespaceSchema = z
     grace: grace.optional(),
     l1: l1.prefault({}),
     l2: l2.prefault({}),
+    refresh: refresh.prefault({}),
     maxItemBytes: size('1B to 16MiB', { min: 1, max: 16 * MIB })
       .optional()
       .describe(
@@ -58,6 +60,13 @@ export const namespaceSchema = z
         path: ['writeBehind'],
         message:
           'found writes with invalidation: ttl_only, expected rules: what a flush changes in Postgres would evict nothing',
+      });
+    }
+    if (value.refresh.ahead > 0 && value.load === undefined) {
+      context.addIssue({
+        code: 'custom',
+        path: ['refresh', 'ahead'],
+        message: `found ${value.refresh.ahead} without load, expected 0: the sidecar can only load ahead of readers what it knows how to load`,
       });
     }
     const { maxItemBytes = 0, l1 } = value;

@@ -53,7 +53,8 @@ const ANY_CONFIG: NamespaceConfig = {
   onInvalidate: 'evict',
   grace: undefined,
   l1: { maxBytes: 0, policy: 'lru' },
-  l2: { enabled: false, compress: { enabled: false, over: 0 }, chunk: 0 },
+  l2: { enabled: false, compress: { enabled: false, over: 0 }, chunk: 0, lease: false },
+  refresh: { early: 0, ahead: 0 },
   maxItemBytes: 16 * 1024 * 1024,
   invalidate: [],
 };
