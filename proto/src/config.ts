@@ -9,6 +9,13 @@ export { DEFAULT_L1_SIZE, type L1Policy } from './config/l1.ts';
 export { ENTRY_ROOM_BYTES, namespaceSchema } from './config/namespace.ts';
 export { quantities, type QuantityLimits } from './config/quantities.ts';
 export type { WriteBehindConfig, WriteParam, WriteStatement } from './config/write-behind.ts';
+export {
+  headerOfParam,
+  type WriteThroughConfig,
+  type WriteThroughHttp,
+  type WriteThroughSql,
+  type WriteThroughStep,
+} from './config/write-through.ts';
 
 const source = z.strictObject({
   topic: z

@@ -8,11 +8,11 @@ import { show } from './show.ts';
 const MAX_SQL_CHARS = 10_000;
 const MAX_URL_CHARS = 2_000;
 /** Names of header fields (RFC 9110 section 5.1). */
-const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/;
+export const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/;
 /** Values of them that cannot end the field (RFC 9110 section 5.5). */
-const FIELD_VALUE = /^[\x20-\x7e\t]{0,2000}$/;
+export const FIELD_VALUE = /^[\x20-\x7e\t]{0,2000}$/;
 /** Fields that say how the request is carried, or are ours to set. */
-const OUR_FIELDS =
+export const OUR_FIELDS =
   /^(?:host|connection|keep-alive|content-length|transfer-encoding|upgrade|te|trailer|expect|tidemark-.*)$/i;
 
 const http = z.strictObject({
@@ -160,7 +160,7 @@ function patternOf(key: string | undefined, complain: (message: string) => void)
 }
 
 /** Why a template is no URL whose path or query alone depends on the key, in words that begin with "expected"; undefined if it is. */
-function wrongUrl(text: string): string | undefined {
+export function wrongUrl(text: string): string | undefined {
   try {
     const { literals, columns } = parseTemplate(text);
     const [origin] = /^https?:\/\/[^/?#{}\s]+(?=[/?])/.exec(literals[0] as string) ?? [];

@@ -9,6 +9,7 @@ import { refresh } from './refresh.ts';
 import { rule } from './rule.ts';
 import { ttl } from './ttl.ts';
 import { writeBehind } from './write-behind.ts';
+import { writeThrough, type WriteThroughConfig } from './write-through.ts';
 
 const DEFAULT_MAX_ITEM_BYTES = MIB;
 /** What the sidecar's memory needs for an entry besides its value, unless its tags are many: key, tags, bookkeeping. */
@@ -33,6 +34,7 @@ export const namespaceSchema = z
       .describe(
         'Largest value that may be stored. Default: 1MiB, or 4KiB less than l1.maxBytes where that is smaller.',
       ),
+    writeThrough: writeThrough.optional().describe('How PUT and DELETE /v1/write reach the database, at once.'),
     writeBehind: writeBehind.optional(),
     load: load.optional().describe('How the sidecar loads missing values itself; without it callers do.'),
     invalidate: z.array(rule).max(256).default([]).describe('Which row changes evict what.'),
@@ -69,6 +71,7 @@ export const namespaceSchema = z
         message: `found ${value.refresh.ahead} without load, expected 0: the sidecar can only load ahead of readers what it knows how to load`,
       });
     }
+    for (const [path, message] of contradictionsOf(value)) context.addIssue({ code: 'custom', path, message });
     const { maxItemBytes = 0, l1 } = value;
     if (maxItemBytes > l1.maxBytes - ENTRY_ROOM_BYTES) {
       context.addIssue({
@@ -83,3 +86,28 @@ export const namespaceSchema = z
     grace: value.onInvalidate === 'stale' ? (value.grace ?? grace.parse({})) : undefined,
     maxItemBytes: value.maxItemBytes ?? Math.min(DEFAULT_MAX_ITEM_BYTES, value.l1.maxBytes - ENTRY_ROOM_BYTES),
   }));
+
+/** What writeThrough cannot be combined with. */
+function contradictionsOf(value: {
+  readonly invalidation: string;
+  readonly writeThrough?: WriteThroughConfig | undefined;
+  readonly writeBehind?: unknown;
+  readonly load?: readonly { readonly kind: string }[] | undefined;
+}): (readonly [path: string[], message: string])[] {
+  const { invalidation, writeThrough: through, writeBehind: behind, load: loaders } = value;
+  if (through === undefined) return [];
+  const found: (readonly [path: string[], message: string])[] = [];
+  if (behind !== undefined)
+    found.push([['writeThrough'], 'found writeThrough and writeBehind, expected one of them: a write goes one way']);
+  if (invalidation === 'ttl_only')
+    found.push([
+      ['writeThrough'],
+      'found writes with invalidation: ttl_only, expected rules: no other sidecar would hear of what is written',
+    ]);
+  if (through.cache === 'loaded' && through.read === undefined && !(loaders ?? []).some(({ kind }) => kind === 'sql'))
+    found.push([
+      ['writeThrough', 'cache'],
+      'found loaded, expected writeThrough.read or load.sql beside it, which says what to read',
+    ]);
+  return found;
+}
