@@ -11,7 +11,7 @@ import {
 import type { ClientConfig } from 'pg';
 import { followFile } from './adapters/config-file.ts';
 import { openRequestPool } from './adapters/postgres-pool.ts';
-import { markPosition } from './adapters/postgres-position.ts';
+import { flushedOffset, markPosition } from './adapters/postgres-position.ts';
 import { emitPurge } from './adapters/postgres-purge.ts';
 import { slotHealth } from './adapters/postgres-slot.ts';
 import { runConfig } from './config.ts';
@@ -58,6 +58,9 @@ export async function run(configFile: string | undefined): Promise<void> {
   const byOthers = new FollowedByOthers(kafka, config.topic);
   // However many sidecars ask, Postgres is asked by one at a time.
   const position = shareNext(() => pool.use(markPosition));
+  // Any replica answers: what a standby does not follow itself it knows from the newest record.
+  const known = async (): Promise<Followed | undefined> =>
+    followed ?? (config.election === undefined ? undefined : await byOthers.find());
   const app = createRoutes({
     health: {
       unready: () => (status.isReady ? undefined : told(status)),
@@ -65,10 +68,14 @@ export async function run(configFile: string | undefined): Promise<void> {
       metrics: () => metrics.render(),
     },
     purge: (request) => pool.use((client, version) => emitPurge(client, request, version)),
-    // Any replica answers: what a standby does not follow itself it knows from the newest record.
-    position: async () => {
-      const known = followed ?? (config.election === undefined ? undefined : await byOthers.find());
-      return positionIn(config.source, known, await position());
+    position: async () => positionIn(config.source, await known(), await position()),
+    flushed: async (topic) => {
+      const stream = await known();
+      return pool.use(async (client, version) => {
+        const offset = await flushedOffset(client, topic);
+        const at = positionIn(config.source, stream, await markPosition(client, version));
+        return at && { ...at, topic, offset };
+      });
     },
     config: () => configView?.(),
     onPurge: (code) => metrics.purgeRequest(code),

@@ -1,11 +1,12 @@
-import { compileRules, type ConfigIntake, type SourceOf } from '@tidemark/proto';
-import type { Logger, PackingSettings } from '@tidemark/runtime';
+import { compileRules, FLUSHED_MARK_WORD, type ConfigIntake, type SourceOf } from '@tidemark/proto';
+import type { createKafka, Logger, PackingSettings } from '@tidemark/runtime';
 import type { RequestListener } from 'node:http';
 import { HttpInvalidatorClient } from './adapters/invalidator-client.ts';
 import { Budget } from './adapters/l1/budget.ts';
 import { createPolicy } from './adapters/l1/policies.ts';
 import { MemoryStore } from './adapters/l1/store.ts';
 import { systemClock as clock, systemRandom } from './adapters/system.ts';
+import { createBehind, UNCONFIGURED_WRITER } from './compose-behind.ts';
 import { createKeeper, createL2, packingOf, tickL2, UNLOGGED_FENCE_SLOTS, type L2Backend } from './compose-l2.ts';
 import type { Config } from './config.ts';
 import { BatchReader } from './core/batch-reader.ts';
@@ -18,6 +19,7 @@ import { L2Lag } from './core/l2-lag.ts';
 import { Grace } from './core/grace.ts';
 import { Leases } from './core/leases.ts';
 import { Loads } from './core/loads.ts';
+import { Marks } from './core/marks.ts';
 import { unconfigured, type Namespaces } from './core/namespace.ts';
 import type { PositionClient, PurgeClient } from './core/ports.ts';
 import { Positions } from './core/positions.ts';
@@ -35,6 +37,7 @@ import { etagOf } from './http/etag.ts';
 import { hitPath } from './http/hit-path.ts';
 import { openapi } from './http/openapi.ts';
 import { purgeRoute } from './http/purge-route.ts';
+import { writeRoute } from './http/write-route.ts';
 import type { Metrics } from './metrics.ts';
 
 const VERSION = '0.1.0';
@@ -55,6 +58,7 @@ export type Core = ReturnType<typeof createCore>;
 
 /** What every core of the process is made of. */
 export interface Surroundings {
+  readonly kafka: ReturnType<typeof createKafka>;
   readonly config: Config;
   readonly metrics: Metrics;
   readonly logger: Logger;
@@ -72,8 +76,11 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
       ? undefined
       : new HttpInvalidatorClient({ invalidatorUrl, source, timeoutMs: INVALIDATOR_TIMEOUT_MS });
   const parts = createParts({ source, config, l2, client });
-  const { replica, evictor, coalescer, watermark } = parts;
-  const events = followerEvents(replica, metrics, logger);
+  const { replica, evictor, coalescer, watermark, marks } = parts;
+  const { writesTopic: topic, maxStalenessMs } = config;
+  const behind = createBehind({ topic, kafka: surroundings.kafka, replica, client, clock, maxStalenessMs, logger });
+  marks.on(FLUSHED_MARK_WORD, (rest, lsn) => behind.writes.mark(rest, lsn));
+  const events = followerEvents(replica, { metrics, logger, onBreak: behind.broke });
   const follower = new Follower({ replica, coalescer, watermark, clock, events });
   const budget = new Budget({ maxBytes: config.l1MaxBytes, maxEntries: config.l1MaxEntries });
   const random = systemRandom();
@@ -85,9 +92,12 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
     coalescer,
     createL1: ({ l1 }) => new MemoryStore({ ...l1, budget, policy: createPolicy(l1.policy, () => random.fraction()) }),
     createGrace: (of) => Grace.of(of, clock),
+    createPending: (name, of) => behind.createPending(name, of),
   });
   const lag = new L2Lag(L2_LAG_SAMPLES);
-  return { ...parts, ...of, l2, budget, follower, configuration, namespaces: configuration.namespaces, lag };
+  const { namespaces } = configuration;
+  const { writerOf } = behind;
+  return { ...parts, ...of, l2, budget, behind, writerOf, follower, configuration, namespaces, lag };
 }
 
 /**
@@ -100,7 +110,8 @@ export function createUnconfigured(config: Config) {
     position: () => Promise.resolve({ failed: 'this sidecar has no configuration yet' }),
   };
   const namespaces: Namespaces = { get: unconfigured };
-  return { ...createParts({ source: ANY_SOURCE, config, l2: undefined, client }), namespaces };
+  const writerOf = () => UNCONFIGURED_WRITER;
+  return { ...createParts({ source: ANY_SOURCE, config, l2: undefined, client }), namespaces, writerOf };
 }
 
 function createParts(options: {
@@ -113,7 +124,8 @@ function createParts(options: {
   const l2 = options.l2?.store;
   const { maxStalenessMs, leaseTtlMs, coalesceTimeoutMs: waitMs, sessionTimeoutMs: timeoutMs } = config;
   const random = systemRandom();
-  const evictor = new Evictor([]);
+  const marks = new Marks();
+  const evictor = new Evictor([], marks);
   const fences = options.l2?.kind === 'memcached' ? { fenceSlots: UNLOGGED_FENCE_SLOTS } : {};
   const replica = new SourceReplica({ rules: compileRules([]), evict: evictor, maxStalenessMs, ...fences });
   const leases = new Leases({ ttlMs: leaseTtlMs, most: LIMITS.leases });
@@ -130,6 +142,7 @@ function createParts(options: {
   const batches = new BatchReader({ reader, replica, watermark, positions, clock, timeoutMs });
   return {
     evictor,
+    marks,
     replica,
     leases,
     coalescer,
@@ -145,7 +158,10 @@ function createParts(options: {
   };
 }
 
-function followerEvents(replica: SourceReplica, metrics: Metrics, logger: Logger): FollowerEvents {
+function followerEvents(
+  replica: SourceReplica,
+  { metrics, logger, onBreak }: { metrics: Metrics; logger: Logger; onBreak: () => void },
+): FollowerEvents {
   let wasReady = false;
   return {
     state(state, before) {
@@ -156,6 +172,7 @@ function followerEvents(replica: SourceReplica, metrics: Metrics, logger: Logger
       logger.info('ready');
     },
     irregular(kind, details) {
+      if (kind !== 'stale-epoch') onBreak();
       if (kind === 'stale-epoch') logger.debug({ kind, ...details }, 'a record of an older epoch was ignored');
       else if (kind === 'started') logger.info({ kind, ...details }, 'the stream begins here');
       else logger.warn({ kind, ...details }, 'the stream does not continue what was applied: L1 was flushed');
@@ -201,6 +218,7 @@ export function applicationListener(core: Core | ReturnType<typeof createUnconfi
   const cache = cacheRoutes({ ...core, clock });
   const purge = purgeRoute(core);
   const batch = batchRoute({ ...core, clock });
-  const fallback = createApp({ ...pages, openapi, cache, purge, batch });
+  const write = writeRoute(core);
+  const fallback = createApp({ ...pages, openapi, cache, purge, batch, write });
   return hitPath({ namespaces, replica, coalescer, clock, fallback });
 }

@@ -1,4 +1,4 @@
-import { ConfigIntake, type ConfigEvents, type SourceOf } from '@tidemark/proto';
+import { ConfigIntake, type ConfigEvents, type SourceOf, type TidemarkConfig } from '@tidemark/proto';
 import {
   closeServer,
   ConfigFollower,
@@ -30,6 +30,7 @@ import { createListener, replaceListener } from './http/server.ts';
 import { clearSocketPath, withSocketMode } from './http/unix-socket.ts';
 import { dropGarbage } from './memory.ts';
 import { Metrics } from './metrics.ts';
+import { watchWriteBehind } from './metrics/write-behind.ts';
 
 const MAX_CONNECTIONS = 10_000;
 const MAX_ADMIN_CONNECTIONS = 100;
@@ -102,7 +103,7 @@ async function run(config: Config, logger: Logger): Promise<never> {
     admin: createListener(adminListener(pages), { maxConnections: MAX_ADMIN_CONNECTIONS }),
   };
   const begin = (of: SourceOf) => {
-    const core = createCore(of, { config, metrics, logger });
+    const core = createCore(of, { kafka, config, metrics, logger });
     const feed = new KafkaFeed({
       kafka,
       topic: of.sourceConfig.topic,
@@ -111,12 +112,19 @@ async function run(config: Config, logger: Logger): Promise<never> {
       silenceMs: FEED_SILENCE_MS,
     });
     metrics.watch({ ...core, state: () => core.replica.state(clock.monotonicMs()), feed, l2: core.l2?.store });
+    watchWriteBehind(metrics.registry, core.behind, clock);
     feed.start(core.follower);
     running = { core, feed, ticking: setInterval(() => tick(core), TICK_MS) };
     const next = applicationListener(core, pages);
     for (const server of [servers.tcp, servers.socket]) replaceListener(server, listener, next);
     listener = next;
-    return core.configuration;
+    return {
+      take(document: TidemarkConfig) {
+        const taken = core.configuration.take(document);
+        core.behind.taken(taken);
+        return taken;
+      },
+    };
   };
   const source = config.origin.source;
   const intake: ConfigIntake<Taken> = new ConfigIntake({ source, begin, events: configEvents(config, logger) });
@@ -137,6 +145,7 @@ async function run(config: Config, logger: Logger): Promise<never> {
         run: async () =>
           void (await Promise.all([closeServer(servers.tcp, DRAIN_MS), closeServer(servers.socket, DRAIN_MS)])),
       },
+      { name: 'writes', run: () => running?.core.behind.stop() },
       { name: 'feed', run: () => running?.feed.stop() },
       { name: 'timers', run: () => clearInterval(running?.ticking) },
       { name: 'L2', run: () => running?.core.l2?.close() },

@@ -24,3 +24,19 @@ export async function markPosition(client: ClientBase, version: number): Promise
     timeline: Number.parseInt(row.file.slice(0, 8), 16),
   };
 }
+
+/**
+ * Offset of the first write in a topic that is not in the database yet, as this snapshot sees it; 0 where nothing was ever flushed.
+ * To be asked before {@link markPosition}: what it counts as flushed was committed at or before that position.
+ */
+export async function flushedOffset(client: ClientBase, topic: string): Promise<number> {
+  const { rows } = await client.query<{ there: boolean }>(
+    "select to_regclass('tidemark.flush_progress') is not null as there",
+  );
+  if (rows[0]?.there !== true) return 0;
+  const progress = await client.query<{ next: string }>(
+    'select next_offset::text as next from tidemark.flush_progress where topic = $1 and partition = 0',
+    [topic],
+  );
+  return Number(progress.rows[0]?.next ?? 0);
+}

@@ -21,6 +21,12 @@ export interface PositionAnswer {
   readonly lsn: string;
 }
 
+/** Body of `GET /v1/flushed/{topic}`: every write below the offset is in the database at the position. */
+export interface FlushedAnswer extends PositionAnswer {
+  readonly topic: string;
+  readonly offset: number;
+}
+
 /**
  * A position as sidecars may compare it. A server that is not the one that is followed (another one took over, and the stream
  * does not know yet) counts its positions differently: undefined then.

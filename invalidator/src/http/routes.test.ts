@@ -13,6 +13,7 @@ beforeAll(async () => {
     purge: () => Promise.resolve(1),
     onPurge: () => undefined,
     position: () => Promise.resolve(undefined),
+    flushed: () => Promise.resolve(undefined),
     config: () => undefined,
     onError: (error) => expect.unreachable(String(error)),
   });

@@ -3,7 +3,7 @@ import express, { type Request, type Response } from 'express';
 import { describeIssues, formatLsn, purgeSchema, type Lsn, type PurgeRequest } from '@tidemark/proto';
 import { answerHealth, methodNotAllowed, problem, type Health } from '@tidemark/runtime';
 import { sealed } from './sealed.ts';
-import type { PositionAnswer } from '../core/position.ts';
+import type { FlushedAnswer, PositionAnswer } from '../core/position.ts';
 
 export interface RoutesOptions {
   readonly health: Health;
@@ -12,6 +12,8 @@ export interface RoutesOptions {
   readonly onPurge: (status: number) => void;
   /** Where the database stands; undefined while no stream of this server is followed. Rejects likewise. */
   readonly position: () => Promise<PositionAnswer | undefined>;
+  /** How far the writes of a topic were flushed. Likewise. */
+  readonly flushed: (topic: string) => Promise<FlushedAnswer | undefined>;
   /** The configuration that holds, for people; undefined where this process does not decide it. */
   readonly config: () => object | undefined;
   readonly onError: (error: unknown) => void;
@@ -19,10 +21,11 @@ export interface RoutesOptions {
 
 const MAX_BODY = '1mb';
 const RETRY_AFTER_S = '1';
+const FLUSHED_PATH = '/v1/flushed/:topic';
 
-/** The interface of `run`: probes, metrics, POST /v1/purge, GET /v1/position and GET /v1/config. */
+/** The interface of `run`: probes, metrics, POST /v1/purge, GET /v1/position, GET /v1/flushed/{topic} and GET /v1/config. */
 export function createRoutes(options: RoutesOptions): RequestListener {
-  const { health, purge, position, config, onPurge, onError } = options;
+  const { health, purge, position, flushed, config, onPurge, onError } = options;
   const app = express();
   app.disable('x-powered-by').disable('etag').set('query parser', false);
   app.enable('case sensitive routing').enable('strict routing');
@@ -41,10 +44,10 @@ export function createRoutes(options: RoutesOptions): RequestListener {
       problem(response, { code: 'unavailable', detail: 'Postgres cannot be reached', headers });
     }
   };
-  const answerPosition = async (response: Response): Promise<void> => {
+  const answerPosition = async (ask: () => Promise<object | undefined>, response: Response): Promise<void> => {
     const headers = { 'retry-after': RETRY_AFTER_S };
     try {
-      const found = await position();
+      const found = await ask();
       if (found === undefined)
         problem(response, { code: 'unavailable', detail: 'no stream of this server is followed', headers });
       else response.set('cache-control', 'no-store').status(200).json(found);
@@ -57,14 +60,17 @@ export function createRoutes(options: RoutesOptions): RequestListener {
     answerPurge(request, response).then(() => onPurge(response.statusCode), next);
   });
   app.get('/v1/position', (_request, response, next) => {
-    answerPosition(response).then(() => undefined, next);
+    answerPosition(position, response).then(() => undefined, next);
+  });
+  app.get(FLUSHED_PATH, (request, response, next) => {
+    answerPosition(() => flushed(request.params.topic), response).then(() => undefined, next);
   });
   app.get('/v1/config', (_request, response) => {
     const found = config();
     if (found === undefined) problem(response, { code: 'unavailable', detail: 'this process does not lead' });
     else response.set('cache-control', 'no-store').status(200).json(found);
   });
-  app.all(['/livez', '/readyz', '/metrics', '/v1/position', '/v1/config'], (request, response) =>
+  app.all(['/livez', '/readyz', '/metrics', '/v1/position', FLUSHED_PATH, '/v1/config'], (request, response) =>
     methodNotAllowed(request, response, 'GET, HEAD'),
   );
   app.all('/v1/purge', (request, response) => methodNotAllowed(request, response, 'POST'));

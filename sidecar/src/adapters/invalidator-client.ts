@@ -2,12 +2,16 @@ import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { parseLsn, type PurgeRequest } from '@tidemark/proto';
 import { request as httpRequest, shareNext } from '@tidemark/runtime';
+import type { FlushedClient } from '../core/pending-follower.ts';
+import type { FlushedAt } from '../core/pending-writes.ts';
 import type { PositionClient, PurgeClient } from '../core/ports.ts';
 
 const MAX_ANSWER_BYTES = 64 * 1024;
 
+type Answer = Readonly<Record<string, unknown>>;
+
 /** Asks the invalidator, which has the connection to Postgres, to write purges into the WAL, and where the database stands. */
-export class HttpInvalidatorClient implements PurgeClient, PositionClient {
+export class HttpInvalidatorClient implements PurgeClient, PositionClient, FlushedClient {
   readonly position: PositionClient['position'];
   readonly #base: URL;
   readonly #timeoutMs: number;
@@ -32,21 +36,36 @@ export class HttpInvalidatorClient implements PurgeClient, PositionClient {
     }
   }
 
-  async #askPosition(): ReturnType<PositionClient['position']> {
+  async flushed(topic: string): Promise<FlushedAt | { readonly failed: string }> {
     try {
-      const { source, epoch, lsn } = await this.#send('v1/position');
-      if (source !== this.#source) return { failed: `the invalidator answered for source ${String(source)}` };
-      if (!Number.isSafeInteger(epoch)) return { failed: 'the invalidator answered no epoch' };
-      return { epoch: epoch as number, lsn: parseLsn(String(lsn)) };
+      const answer = await this.#send(`v1/flushed/${encodeURIComponent(topic)}`);
+      const { offset } = answer;
+      if (!Number.isSafeInteger(offset)) return { failed: 'the invalidator answered no offset' };
+      const position = this.#positionIn(answer);
+      return 'failed' in position ? position : { ...position, offset: offset as number };
     } catch (error) {
       return { failed: whyNot(error) };
     }
   }
 
-  async #send(path: string, body?: string): Promise<Readonly<Record<string, unknown>>> {
+  async #askPosition(): ReturnType<PositionClient['position']> {
+    try {
+      return this.#positionIn(await this.#send('v1/position'));
+    } catch (error) {
+      return { failed: whyNot(error) };
+    }
+  }
+
+  #positionIn({ source, epoch, lsn }: Answer): Awaited<ReturnType<PositionClient['position']>> {
+    if (source !== this.#source) return { failed: `the invalidator answered for source ${String(source)}` };
+    if (!Number.isSafeInteger(epoch)) return { failed: 'the invalidator answered no epoch' };
+    return { epoch: epoch as number, lsn: parseLsn(String(lsn)) };
+  }
+
+  async #send(path: string, body?: string): Promise<Answer> {
     const { status, text } = await this.#exchange(new URL(path, this.#base), body);
     if (status !== 200) throw new RefusedError(`the invalidator answered ${status}`);
-    return JSON.parse(text) as Record<string, unknown>;
+    return JSON.parse(text) as Answer;
   }
 
   #exchange(url: URL, body: string | undefined): Promise<{ status: number; text: string }> {
