@@ -131,7 +131,8 @@ export class Source {
     const commits = Array.from({ length: count }, () => {
       this.#lsn += 1 + below(3);
       const invalidations = Array.from({ length: 1 + below(3) }, () => {
-        const kind = pick(['key', 'key', 'key', 'tag', 'tag', 'tag', 'prefix', 'all'] as const);
+        const some = pick(['key', 'key', 'key', 'tag', 'tag', 'tag', 'all'] as const);
+        const kind = some === 'all' && below(2) === 0 ? 'prefix' : some;
         return { kind, pair: pick(PAIRS), name: pick(NAMED[kind]) };
       });
       return { lsn: this.#lsn, invalidations };
