@@ -90,7 +90,13 @@ export const schemas = {
       items: {
         type: 'object',
         required: ['namespace'],
-        properties: { namespace: text, keys: names, tags: names, all: { type: 'boolean' } },
+        properties: {
+          namespace: text,
+          keys: names,
+          tags: names,
+          prefixes: { ...names, description: 'Every key that begins with one of these.' },
+          all: { type: 'boolean' },
+        },
       },
     },
   }),
