@@ -161,3 +161,22 @@ describe('rulesHash', () => {
     expect(new Set([base, ...others].map(rulesHash)).size).toBe(5);
   });
 });
+
+it('[I20] where values of a key differ by caller, a key is a tag that all of them have', () => {
+  const input = (varies: boolean): RulesInput => ({
+    ...{ name: 'n', source: 'main', varies },
+    rules: [{ table: 'public.users', keys: ['{id}'], tags: ['{id}'] }],
+    meaning: varies ? { vary: [[], ['x-tenant']] } : undefined,
+  });
+  const rows = new TableChangesBuilder(['id']);
+  rows.add({ op: Op.insert, commit: 0, after: ['7'] });
+  const purges = [{ commit: 0, namespace: 'n', keys: ['8'], tags: [], all: false }];
+  const told = (varies: boolean): readonly string[] =>
+    sentBy([input(varies)], {
+      tables: [{ schema: 'public', table: 'users', changes: rows.encode() }],
+      purges,
+    }).sent.map(({ kind, name }) => `${kind} ${name}`);
+  expect(told(false)).toEqual(['key 7', 'tag 7', 'key 8']);
+  expect(told(true)).toEqual(['tag key:7', 'tag 7', 'tag key:8']);
+  expect(rulesHash(input(true))).not.toBe(rulesHash(input(false)));
+});

@@ -24,6 +24,8 @@ export interface RulesInput {
   readonly name: string;
   readonly source: string;
   readonly rules: readonly RuleConfig[];
+  /** Whether there may be several values of a key, for different callers. */
+  readonly varies?: boolean;
   /** What else decides what a cached value means, as JSON; undefined where nothing does. */
   readonly meaning?: unknown;
 }
@@ -37,6 +39,8 @@ export interface NamespaceRules {
   readonly hash: bigint;
   /** The same as 16 hex digits: names Redis keys and shows in the status. */
   readonly hashHex: string;
+  /** Entries have addresses of their own, and a key is a tag that all of its variants have ({@link keyTag}). */
+  readonly varies?: boolean;
 }
 
 /** Receives what a batch invalidates. One batch may name the same thing twice, and not always by ascending position. */
@@ -90,7 +94,9 @@ export function compileRules(namespaces: readonly RulesInput[]): CompiledRules {
   const columns = new Map<string, string[]>();
   for (const input of namespaces) {
     const hash = rulesHash(input);
-    const namespace = { index: compiled.length, name: input.name, hash, hashHex: hash.toString(16).padStart(16, '0') };
+    const hashHex = hash.toString(16).padStart(16, '0');
+    const varies = input.varies === true && { varies: true };
+    const namespace = { index: compiled.length, name: input.name, hash, hashHex, ...varies };
     compiled.push(namespace);
     byName.set(input.name, namespace);
     for (const rule of input.rules) {
@@ -146,7 +152,8 @@ export function invalidate(
     for (const namespace of targets) {
       if (namespace === undefined) continue;
       if (purge.all) sink.namespace(namespace, lsn);
-      for (const key of purge.keys) sink.key(namespace, key, lsn);
+      const tellKey = keyEmitter(sink, namespace);
+      for (const key of purge.keys) tellKey(key, lsn);
       for (const tag of purge.tags) sink.tag(namespace, tag, lsn);
       for (const prefix of purge.prefixes ?? []) sink.prefix(namespace, prefix, lsn);
     }
@@ -154,7 +161,20 @@ export function invalidate(
   return { unreadable };
 }
 
+/**
+ * The tag that every variant of a key has (SPEC I20). A caller may give entries the same tag: more is evicted then, never less.
+ */
+export function keyTag(key: string): string {
+  return `key:${key}`;
+}
+
 type Emit = (name: string, lsn: Lsn) => void;
+
+function keyEmitter(sink: InvalidationSink, namespace: NamespaceRules): Emit {
+  return namespace.varies === true
+    ? (key, lsn) => sink.tag(namespace, keyTag(key), lsn)
+    : (key, lsn) => sink.key(namespace, key, lsn);
+}
 
 function invalidateTable(options: {
   readonly rules: readonly TableRule[];
@@ -165,9 +185,7 @@ function invalidateTable(options: {
 }): void {
   const { rules, reader, batch, sink, trace } = options;
   const outputs = rules.flatMap(({ namespace, keys, tags }) => [
-    ...keys.map((template) =>
-      output(template, reader.columns, namespace, (name, lsn) => sink.key(namespace, name, lsn)),
-    ),
+    ...keys.map((template) => output(template, reader.columns, namespace, keyEmitter(sink, namespace))),
     ...tags.map((template) =>
       output(template, reader.columns, namespace, (name, lsn) => sink.tag(namespace, name, lsn)),
     ),

@@ -14,15 +14,25 @@ export function rulesInputs(config: TidemarkConfig, source: string): readonly Ru
   return Object.entries(config.namespaces)
     .filter(([, namespace]) => namespace.source === source && namespace.invalidation === 'rules')
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, namespace]) => ({ name, source, rules: namespace.invalidate, meaning: meaningOf(namespace) }));
+    .map(([name, namespace]) => ({
+      name,
+      source,
+      rules: namespace.invalidate,
+      varies: namespace.vary !== undefined,
+      meaning: meaningOf(namespace),
+    }));
 }
 
 /**
  * What a cached value is besides its key: another statement must not be answered with values of the one before, which Redis still
- * has (SPEC I8). Undefined for a namespace that callers fill, so that its hash stays as it always was.
+ * has (SPEC I8). Undefined for a namespace that callers fill and that does not vary, so that its hash stays as it always was.
  */
-function meaningOf({ load }: NamespaceConfig): unknown {
-  return load === undefined ? undefined : { load: load.map(meaningOfLoader) };
+function meaningOf({ load, vary }: NamespaceConfig): unknown {
+  if (load === undefined && vary === undefined) return undefined;
+  return {
+    ...(load && { load: load.map(meaningOfLoader) }),
+    ...(vary && { vary: [vary.headers, vary.identity] }),
+  };
 }
 
 function meaningOfLoader(loader: LoaderConfig): readonly unknown[] {

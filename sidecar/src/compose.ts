@@ -29,6 +29,7 @@ import { SourceReplica } from './core/replica.ts';
 import { ANY_SOURCE } from './core/session-token.ts';
 import { Sessions } from './core/sessions.ts';
 import { statusOf, type ConfigStatus, type L2State, type Status } from './core/status.ts';
+import { Variants } from './core/variants.ts';
 import { Watermark } from './core/watermark.ts';
 import { createApp, type AppOptions } from './http/app.ts';
 import { batchRoute } from './http/batch-route.ts';
@@ -36,6 +37,7 @@ import { cacheRoutes } from './http/cache-routes.ts';
 import { etagOf } from './http/etag.ts';
 import { hitPath } from './http/hit-path.ts';
 import { openapi } from './http/openapi.ts';
+import { variantDigest } from './http/target.ts';
 import { purgeRoute } from './http/purge-route.ts';
 import { writeRoute } from './http/write-route.ts';
 import type { Metrics } from './metrics.ts';
@@ -93,6 +95,7 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
     createL1: ({ l1 }) => new MemoryStore({ ...l1, budget, policy: createPolicy(l1.policy, () => random.fraction()) }),
     createGrace: (of) => Grace.of(of, clock),
     createPending: (name, of) => behind.createPending(name, of),
+    createVariants: ({ vary }) => vary && new Variants({ config: vary, digest: variantDigest }),
   });
   const lag = new L2Lag(L2_LAG_SAMPLES);
   const { namespaces } = configuration;

@@ -8,6 +8,7 @@ import { KIB, MIB, size } from './quantities.ts';
 import { refresh } from './refresh.ts';
 import { rule } from './rule.ts';
 import { ttl } from './ttl.ts';
+import { vary } from './vary.ts';
 import { writeBehind } from './write-behind.ts';
 import { writeThrough, type WriteThroughConfig } from './write-through.ts';
 
@@ -24,6 +25,7 @@ export const namespaceSchema = z
       .default('rules')
       .describe('ttl_only gives up coherence: entries live until their TTL and are filled without a lease.'),
     ttl: ttl.prefault({}),
+    vary: vary.optional().describe('By what request headers the values of one key differ.'),
     onInvalidate,
     grace: grace.optional(),
     l1: l1.prefault({}),
@@ -72,6 +74,14 @@ export const namespaceSchema = z
       });
     }
     for (const [path, message] of contradictionsOf(value)) context.addIssue({ code: 'custom', path, message });
+    for (const other of ['writeBehind'] as const) {
+      if (value.vary === undefined || value[other] === undefined) continue;
+      context.addIssue({
+        code: 'custom',
+        path: [other],
+        message: `found it beside vary, expected one of the two: nobody could say for which caller's value it is meant`,
+      });
+    }
     const { maxItemBytes = 0, l1 } = value;
     if (maxItemBytes > l1.maxBytes - ENTRY_ROOM_BYTES) {
       context.addIssue({

@@ -6,6 +6,7 @@ import { Namespace } from './namespace.ts';
 import type { PendingNamespace } from './pending-writes.ts';
 import type { L1Store, Loader } from './ports.ts';
 import type { SourceReplica } from './replica.ts';
+import type { Variants } from './variants.ts';
 
 /** Names of namespaces by what a document did to them; `kept` are those whose settings are all as they were. */
 export interface Taken {
@@ -26,6 +27,7 @@ export interface ConfigurationOptions {
   readonly coalescer: Coalescer;
   readonly createL1: (config: NamespaceConfig) => L1Store;
   readonly createGrace?: (config: NamespaceConfig) => Grace | undefined;
+  readonly createVariants?: (config: NamespaceConfig) => Variants | undefined;
   readonly createLoader?: (name: string, config: NamespaceConfig) => Loader | undefined;
   readonly createPending?: (name: string, config: NamespaceConfig) => PendingNamespace | undefined;
 }
@@ -93,8 +95,14 @@ export class Configuration {
   }
 
   #put(name: string, config: NamespaceConfig, rules: NamespaceRules | undefined): void {
-    const { createL1, createGrace, createLoader, createPending } = this.#options;
-    const parts = { l1: createL1(config), grace: createGrace?.(config), loader: createLoader?.(name, config), pending: createPending?.(name, config) };
+    const { createL1, createGrace, createVariants, createLoader, createPending } = this.#options;
+    const parts = {
+      l1: createL1(config),
+      grace: createGrace?.(config),
+      variants: createVariants?.(config),
+      loader: createLoader?.(name, config),
+      pending: createPending?.(name, config),
+    };
     // What was counted goes on under the same name, and what was hot still is.
     const before = this.#namespaces.get(name);
     const counters = before && { counters: before.counters, hot: before.hot };

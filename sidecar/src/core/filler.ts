@@ -75,8 +75,9 @@ export class Filler {
   }
 
   /** Synchronous, so that no record can be applied between the check and the store. */
-  offer(fill: Fill): FillOutcome {
-    const { namespace, key } = fill;
+  offer(offered: Fill): FillOutcome {
+    const { namespace, key } = offered;
+    const fill = { ...offered, tags: namespace.tagsOf(key, offered.tags) };
     const { rules, counters } = namespace;
     if (rules === undefined) return this.#store(fill, NOWHERE);
     if (fill.token === undefined) return { kind: 'refused', why: 'no-lease' };
@@ -143,6 +144,7 @@ export class Filler {
   /** Removes an entry here and in Redis, where no purge through the WAL could: other sidecars keep theirs until its TTL. */
   async drop(namespace: Namespace, key: string): Promise<void> {
     namespace.l1.delete(key);
+    for (const tag of namespace.tagsOf(key, [])) namespace.l1.deleteTag(tag);
     if (namespace.config.l2.enabled && this.#l2?.available === true) await this.#l2.deletePlain(namespace.name, key);
   }
 

@@ -111,10 +111,11 @@ export class Loads implements FlightLoader {
   }
 
   async #load(namespace: Namespace, key: string): Promise<Loaded> {
-    const { loader } = namespace;
-    return loader === undefined
-      ? { kind: 'failed', why: 'unavailable', detail: 'the namespace has no loader any more' }
-      : loader.load({ key });
+    const { loader, variants } = namespace;
+    const subject = variants === undefined ? { key, headers: {} } : variants.subjectOf(key);
+    return loader === undefined || subject === undefined
+      ? { kind: 'failed', why: 'unavailable', detail: 'nobody has asked for this value lately' }
+      : loader.load(subject);
   }
 
   #fail(

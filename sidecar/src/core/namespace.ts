@@ -1,8 +1,9 @@
-import type { NamespaceConfig, NamespaceRules } from '@tidemark/proto';
+import { keyTag, type NamespaceConfig, type NamespaceRules } from '@tidemark/proto';
 import { Flights } from './flights.ts';
 import type { Grace } from './grace.ts';
 import { HotKeys } from './hot-keys.ts';
 import type { PendingNamespace } from './pending-writes.ts';
+import type { Variants } from './variants.ts';
 import type { L1Store, Loader } from './ports.ts';
 
 /** What happened in a namespace since the start; plain integers, because the hit path counts too. */
@@ -87,6 +88,8 @@ export class Namespace {
   readonly counters: NamespaceCounters;
   /** Undefined where what was invalidated is not kept. */
   readonly grace: Grace | undefined;
+  /** Undefined where a key has one value. */
+  readonly variants: Variants | undefined;
   /** Undefined where applications load what is missing. */
   readonly loader: Loader | undefined;
   /** Undefined where no write waits for the database. What waits is answered before anything that is cached (SPEC I19). */
@@ -101,6 +104,7 @@ export class Namespace {
     rules: NamespaceRules | undefined;
     l1: L1Store;
     grace?: Grace | undefined;
+    variants?: Variants | undefined;
     loader?: Loader | undefined;
     pending?: PendingNamespace | undefined;
     counters?: NamespaceCounters;
@@ -112,9 +116,15 @@ export class Namespace {
     this.l1 = options.l1;
     this.loader = options.loader;
     this.grace = options.grace;
+    this.variants = options.variants;
     this.pending = options.pending;
     this.counters = options.counters ?? new NamespaceCounters();
     this.hot = options.hot ?? new HotKeys();
+  }
+
+  /** The tags of an entry: those that it was given, and that of its key where there are variants of it (SPEC I20). */
+  tagsOf(address: string, tags: readonly string[]): readonly string[] {
+    return this.variants === undefined ? tags : [...tags, keyTag(this.variants.keyOf(address))];
   }
 
   /** Undefined where the namespace opted out of coherence (`invalidation: ttl_only`). */

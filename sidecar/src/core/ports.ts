@@ -1,6 +1,7 @@
 import type { Entry, Lsn, NamespaceRules, PurgeRequest } from '@tidemark/proto';
 import type { L2Context } from './decide.ts';
 import type { Lifetime } from './freshness.ts';
+import type { Subject } from './variants.ts';
 import type { Position } from './position.ts';
 
 /** The two clocks and the timers; tests pass a hand-driven one. */
@@ -161,8 +162,16 @@ export type Loaded =
   | { readonly kind: 'absent'; readonly sourceLsn?: Lsn | undefined; readonly loadedAt?: Lsn | undefined }
   | ({ readonly kind: 'failed' } & LoadFailure);
 
+/** What a loader is asked for. */
+export interface LoadRequest extends Subject {
+  /** The newest change of it that is known: what is read where that has not been replayed would not be stored. */
+  readonly atLeast?: Lsn | undefined;
+}
+
 /** Gets a namespace's values from where they are kept. Bounded in time; never rejects. */
 export interface Loader {
+  /** Whether it loads this key; if not, a caller that misses it does. */
+  handles(key: string): boolean;
   /** What it reads must be at least as new as the moment of the call, or say by `sourceLsn` how old it may be. */
-  load(request: { readonly key: string }): Promise<Loaded>;
+  load(request: LoadRequest): Promise<Loaded>;
 }

@@ -18,6 +18,7 @@ import { parseCacheControl } from './cache-control.ts';
 import { etagOf } from './etag.ts';
 import { FieldError } from './fields.ts';
 import { refusingFields, type Handler } from './refuse.ts';
+import { addressFor } from './target.ts';
 import { refuseMinLsn, visitOf } from './visits.ts';
 
 /** Of a request, and of the values of an answer: JSON is read and written in one piece. Larger values have calls of their own. */
@@ -65,13 +66,18 @@ export function batchRoute(options: BatchRouteOptions): Handler {
     for (const [name] of body.gets) refuseTtlOnly({ request, snapshot: body.snapshot }, of(namespaces, name));
     // Looked up now: the configuration may change while Redis is told of what is stored.
     const items = body.gets.flatMap(([name, keys]) =>
-      keys.map((key): BatchItem => ({ namespace: of(namespaces, name), key })),
+      keys.map((key): BatchItem => addressed(of(namespaces, name), key, request)),
     );
-    const put = await storeAll(options, body.puts, visit);
+    const puts = body.puts.map((put) => ({ ...put, ...addressed(of(namespaces, put.namespace), put.key, request) }));
+    const put = await storeAll(options, puts, visit);
     const answer = (answered: BatchAnswer): void =>
       answerBatch({ ...options, response, visit, body, put }, items, answered);
     readAll(options, { items, mode, snapshot: body.snapshot, visit, response, answer });
   });
+}
+
+function addressed(namespace: Namespace, key: string, request: IncomingMessage): BatchItem {
+  return { namespace, key: addressFor(namespace, key, request) };
 }
 
 function modeOf(request: IncomingMessage): ReadMode {
@@ -96,19 +102,19 @@ function refuseTtlOnly(asked: { request: IncomingMessage; snapshot: boolean }, n
 /** Stores what fits; each fill ends by itself. */
 async function storeAll(
   options: BatchRouteOptions,
-  puts: readonly BatchPut[],
+  puts: readonly (Omit<BatchPut, 'namespace'> & BatchItem)[],
   visit: Visit | undefined,
 ): Promise<readonly Result[]> {
   const shared: Promise<unknown>[] = [];
   const results = puts.map((put): Result => {
-    const namespace = of(options.namespaces, put.namespace);
+    const { namespace } = put;
     const { lease: token, loadedAt, body, contentType } = put;
     const { maxItemBytes } = namespace.config;
     if (body.length > maxItemBytes) {
       if (token !== undefined) options.filler.abandon(namespace, put.key, token);
       return { status: 413, problem: 'too-large' };
     }
-    const outcome = options.filler.fill({ ...put, namespace, token, etag: etagOf(contentType, body) });
+    const outcome = options.filler.fill({ ...put, token, etag: etagOf(contentType, body) });
     // The caller has seen what it loaded, stored or not.
     if (namespace.rules !== undefined) visit?.knows(loadedAt, token);
     if (outcome.kind === 'refused') return FILL_STATUS[outcome.why];

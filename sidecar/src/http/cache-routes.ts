@@ -17,6 +17,7 @@ import { acceptsOf, lifetimeOf, parseCacheControl } from './cache-control.ts';
 import { etagOf } from './etag.ts';
 import { FieldError, parseBoolean, parseContentType, parsePosition, parseTags } from './fields.ts';
 import { refusingFields, type Handler } from './refuse.ts';
+import { addressFor, checkVary, setVary } from './target.ts';
 import { refuseMinLsn, visitOf } from './visits.ts';
 
 export interface CacheRoutesOptions {
@@ -33,6 +34,8 @@ export interface CacheRoutesOptions {
 interface Target {
   readonly namespace: Namespace;
   readonly key: string;
+  /** Where the value for this request is: the key, unless values differ by request headers. */
+  readonly address: string;
 }
 
 type Route = (target: Target, request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
@@ -66,12 +69,14 @@ export function cacheRoutes(options: CacheRoutesOptions): Handler {
       });
       return;
     }
-    await route({ namespace, key: address.key }, request, response);
+    const { key } = address;
+    setVary(namespace, response);
+    await route({ namespace, key, address: addressFor(namespace, key, request) }, request, response);
   });
 }
 
 function getRoute({ reader, replica, clock, sessions, coalescer }: CacheRoutesOptions): Route {
-  return ({ namespace, key }, request, response) => {
+  return ({ namespace, address: key }, request, response) => {
     refuseMinLsn(request, namespace);
     const visit = visitOf(sessions, request);
     const control = parseCacheControl(request.headers['cache-control']);
@@ -133,10 +138,11 @@ function getRoute({ reader, replica, clock, sessions, coalescer }: CacheRoutesOp
 }
 
 function putRoute({ filler, sessions }: CacheRoutesOptions): Route {
-  return async ({ namespace, key }, request, response) => {
+  return async ({ namespace, address: key }, request, response) => {
     const { headers } = request;
     const visit = visitOf(sessions, request);
-    refuseFields(request, ['vary', 'content-encoding', 'content-range']);
+    refuseFields(request, ['content-encoding', 'content-range']);
+    checkVary(namespace, request);
     const token = single(request, 'tidemark-lease');
     if (token === undefined && namespace.rules !== undefined) {
       problem(response, {
@@ -219,10 +225,10 @@ const REFUSALS: Readonly<Record<FillRefusal, ProblemOptions>> = {
 };
 
 function deleteRoute({ purger, filler, sessions }: CacheRoutesOptions): Route {
-  return async ({ namespace, key }, request, response) => {
+  return async ({ namespace, key, address }, request, response) => {
     const visit = visitOf(sessions, request);
     if (namespace.rules === undefined) {
-      await filler.drop(namespace, key);
+      await filler.drop(namespace, address);
       response.writeHead(204, sessionHeader(visit)).end();
       return;
     }

@@ -25,7 +25,8 @@ export function hitPath(options: {
     const url = request.url as string;
     if (request.method !== 'GET' || !splitPath(url, parts)) return false;
     const namespace = namespaces.get(url.slice(CACHE_PREFIX.length, parts.slash));
-    if (namespace === undefined) return false;
+    // Which value it is depends on more than the key where there are variants.
+    if (namespace === undefined || namespace.variants !== undefined) return false;
     const ifNoneMatch = scanHeaders(request.rawHeaders);
     if (ifNoneMatch === false) return false;
     const key = decodeKey(url.slice(parts.slash + 1), parts.escaped);

@@ -16,6 +16,8 @@ import { Reader, type ReadMode } from '../core/reader.ts';
 import { SourceReplica } from '../core/replica.ts';
 import { countingRandom, ManualClock } from './fakes.ts';
 import { Dice } from './random.ts';
+import { variantDigest } from '../http/target.ts';
+import { Variants } from '../core/variants.ts';
 import { Watermark } from '../core/watermark.ts';
 import { TestStream } from './stream.ts';
 
@@ -67,6 +69,7 @@ export function testCore(options: TestCoreOptions = {}) {
     ...{ source: 'main', served: undefined, replica, evictor, coalescer },
     createL1: ({ l1 }) => new MemoryStore({ ...l1, policy: createPolicy(l1.policy, () => random.fraction()) }),
     createGrace: (of) => Grace.of(of, clock),
+    createVariants: ({ vary }) => vary && new Variants({ config: vary, digest: variantDigest }),
     createLoader: (name) => loaders[name],
   });
   configuration.take(config);
