@@ -13,6 +13,7 @@ import {
   type Step,
 } from '@tidemark/proto';
 import { NameBound, PREFIX_WEIGHT } from './name-bound.ts';
+import type { ServerIdentity } from './server-identity.ts';
 
 /** Where evictions go: the sidecar's own memory. Every call is synchronous; nothing is servable between two of them. */
 export interface EvictionTarget {
@@ -30,15 +31,14 @@ export interface EvictionTarget {
 /** `starting`: no record seen yet. `stalled`: nothing heard for longer than the allowed staleness. */
 export type ReplicaState = 'starting' | 'live' | 'stalled';
 
-/** When a record's newest transaction was committed (0: it has none) and when it was made, microseconds since 1970; and where. */
+/** When a record's newest transaction was committed (0: it has none) and when it was made, microseconds since 1970. */
 export interface RecordTimes {
   readonly committedAtUs: number;
   readonly publishedAtUs: number;
-  /** Of the WAL that was read; 0 while no record has come. */
-  readonly timeline: number;
 }
 
-const NO_TIMES: RecordTimes = { committedAtUs: 0, publishedAtUs: 0, timeline: 0 };
+const NO_TIMES: RecordTimes = { committedAtUs: 0, publishedAtUs: 0 };
+const NO_SERVER: ServerIdentity = { systemId: undefined, timeline: undefined };
 
 /** What came of one record, for metrics and logs. */
 export type Observed = Step | 'started' | 'too-new' | 'unreadable';
@@ -73,6 +73,7 @@ export class SourceReplica {
   /** The newest record that was seen is of an older epoch, or behind W: it is no sign of the publisher that is followed. */
   #hearsOlder = false;
   #times = NO_TIMES;
+  #server = NO_SERVER;
   readonly #bound: NameBound;
   #unreadableBlocks = 0;
 
@@ -142,6 +143,11 @@ export class SourceReplica {
     return this.#times;
   }
 
+  /** Whose WAL the newest record that was not a duplicate was read from. */
+  get server(): ServerIdentity {
+    return this.#server;
+  }
+
   /** How many tables' blocks could not be read; each flushed the namespaces with a rule on its table. */
   get unreadableBlocks(): number {
     return this.#unreadableBlocks;
@@ -190,7 +196,11 @@ export class SourceReplica {
     const { batch } = decoded;
     const step = this.#classify(batch);
     this.#hearsOlder = this.#isOlder(step, batch);
-    if (step !== 'duplicate' && step !== 'stale-epoch') this.#times = pickTimes(batch);
+    if (step !== 'duplicate' && step !== 'stale-epoch') {
+      const { committedAtUs, publishedAtUs, systemId, timeline } = batch;
+      this.#times = { committedAtUs, publishedAtUs };
+      this.#server = { systemId, timeline };
+    }
     if (step === 'next') this.#apply(batch);
     else if (step === 'duplicate') this.#observeDuplicate(batch);
     else if (step !== 'stale-epoch') {
@@ -320,10 +330,6 @@ export class SourceReplica {
   #flush(): void {
     for (const namespace of this.#rules.namespaces) this.#evict.namespace(namespace, this.#applied);
   }
-}
-
-function pickTimes({ committedAtUs, publishedAtUs, timeline }: RecordTimes): RecordTimes {
-  return { committedAtUs, publishedAtUs, timeline };
 }
 
 function sameCovers(a: readonly bigint[], b: readonly bigint[]): boolean {

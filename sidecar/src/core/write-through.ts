@@ -137,7 +137,7 @@ export class WriteThrough {
   #positionOf(write: OwnWrite, { lsn, timeline }: Extract<Executed, { kind: 'committed' }>): Promise<Lsn | undefined> {
     const { replica, positions } = this.#options;
     // A promoted server: its positions are of an epoch that has not begun here.
-    if (timeline !== undefined && timeline !== replica.times.timeline) return Promise.resolve(undefined);
+    if (timeline !== undefined && timeline !== replica.server.timeline) return Promise.resolve(undefined);
     if (lsn !== 'ask') return Promise.resolve(replica.epoch === write.epoch ? lsn : undefined);
     return new Promise((resolve) => {
       positions.ask((position) => resolve(position?.epoch === write.epoch ? position.lsn : undefined));
