@@ -6,6 +6,7 @@ type Schema = Readonly<Record<string, unknown>>;
 const text: Schema = { type: 'string' };
 const texts: Schema = { type: 'object', additionalProperties: text };
 const duration: Schema = { type: 'string', pattern: String.raw`^\d+(\.\d+)?(ms|s|m|h|d)$` };
+const size: Schema = { type: 'string', pattern: String.raw`^\d+(\.\d+)?(B|KiB|MiB|GiB)$` };
 const objectName: Schema = { type: 'string', pattern: '^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$' };
 const secretKey: Schema = { type: 'string', pattern: '^[-._a-zA-Z0-9]{1,253}$' };
 const optionalKey: Schema = { type: 'string', pattern: '^[-._a-zA-Z0-9]{0,253}$' };
@@ -107,12 +108,15 @@ const shapes: Readonly<Record<string, Schema>> = {
   'kafka.sasl.mechanism': { enum: ['', 'plain', 'scram-sha-256', 'scram-sha-512'] },
   'redis.url': { type: 'string', pattern: String.raw`^(rediss?(\+sentinel|\+cluster)?://.+)?$` },
   'sidecar.redisUrl': { type: 'string', pattern: String.raw`^(rediss?(\+sentinel|\+cluster)?://.+)?$` },
+  'sidecar.memcachedUrl': { type: 'string', pattern: '^(memcached://.+)?$' },
+  'sidecar.memcachedMaxItem': size,
   'invalidator.lease.duration': duration,
   'invalidator.lease.renewDeadline': duration,
   'invalidator.lease.retry': duration,
   'applier.redisDeadline': duration,
   'sidecar.fetchInterval': duration,
   'sidecar.redisDeadline': duration,
+  'sidecar.memcachedDeadline': duration,
   'sidecar.maxStaleness': duration,
   'sidecar.leaseTtl': duration,
   'sidecar.coalesceTimeout': duration,

@@ -38,6 +38,7 @@ function settingsOf(objects: readonly Rendered[]): string | undefined {
 const inSecrets: Readonly<Record<string, string>> = {
   TIDEMARK_POSTGRES_URL: 'postgres://u@h/d',
   TIDEMARK_REDIS_URL: 'redis://h:1',
+  TIDEMARK_MEMCACHED_URL: 'memcached://h:1',
   TIDEMARK_KAFKA_SASL_USERNAME: 'u',
   TIDEMARK_KAFKA_SASL_PASSWORD: 'p',
 };

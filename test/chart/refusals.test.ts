@@ -72,6 +72,16 @@ const mistakes: readonly [title: string, set: readonly string[], said: RegExp][]
   ['half a certificate', ['postgres.tls.cert=a'], /postgres\.tls: found only one of cert and key/],
   ['certificates without TLS', ['kafka.tls.ca=a'], /kafka\.tls: found certificates although enabled is false/],
   ['certificates for a plain Redis', ['redis.url=redis://r:1,redis.tls.ca=a'], /expected rediss:/],
+  [
+    'Redis and memcached',
+    ['redis.url=redis://r:1,sidecar.memcachedUrl=memcached://m:1'],
+    /sidecar\.memcachedUrl: found it beside a Redis/,
+  ],
+  [
+    'a password of memcached for all to read',
+    ['sidecar.memcachedUrl=memcached://u:p@m:1'],
+    /sidecar\.memcachedUrl: found a login/,
+  ],
   ['a password for all to read', ['sidecar.redisUrl=redis://:p@r:1'], /sidecar\.redisUrl: found a login/],
   [
     'a certificate that is nowhere',

@@ -81,6 +81,8 @@ const trials: Readonly<Record<string, Trial>> = {
   'injection.socket.mode': { to: '0600' },
   'sidecar.logLevel': { to: 'debug' },
   'sidecar.redisUrl': { to: 'redis://other:1' },
+  'sidecar.memcachedUrl': { to: 'memcached://other:1', given: noRedisUrl },
+  'sidecar.memcachedMaxItem': { to: '2MiB' },
   'sidecar.kafkaTls.caKey': { given: { 'sidecar.kafkaTls.existingSecret': 's' } },
   'sidecar.kafkaTls.certKey': { given: { 'sidecar.kafkaTls.existingSecret': 's' } },
   'sidecar.kafkaTls.keyKey': { given: { 'sidecar.kafkaTls': { existingSecret: 's', certKey: 'c' } } },

@@ -72,12 +72,20 @@ securityContext:
 - name: TIDEMARK_REDIS_URL
   value: {{ . | quote }}
 {{- end }}
+{{- with .Values.sidecar.memcachedUrl }}
+- name: TIDEMARK_MEMCACHED_URL
+  value: {{ . | quote }}
+{{- end }}
 {{- include "tidemark.sidecar.tlsEnv" (dict "tls" .Values.sidecar.redisTls "prefix" "TIDEMARK_REDIS" "folder" "/etc/tidemark/redis-tls") }}
 {{- end -}}
 
 {{- define "tidemark.sidecar.limits" -}}
 - name: TIDEMARK_REDIS_DEADLINE
   value: {{ .Values.sidecar.redisDeadline | quote }}
+- name: TIDEMARK_MEMCACHED_DEADLINE
+  value: {{ .Values.sidecar.memcachedDeadline | quote }}
+- name: TIDEMARK_MEMCACHED_MAX_ITEM
+  value: {{ .Values.sidecar.memcachedMaxItem | quote }}
 - name: TIDEMARK_MAX_STALENESS
   value: {{ .Values.sidecar.maxStaleness | quote }}
 - name: TIDEMARK_FETCH_INTERVAL
