@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { KitError } from './error.ts';
 import type { ProcessEvent, ProcessHandle } from './handle.ts';
-import { withPostgres } from './names.ts';
+import { deleteTopic, withPostgres } from './names.ts';
 import { type Place, type StackConfig, makePlace } from './place.ts';
 import { freePort } from './ports.ts';
 import { scratchFolder } from './scratch.ts';
@@ -23,6 +23,8 @@ export interface StackOptions {
   readonly invalidator?: boolean;
   /** Whether `invalidator apply` is started (default true). */
   readonly applier?: boolean;
+  /** Whether `invalidator flush` is started (default: whether a namespace has `writeBehind`). */
+  readonly flusher?: boolean;
   /** Whether sidecars get a Redis, and the applier is started (default true). */
   readonly redis?: boolean;
   /** SQL to run in the database before anything of ours starts. */
@@ -62,12 +64,15 @@ export interface Stack extends Omit<Place, 'remove'> {
   readonly brokers: readonly string[];
   readonly invalidator: ServiceHandle;
   readonly applier: ServiceHandle;
+  readonly flusher: ServiceHandle;
+  /** Where writes of namespaces with `writeBehind` wait. */
+  readonly writesTopic: string;
   readonly sidecars: readonly SidecarHandle[];
   /** Runs one statement (or, without values, several) in the stack's database. */
   sql<Row extends pg.QueryResultRow = pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
   /** Starts one more sidecar, with environment of its own; settles when it is ready. */
   addSidecar(env?: Environment): Promise<SidecarHandle>;
-  /** The newest log lines of a process (`invalidator`, `applier`, `sidecar-0`, …) or of all, each with its name. */
+  /** The newest log lines of a process (`invalidator`, `applier`, `flusher`, `sidecar-0`, …) or of all, each with its name. */
   logs(name?: string): string[];
   stop(): Promise<void>;
 }
@@ -75,7 +80,7 @@ export interface Stack extends Omit<Place, 'remove'> {
 function environments(
   place: Place,
   options: StackOptions,
-  addresses: { brokers: readonly string[]; invalidator: string; applier: string },
+  addresses: { brokers: readonly string[]; invalidator: string; applier: string; flusher: string },
 ): Record<Exclude<Role, 'webhook'>, Environment> {
   const common = { TIDEMARK_CONFIG: place.configFile, TIDEMARK_KAFKA_BROKERS: addresses.brokers.join(',') };
   const given = (role: Role): Environment | undefined => {
@@ -98,13 +103,29 @@ function environments(
       TIDEMARK_HTTP_LISTEN: addresses.applier,
       ...given('applier'),
     },
+    flusher: {
+      ...common,
+      TIDEMARK_POSTGRES_URL: place.postgres,
+      TIDEMARK_WRITES_TOPIC: writesTopicOf(place),
+      TIDEMARK_HTTP_LISTEN: addresses.flusher,
+      ...given('flusher'),
+    },
     sidecar: {
       ...common,
+      TIDEMARK_WRITES_TOPIC: writesTopicOf(place),
       ...(options.redis !== false && { TIDEMARK_REDIS_URL: place.redis }),
       TIDEMARK_INVALIDATOR_URL: `http://${addresses.invalidator}`,
       ...given('sidecar'),
     },
   };
+}
+
+function writesTopicOf({ topic }: Pick<Place, 'topic'>): string {
+  return `${topic}.writes`;
+}
+
+function takesWrites(config: string | StackConfig): boolean {
+  return JSON.stringify(config).includes('writeBehind');
 }
 
 async function freeAddress(): Promise<string> {
@@ -136,7 +157,11 @@ export async function createStack(servers: Servers, options: StackOptions): Prom
     pool.on('error', () => undefined); // idle connections end with a server that a test kills
     cleanups.push(() => pool.end());
 
-    const addresses = { invalidator: await freeAddress(), applier: await freeAddress() };
+    const addresses = {
+      invalidator: await freeAddress(),
+      applier: await freeAddress(),
+      flusher: await freeAddress(),
+    };
     const envs = environments(place, options, { brokers: servers.kafka.brokers, ...addresses });
     const service = async <T extends { url: string }>(
       spec: { role: Role; name: string; env: Environment },
@@ -171,11 +196,19 @@ export async function createStack(servers: Servers, options: StackOptions): Prom
       { role: 'applier', name: 'applier', env: envs.applier },
       { url: `http://${addresses.applier}` },
     );
+    const flusher = await service(
+      { role: 'flusher', name: 'flusher', env: envs.flusher },
+      { url: `http://${addresses.flusher}` },
+    );
+    const flushes = options.flusher ?? takesWrites(options.config);
+    const writesTopic = writesTopicOf(place);
+    if (flushes && !servers.kafka.owned) cleanups.push(() => deleteTopic(servers, writesTopic));
     for (let count = options.sidecars ?? 1; count > 0; count -= 1) await newSidecar();
     if (options.prepareOnly !== true) {
       const first = options.invalidator === false ? [] : [invalidator];
       const second = options.applier === false || !withRedis ? [] : [applier];
-      await Promise.all([...first, ...second, ...sidecars].map((handle) => handle.start()));
+      const third = flushes ? [flusher] : [];
+      await Promise.all([...first, ...second, ...third, ...sidecars].map((handle) => handle.start()));
     }
     return {
       ...place,
@@ -183,6 +216,8 @@ export async function createStack(servers: Servers, options: StackOptions): Prom
       brokers: servers.kafka.brokers,
       invalidator,
       applier,
+      flusher,
+      writesTopic,
       sidecars,
       sql: async (text, values) =>
         (values === undefined ? await pool.query(text) : await pool.query(text, values)).rows,

@@ -5,13 +5,14 @@ import { programOf, type Programs } from './programs.ts';
 import { watchLines } from './watch.ts';
 
 /** The programs of this project. */
-export type Role = 'invalidator' | 'applier' | 'webhook' | 'sidecar';
+export type Role = 'invalidator' | 'applier' | 'flusher' | 'webhook' | 'sidecar';
 
 const services: Readonly<
   Record<Role, { readonly service: 'sidecar' | 'invalidator'; readonly args: readonly string[] }>
 > = {
   invalidator: { service: 'invalidator', args: ['run'] },
   applier: { service: 'invalidator', args: ['apply'] },
+  flusher: { service: 'invalidator', args: ['flush'] },
   webhook: { service: 'invalidator', args: ['inject'] },
   sidecar: { service: 'sidecar', args: [] },
 };
