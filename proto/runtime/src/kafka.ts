@@ -39,12 +39,15 @@ export function createKafka(options: KafkaOptions): Kafka {
 const REPEAT_MS = 30_000;
 const MAX_REMEMBERED = 100;
 
+/** Meant for those who go on with a producer that has given up; ours are thrown away then. */
+const IRRELEVANT = 'Limiting retries for the idempotent producer may invalidate EoS guarantees';
+
 /** kafkajs tells every failed attempt as an error; what matters is told by those who use it, so its levels go down by one. */
 function logTo(logger: Logger): (entry: LogEntry) => void {
   const toldAt = new Map<string, number>();
   return ({ namespace, level, log }) => {
     const { message, timestamp: _timestamp, logger: _logger, stack: _stack, ...fields } = log;
-    if (level > logLevel.WARN) {
+    if (level > logLevel.WARN || message === IRRELEVANT) {
       logger.debug({ kafka: fields, namespace }, message);
       return;
     }
