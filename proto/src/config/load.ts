@@ -10,7 +10,8 @@ const MAX_URL_CHARS = 2_000;
 /** Names of header fields (RFC 9110 section 5.1). */
 export const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/;
 /** Values of them that cannot end the field (RFC 9110 section 5.5). */
-export const FIELD_VALUE = /^[\x20-\x7e\t]{0,2000}$/;
+export const FIELD_VALUE = /^[\x20-\x7e\t]*$/;
+const MAX_FIELD_CHARS = 2_000;
 /** Fields that say how the request is carried, or are ours to set. */
 export const OUR_FIELDS =
   /^(?:host|connection|keep-alive|content-length|transfer-encoding|upgrade|te|trailer|expect|tidemark-.*)$/i;
@@ -21,7 +22,10 @@ const http = z.strictObject({
     .max(MAX_URL_CHARS)
     .describe('http:// or https://, with {key} or parts of it in its path or query; each is percent-encoded.'),
   headers: z
-    .record(z.string().regex(FIELD_NAME), z.string().regex(FIELD_VALUE, 'expected printable ASCII characters'))
+    .record(
+      z.string().regex(FIELD_NAME),
+      z.string().regex(FIELD_VALUE, 'expected printable ASCII characters').max(MAX_FIELD_CHARS).describe('Its value.'),
+    )
     .default({})
     .describe('Header fields to send. The document is no place for secrets.'),
   retries: z

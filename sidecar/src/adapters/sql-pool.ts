@@ -246,8 +246,9 @@ class Connection implements SqlConnection {
     };
     try {
       const found: Found | readonly Found[] = await this.#client.query<(string | null)[]>(query);
-      const { fields = [], rows = [] } = (isMany(found) ? found.at(-1) : found) ?? {};
-      return { columns: fields.map(({ name, dataTypeID: type }) => ({ name, type })), rows };
+      const { fields = [], rows = [], command, rowCount } = (isMany(found) ? found.at(-1) : found) ?? {};
+      const columns = fields.map(({ name, dataTypeID: type }) => ({ name, type }));
+      return { columns, rows, command: command ?? '', count: rowCount ?? undefined };
     } catch (error) {
       throw error instanceof SqlError ? error : whileWorking(error as ServerError);
     }
@@ -257,6 +258,8 @@ class Connection implements SqlConnection {
 interface Found {
   readonly fields?: readonly { readonly name: string; readonly dataTypeID: number }[];
   readonly rows?: readonly (string | null)[][];
+  readonly command?: string;
+  readonly rowCount?: number | null;
 }
 
 /** pg answers a list for several statements, which its types do not say. */
@@ -268,6 +271,8 @@ function isMany(found: Found | readonly Found[]): found is readonly Found[] {
 interface ServerError extends Error {
   readonly code?: string;
   readonly severity?: string;
+  /** What the server was doing. */
+  readonly where?: string;
 }
 
 function notConnected(error: ServerError): SqlError {
@@ -283,7 +288,11 @@ function notConnected(error: ServerError): SqlError {
 }
 
 function whileWorking(error: ServerError): SqlError {
-  const { code, severity, message } = error;
-  if (code !== undefined && severity !== undefined) return new SqlError(failureOf(code), message, { code, sent: true });
+  const { code, severity, message, where = '' } = error;
+  if (code !== undefined && severity !== undefined) {
+    // So it says of a value that it cannot read (bind_param_error_callback in Postgres' postgres.c).
+    const isWrongValue = where.startsWith('unnamed portal parameter');
+    return new SqlError(failureOf(code), message, { code, sent: true, isWrongValue });
+  }
   return new SqlError('unavailable', `the connection to Postgres was lost: ${message}`, { sent: true });
 }

@@ -199,7 +199,7 @@ export class Coalescer {
       for (const waiter of flight.waiters) this.#settle(namespace, waiter, { kind: 'bypass', why });
       return;
     }
-    if (namespace.loader !== undefined) {
+    if (namespace.loads(flight.key)) {
       if (flight.waiters.size > 0) this.load(namespace, flight);
       return;
     }
@@ -220,7 +220,7 @@ export class Coalescer {
       this.#settle(namespace, waiter, { kind: 'bypass', why });
       return;
     }
-    if (namespace.loader !== undefined) {
+    if (namespace.loads(flight.key)) {
       const detail = 'the value was not loaded in time';
       this.#settle(namespace, waiter, this.#instead(namespace, waiter, { why: 'timeout', detail }));
       return;

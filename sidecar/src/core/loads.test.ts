@@ -6,6 +6,7 @@ import type { Loaded } from './ports.ts';
 class HandLoader {
   readonly open: { readonly key: string; readonly end: (loaded: Loaded) => void }[] = [];
   begun = 0;
+  readonly handles = (key: string): boolean => key !== 'not-mine';
 
   load({ key }: { key: string }): Promise<Loaded> {
     this.begun += 1;
@@ -51,6 +52,11 @@ describe('a key that is missing', () => {
       ['loaded', 'one', true],
     ]);
     expect(seen(core.get('user', '1'))).toEqual(['l1', 'one', false]);
+  });
+
+  it('is for the caller where it is none that the loader handles', () => {
+    expect(core.get('user', 'not-mine').outcome).toMatchObject({ kind: 'miss', lease: { key: 'not-mine' } });
+    expect(loader.begun).toBe(0);
   });
 
   it('is loaded without a lease where the namespace is ttl_only', async () => {

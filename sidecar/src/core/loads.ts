@@ -84,6 +84,8 @@ export class Loads implements FlightLoader {
   async #run(namespace: Namespace, flight: Flight, lease: Lease | undefined): Promise<void> {
     const { key, loads: load } = flight;
     const beganMs = this.#clock.monotonicMs();
+    // Then whatever was applied is in what is read from now on.
+    const showsApplied = this.#replica.visible >= this.#replica.applied;
     this.#underWay += 1;
     const loaded = await this.#load(namespace, key);
     this.#underWay -= 1;
@@ -105,17 +107,18 @@ export class Loads implements FlightLoader {
     const outcome = this.#filler.offer(fill);
     if (outcome.kind !== 'refused') return;
     // What a standby shows may be older than the question.
-    if (said.sourceLsn === undefined && lease !== undefined)
+    if (said.sourceLsn === undefined && lease !== undefined && showsApplied)
       this.#coalescer.passed(namespace, flight, { entry: this.#filler.entryOf(fill, lease), load });
     if (isCurrent(namespace, flight, load)) this.#coalescer.handOver(namespace, flight);
   }
 
   async #load(namespace: Namespace, key: string): Promise<Loaded> {
-    const { loader, variants } = namespace;
+    const { loader, variants, rules } = namespace;
     const subject = variants === undefined ? { key, headers: {} } : variants.subjectOf(key);
-    return loader === undefined || subject === undefined
-      ? { kind: 'failed', why: 'unavailable', detail: 'nobody has asked for this value lately' }
-      : loader.load(subject);
+    if (loader === undefined || subject === undefined)
+      return { kind: 'failed', why: 'unavailable', detail: 'nobody has asked for this value lately' };
+    const atLeast = rules && this.#replica.newestFence(rules, key, namespace.tagsOf(key, []));
+    return loader.load({ ...subject, atLeast });
   }
 
   #fail(

@@ -122,6 +122,11 @@ export class Namespace {
     this.hot = options.hot ?? new HotKeys();
   }
 
+  /** Whether the sidecar loads the value at this address; if not, callers do. */
+  loads(address: string): boolean {
+    return this.loader?.handles(this.variants === undefined ? address : this.variants.keyOf(address)) ?? false;
+  }
+
   /** The tags of an entry: those that it was given, and that of its key where there are variants of it (SPEC I20). */
   tagsOf(address: string, tags: readonly string[]): readonly string[] {
     return this.variants === undefined ? tags : [...tags, keyTag(this.variants.keyOf(address))];

@@ -255,6 +255,8 @@ export class SourceReplica {
     const step = this.#classify(span);
     this.#hearsOlder = this.#isOlder(step, span);
     if (step === 'duplicate' || step === 'stale-epoch') return step;
+    // It may begin an epoch, and does not say where.
+    this.#server = NO_SERVER;
     this.#begin(span, visible);
     return 'too-new';
   }

@@ -16,6 +16,10 @@ export interface SqlRows {
   }[];
   /** As Postgres prints them. */
   readonly rows: readonly (readonly (string | null)[])[];
+  /** What was done, such as `INSERT`; a COMMIT that undoes says `ROLLBACK`. */
+  readonly command: string;
+  /** Rows that were touched or found; undefined where Postgres tells none. */
+  readonly count: number | undefined;
 }
 
 /** A connection, for the time of one piece of work. */
@@ -64,12 +68,19 @@ export class SqlError extends Error {
   readonly code: string | undefined;
   /** Whether a statement may have reached the server. */
   readonly sent: boolean;
+  /** A value beside the statement is none of the type that stands there. */
+  readonly isWrongValue: boolean;
 
-  constructor(why: SqlFailure, message: string, details: { readonly code?: string; readonly sent: boolean }) {
+  constructor(
+    why: SqlFailure,
+    message: string,
+    details: { readonly code?: string; readonly sent: boolean; readonly isWrongValue?: boolean },
+  ) {
     super(message);
     this.why = why;
     this.code = details.code;
     this.sent = details.sent;
+    this.isWrongValue = details.isWrongValue ?? false;
   }
 }
 

@@ -84,7 +84,7 @@ function getRoute({ reader, replica, clock, sessions, coalescer }: CacheRoutesOp
     const accepts = acceptsOf(control, visit !== undefined);
     const isHead = request.method === 'HEAD';
     // Who asks with HEAD sees no value, so it would not load a missing one either; the sidecar would.
-    const wouldNotLoad = isHead && namespace.loader === undefined;
+    const wouldNotLoad = isHead && !namespace.loads(key);
     const mode: ReadMode = onlyIfCached || wouldNotLoad ? 'only-cached' : noCache ? 'reload' : 'usual';
     const bypass = (why: BypassReason): void => {
       visit?.missed(undefined);

@@ -143,7 +143,10 @@ describe('a namespace that is loaded by the sidecar', () => {
   });
   const start = async (loaded: Loaded, user: Record<string, unknown> = {}): Promise<void> => {
     answer = loaded;
-    sidecar = await testServer({ user, loaders: { user: { load: () => Promise.resolve(answer) } } });
+    sidecar = await testServer({
+      user,
+      loaders: { user: { handles: () => true, load: () => Promise.resolve(answer) } },
+    });
   };
 
   it('answers a miss with the value', async () => {

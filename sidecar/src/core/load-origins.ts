@@ -1,0 +1,50 @@
+import type { KeyPattern, Lsn, Template } from '@tidemark/proto';
+import type { Loaded, Loader, LoadRequest } from './ports.ts';
+
+/** What is to be loaded. */
+export interface OriginRequest {
+  /** Parts of the key by name, `key` (all of it) included, and `header.NAME` of the request headers by which values differ. */
+  readonly values: ReadonlyMap<string, string>;
+  /** The newest known change of the key: what is read at an older position would not be stored. */
+  readonly atLeast: Lsn | undefined;
+}
+
+/** Where the values of one shape of keys are kept. Bounded in time; never rejects. */
+export interface Origin {
+  load(request: OriginRequest): Promise<Loaded>;
+}
+
+/** Asks the first origin whose shape of keys a key has. */
+export class Origins implements Loader {
+  readonly #origins: readonly { readonly pattern: KeyPattern; readonly origin: Origin }[];
+
+  constructor(origins: readonly { readonly pattern: KeyPattern; readonly origin: Origin }[]) {
+    this.#origins = origins;
+  }
+
+  handles(key: string): boolean {
+    return this.#origins.some(({ pattern }) => pattern.match(key) !== undefined);
+  }
+
+  load({ key, headers, atLeast }: LoadRequest): Promise<Loaded> {
+    for (const { pattern, origin } of this.#origins) {
+      const values = pattern.match(key);
+      if (values === undefined) continue;
+      const named = Object.entries(headers).map(([name, value]) => [`header.${name}`, value] as const);
+      return origin.load({ values: new Map([...values, ...named]), atLeast });
+    }
+    return Promise.resolve({ kind: 'failed', why: 'error', detail: 'no loader is for keys of this shape' });
+  }
+}
+
+/** A template with its names filled in; what is not there is empty. */
+export function fill(
+  { literals, columns }: Template,
+  values: ReadonlyMap<string, string>,
+  encode: (value: string) => string = (value) => value,
+): string {
+  return columns.reduce(
+    (text, name, i) => text + encode(values.get(name) ?? '') + (literals[i + 1] as string),
+    literals[0] as string,
+  );
+}

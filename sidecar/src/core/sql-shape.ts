@@ -1,0 +1,74 @@
+import type { SqlLoaderConfig, Template } from '@tidemark/proto';
+
+/** What a statement answers, as Postgres described it. */
+export type SqlShape =
+  /** One column of this type (an OID), which is the value itself. */
+  { readonly kind: 'column'; readonly type: number } | { readonly kind: 'columns' };
+
+/** OIDs of types that are no plain text (postgresql.org/docs/current/catalog-pg-type.html); they never change. */
+const TYPES = { bytea: 17, json: 114, jsonb: 3802 } as const;
+
+const TEXT = 'text/plain; charset=utf-8';
+const JSON_TYPE = 'application/json';
+const BYTES = 'application/octet-stream';
+
+/** Whether the value comes as hexadecimal digits. */
+export function isBytes(shape: SqlShape): boolean {
+  return shape.kind === 'column' && shape.type === TYPES.bytea;
+}
+
+/** Of a value of this shape. */
+export function contentTypeOf(shape: SqlShape, rows: SqlLoaderConfig['rows']): string {
+  if (rows === 'many' || shape.kind === 'columns') return JSON_TYPE;
+  if (shape.type === TYPES.json || shape.type === TYPES.jsonb) return JSON_TYPE;
+  return shape.type === TYPES.bytea ? BYTES : TEXT;
+}
+
+/** Describes a statement without running it: its columns are those of the answer. */
+export function describing(sql: string): string {
+  return `select * from (\n${sql}\n) t limit 0`;
+}
+
+/**
+ * The statement that answers the values. Its columns: the value (null if it is too large), the length of its text (null where the value
+ * is NULL), and the text of each column that the tags name.
+ *
+ * Postgres makes the text and the JSON itself, because JavaScript's numbers would damage bigint and numeric. It also finds out
+ * whether the statement still has the shape that it is taken to have: `(select t.*)` is refused for more than one column, and the names
+ * for two where there is only one; both while it is parsed, at no cost for a row. `offset 0` keeps the text from being made twice.
+ *
+ * @param options.tagColumns as the catalog spells them
+ * @param options.maxBytes of one value; of one row, where there are many
+ */
+export function reading(
+  config: Pick<SqlLoaderConfig, 'sql' | 'rows'>,
+  options: { readonly shape: SqlShape; readonly tagColumns: readonly string[]; readonly maxBytes: number },
+): string {
+  const { sql, rows } = config;
+  const { shape, tagColumns, maxBytes } = options;
+  // Digits stand for bytes.
+  const mostChars = isBytes(shape) && rows === 'one' ? 2 * maxBytes : maxBytes;
+  const tags = tagColumns.map((column, i) => `, t.${quoted(column)}::text as tag_${i}`).join('');
+  const names = tagColumns.map((_, i) => `, x.tag_${i}`).join('');
+  const check = shape.kind === 'columns' ? ' cross join lateral (select t.*) c(one, two)' : '';
+  // Only two rows are needed to tell that there is more than one.
+  const most = rows === 'one' ? ' limit 2' : '';
+  return `select case when octet_length(x.v) <= ${mostChars} then x.v end, octet_length(x.v)${names}
+    from (select ${valueOf(shape, rows)} as v${tags} from (\n${sql}\n) t${check}${most} offset 0) x`;
+}
+
+function valueOf(shape: SqlShape, rows: SqlLoaderConfig['rows']): string {
+  if (shape.kind === 'columns') return 'row_to_json(t)::text';
+  if (rows === 'many') return "coalesce(to_json((select t.*))::text, 'null')";
+  return shape.type === TYPES.bytea ? "encode((select t.*), 'hex')" : '(select t.*)::text';
+}
+
+function quoted(column: string): string {
+  return `"${column.replaceAll('"', '""')}"`;
+}
+
+/** Columns that templates name besides the parts of a key. */
+export function columnsOf(templates: readonly Template[], parts: readonly string[]): readonly string[] {
+  const names = templates.flatMap(({ columns }) => columns);
+  return [...new Set(names)].filter((name) => !parts.includes(name));
+}
