@@ -111,7 +111,7 @@ export class MemoryStore implements L1Store, Tenant {
 
   displace(reason: Displacement): void {
     const node = this.#policy.victim();
-    if (node === undefined) return;
+    if (node === undefined) throw new Error('found no victim among entries that exceed a limit, expected one');
     this.displaced[reason] += 1;
     this.#remove(node);
   }

@@ -61,6 +61,7 @@ export class WTinyLfu implements Policy {
     this.#candidate = undefined;
     node.place = WINDOW;
     this.#window.pushFirst(node);
+    this.#shrinkWindow();
   }
 
   replaced(node: Node, bytesBefore: number): void {
@@ -83,7 +84,6 @@ export class WTinyLfu implements Policy {
 
   victim(): Node | undefined {
     this.#climb();
-    this.#shrinkWindow();
     this.#shrinkProtected();
     const victim = this.#probation.last ?? this.#protected.last;
     const candidate = this.#candidate;
