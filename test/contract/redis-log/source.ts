@@ -132,7 +132,7 @@ export class Source {
       this.#lsn += 1 + below(3);
       const invalidations = Array.from({ length: 1 + below(3) }, () => {
         const some = pick(['key', 'key', 'key', 'tag', 'tag', 'tag', 'all'] as const);
-        const kind = some === 'all' && below(2) === 0 ? 'prefix' : some;
+        const kind: Invalidation['kind'] = some === 'all' && below(2) === 0 ? 'prefix' : some;
         return { kind, pair: pick(PAIRS), name: pick(NAMED[kind]) };
       });
       return { lsn: this.#lsn, invalidations };
