@@ -1,0 +1,241 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Checker, describeStaleRead } from '../history/checker.ts';
+import { createStack, startMemcached, type MemcachedServer, type SidecarHandle, type Stack } from '../kit/index.ts';
+import { sharedServers } from '../kit/shared.ts';
+import { App, appsOf } from './support/app.ts';
+import { eventually } from './support/eventually.ts';
+import { metric } from './support/l2.ts';
+import { cacheable, showLogsOnFailure } from './support/stack.ts';
+
+// Two sidecars over a real Postgres and Kafka share values through two real memcached (SPEC I17).
+
+const ROWS = 40;
+const DEADLINE_MS = 50;
+const onlyIfCached = { 'cache-control': 'only-if-cached' };
+
+let servers: readonly [MemcachedServer, MemcachedServer];
+let stack: Stack;
+let apps: readonly [App, App];
+
+beforeAll(async () => {
+  servers = await Promise.all([startMemcached(), startMemcached()]);
+  const [first, second] = servers;
+  const url = `memcached://127.0.0.1:${first.port},127.0.0.1:${second.port}/test`;
+  stack = await createStack(sharedServers(), {
+    sidecars: 2,
+    redis: false,
+    env: { sidecar: { TIDEMARK_MEMCACHED_URL: url, TIDEMARK_COALESCE_TIMEOUT: '200ms' } },
+    initSql: `
+      create table items (id int primary key, version int not null);
+      insert into items select n, 1 from generate_series(1, ${ROWS}) n;
+    `,
+    config: {
+      namespaces: {
+        items: { source: 'main', invalidate: [{ table: 'public.items', keys: ['{id}'] }] },
+        lists: { source: 'main', invalidate: [{ table: 'public.items', tags: ['item:{id}'] }] },
+        plain: { source: 'main', invalidation: 'ttl_only' },
+      },
+    },
+  });
+  apps = appsOf(stack) as [App, App];
+  await cacheable(stack);
+}, 90_000);
+afterAll(async () => {
+  await stack?.stop();
+  for (const server of servers ?? []) await server.stop();
+});
+
+const versionOf = async (id: number): Promise<string> =>
+  `${(await stack.sql<{ version: number }>('select version from items where id = $1', [id]))[0]?.version}`;
+
+/** A value that is read through one sidecar is found by the other in memcached. */
+async function shared(namespace: string, id: number, tags?: readonly string[]): Promise<string> {
+  return eventually(async () => {
+    const version = await versionOf(id);
+    await apps[0].read(namespace, `${id}`, async () => version, tags && { tags });
+    const found = await apps[1].get(namespace, `${id}`, onlyIfCached);
+    expect(found.cacheStatus).toContain('detail=l2');
+    expect(found.body).toBe(version);
+    return version;
+  });
+}
+
+async function notServed(namespace: string, id: number, version: string): Promise<void> {
+  for (const app of apps)
+    await eventually(async () => expect((await app.get(namespace, `${id}`, onlyIfCached)).body).not.toBe(version));
+}
+
+const l2StateOf = async (sidecar: SidecarHandle): Promise<string> =>
+  ((await (await fetch(`${sidecar.admin}/v1/status`)).json()) as { l2: { state: string } }).l2.state;
+
+it('[I17] values by key and by tag are shared, and not served any more once they have changed', async () => {
+  showLogsOnFailure(stack);
+  const byKey = await shared('items', 1);
+  const byTag = await shared('lists', 1, ['item:1']);
+  const fences = await metric(stack.sidecars[1]!.admin, 'tidemark_l2_misses_total{reason="fenced"}');
+  await stack.sql('update items set version = version + 1 where id = 1');
+  await notServed('items', 1, byKey);
+  await notServed('lists', 1, byTag);
+  // It is there still: nobody deletes in memcached. The sidecars know that it is old.
+  await eventually(async () => {
+    await apps[1].get('items', '1', onlyIfCached);
+    expect(await metric(stack.sidecars[1]!.admin, 'tidemark_l2_misses_total{reason="fenced"}')).toBeGreaterThan(fences);
+  });
+  expect(await shared('items', 1)).toBe('2');
+  expect(await shared('lists', 1, ['item:1'])).toBe('2');
+});
+
+it('[I17] a sidecar that starts later uses nothing from before its start, and everything from then on', async () => {
+  showLogsOnFailure(stack);
+  await shared('items', 2);
+  // Positions move on, so that what was stored is older than what the new one begins at.
+  await stack.sql('update items set version = version + 1 where id = 3');
+  const later = await stack.addSidecar();
+  const app = new App(later.url);
+  await cacheable(stack);
+  expect((await app.get('items', '2', onlyIfCached)).status).not.toBe(200);
+  expect(await metric(later.admin, 'tidemark_l2_misses_total{reason="behind"}')).toBeGreaterThan(0);
+  const version = await versionOf(3);
+  await eventually(async () => {
+    await stack.sql('update items set version = version where id = 3');
+    await apps[0].read('items', '3', async () => version);
+    expect(await app.get('items', '3', onlyIfCached)).toMatchObject({ status: 200, body: version });
+  });
+  await later.stop();
+});
+
+it('values without coherence are shared too, and deleted', async () => {
+  await apps[0].put('plain', 'k', 'value', {});
+  await eventually(async () => expect((await apps[1].get('plain', 'k', onlyIfCached)).body).toBe('value'));
+  await apps[0].delete('plain', 'k');
+  expect((await apps[0].get('plain', 'k', onlyIfCached)).status).toBe(404);
+});
+
+it('shares values under keys that look like anything', async () => {
+  const keys = ['with space', 'x'.repeat(500), 'ünïcode\n', '%', 'a/b'];
+  for (const key of keys) {
+    await apps[0].read('lists', key, async () => `value of ${key}`, { tags: ['item:9'] });
+    await eventually(async () =>
+      expect(await apps[1].get('lists', key, onlyIfCached)).toMatchObject({ status: 200, body: `value of ${key}` }),
+    );
+  }
+});
+
+it('what is larger than an item is served from memory, and not shared', async () => {
+  const large = 'x'.repeat(1024 * 1024);
+  await apps[0].read('lists', 'large', async () => large, { tags: ['item:9'] });
+  expect((await apps[0].get('lists', 'large', onlyIfCached)).body.length).toBe(large.length);
+  expect((await apps[1].get('lists', 'large', onlyIfCached)).status).toBe(404);
+  expect(await metric(stack.sidecars[0]!.admin, 'tidemark_l2_fills_total{result="too-large"}')).toBe(1);
+});
+
+it(
+  '[I17] memcached is killed, stopped, flushed and restarted under load, and nobody is served an old value',
+  { timeout: 120_000 },
+  async () => {
+    showLogsOnFailure(stack);
+    const checker = new Checker();
+    const stop = new AbortController();
+    const versions = new Map<number, number>();
+    for (let id = 1; id <= ROWS; id++) versions.set(id, Number(await versionOf(id)));
+    const answers = { l1: 0, l2: 0, misses: 0 };
+    const writer = async (): Promise<void> => {
+      for (let i = 0; !stop.signal.aborted; i++) {
+        const id = 1 + (i % ROWS);
+        const ticket = checker.beginWrite();
+        const version = (versions.get(id) as number) + 1;
+        await stack.sql('update items set version = $2 where id = $1', [id, version]);
+        const [row] = await stack.sql<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
+        versions.set(id, version);
+        checker.endWrite(ticket, performance.now(), { lsn: row?.lsn ?? '', rows: [{ row: `${id}`, version }] });
+        await pause(2);
+      }
+    };
+    const reader = async (app: App, sidecar: string, seed: number): Promise<void> => {
+      for (let i = seed; !stop.signal.aborted; i++) {
+        const id = 1 + ((i * 7) % ROWS);
+        const [namespace, tags] = i % 2 === 0 ? ['items', []] : ['lists', [`item:${id}`]];
+        const found = await app.get(namespace as string, `${id}`);
+        if (found.status === 200) {
+          answers[found.cacheStatus.includes('detail=l2') ? 'l2' : 'l1'] += 1;
+          const rows = [{ row: `${id}`, version: Number(found.body) }];
+          checker.served({ sidecar, key: `${namespace as string}/${id}`, lsn: found.lsn ?? '', rows });
+        } else if (found.lease !== undefined) {
+          answers.misses += 1;
+          await app.put(namespace as string, `${id}`, await versionOf(id), {
+            lease: found.lease,
+            tags: tags as string[],
+          });
+        }
+      }
+    };
+    const work = [writer(), ...apps.flatMap((app, i) => [1, 2].map((n) => reader(app, `sidecar-${i}`, 7 * n + i)))];
+    /** Values go through memcached again. */
+    const goesOn = async (): Promise<void> => {
+      const { l2 } = answers;
+      await eventually(() => expect(answers.l2).toBeGreaterThan(l2 + 30), { withinMs: 30_000 });
+    };
+    try {
+      await goesOn();
+      for (let round = 0; round < 3; round++) {
+        const [server, other] =
+          round % 2 === 0 ? servers : (servers.toReversed() as [MemcachedServer, MemcachedServer]);
+        await server.kill();
+        await goesOn(); // through the other one
+        await server.start();
+        other.pause();
+        await pause(300);
+        other.resume();
+        await goesOn();
+        for (const each of servers) await each.flush();
+        await goesOn();
+        // Both at once.
+        for (const each of servers) await each.kill();
+        for (const sidecar of stack.sidecars.slice(0, 2))
+          await eventually(async () => expect(await l2StateOf(sidecar)).toBe('down'));
+        for (const each of servers) await each.start();
+        await goesOn();
+      }
+    } finally {
+      stop.abort();
+      await Promise.all(work);
+    }
+    checker.finish();
+    process.stderr.write(`${JSON.stringify({ ...answers, checked: checker.checked })}\n`);
+    expect(checker.offences.map(describeStaleRead)).toEqual([]);
+    expect(checker.checked).toBeGreaterThan(500);
+  },
+);
+
+it('hits in memory are as fast as ever while memcached stands still; a miss waits for the deadline at the most, and soon not at all', async () => {
+  const [app] = apps;
+  const timings = async (count: number, keyOf: (i: number) => string): Promise<number[]> => {
+    const all: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const startedAt = performance.now();
+      await app.get('items', keyOf(i));
+      all.push(performance.now() - startedAt);
+    }
+    return all.toSorted((a, b) => a - b);
+  };
+  await eventually(async () => expect(await l2StateOf(stack.sidecars[0]!)).toBe('up'));
+  const { lease } = await app.get('items', 'hot', { 'cache-control': 'no-cache' });
+  await app.put('items', 'hot', 'value', { lease });
+  const before = await timings(300, () => 'hot');
+  for (const server of servers) server.pause();
+  try {
+    const firstMisses = await timings(12, (i) => `first-${i}`);
+    expect(firstMisses.at(-1)).toBeLessThan(DEADLINE_MS + 100);
+    await eventually(async () => expect(await l2StateOf(stack.sidecars[0]!)).toBe('down'));
+    const hits = await timings(300, () => 'hot');
+    // p99, with room for a busy machine; a read that waited for memcached would show at once.
+    expect(hits[296]!).toBeLessThan(Math.max(before[296]! * 3, DEADLINE_MS / 2));
+    const misses = await timings(100, (i) => `later-${i}`);
+    expect(misses[50]!).toBeLessThan(DEADLINE_MS / 2);
+    process.stderr.write(`p99 of hits: ${before[296]!.toFixed(2)} ms before, ${hits[296]!.toFixed(2)} ms meanwhile\n`);
+  } finally {
+    for (const server of servers) server.resume();
+  }
+  await eventually(async () => expect(await l2StateOf(stack.sidecars[0]!)).toBe('up'));
+});
