@@ -156,16 +156,16 @@ it(
       for (let i = seed; !stop.signal.aborted; i++) {
         const id = 1 + ((i * 7) % ROWS);
         const [namespace, tags] = i % 2 === 0 ? ['items', []] : ['lists', [`item:${id}`]];
-        const found = await app.get(namespace as string, `${id}`);
+        const found = await app.get(namespace, `${id}`);
         if (found.status === 200) {
           answers[found.cacheStatus.includes('detail=l2') ? 'l2' : 'l1'] += 1;
           const rows = [{ row: `${id}`, version: Number(found.body) }];
-          checker.served({ sidecar, key: `${namespace as string}/${id}`, lsn: found.lsn ?? '', rows });
+          checker.served({ sidecar, key: `${namespace}/${id}`, lsn: found.lsn ?? '', rows });
         } else if (found.lease !== undefined) {
           answers.misses += 1;
-          await app.put(namespace as string, `${id}`, await versionOf(id), {
+          await app.put(namespace, `${id}`, await versionOf(id), {
             lease: found.lease,
-            tags: tags as string[],
+            tags,
           });
         }
       }
