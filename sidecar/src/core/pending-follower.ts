@@ -1,3 +1,4 @@
+import type { Lsn } from '@tidemark/proto';
 import type { FlushedAt, PendingWrites, WriteDelivery } from './pending-writes.ts';
 import type { Clock } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
@@ -40,11 +41,13 @@ export class PendingFollower implements WriteListener {
   readonly #writes: PendingWrites;
   readonly #client: FlushedClient | undefined;
   readonly #feed: WriteFeed;
-  readonly #replica: Pick<ReplicaView, 'epoch'>;
+  readonly #replica: Pick<ReplicaView, 'epoch' | 'applied' | 'visible'>;
   readonly #clock: Clock;
   readonly #events: PendingEvents;
   /** Counts beginnings, so that a late answer is known as such. */
   #turn = 0;
+  /** W when nothing was known any more: marks behind it are heard. */
+  #from: Lsn = 0;
   #pauseMs = FIRST_PAUSE_MS;
   #cancel: () => void = () => undefined;
   #complaint = '';
@@ -54,7 +57,7 @@ export class PendingFollower implements WriteListener {
     writes: PendingWrites;
     client: FlushedClient | undefined;
     feed: WriteFeed;
-    replica: Pick<ReplicaView, 'epoch'>;
+    replica: Pick<ReplicaView, 'epoch' | 'applied' | 'visible'>;
     clock: Clock;
     events: PendingEvents;
   }) {
@@ -72,6 +75,7 @@ export class PendingFollower implements WriteListener {
     this.#writes.restart();
     this.#turn += 1;
     this.#cancel();
+    this.#from = this.#replica.applied;
     if (this.#writes.namespaces.size === 0) return;
     this.restarts += 1;
     this.#ask(this.#turn);
@@ -85,6 +89,7 @@ export class PendingFollower implements WriteListener {
   reset(reason: string): void {
     this.#writes.restart();
     this.#turn += 1;
+    this.#from = this.#replica.applied;
     this.#retry(`the writes that are not flushed yet are ${reason} in Kafka`, this.#turn);
   }
 
@@ -97,6 +102,13 @@ export class PendingFollower implements WriteListener {
   #ask(turn: number): void {
     if (this.#client === undefined) {
       this.#complain('without an invalidator (TIDEMARK_INVALIDATOR_URL) nobody says which writes were flushed');
+      return;
+    }
+    // The flushes whose marks were not heard must be seen by who is asked.
+    if (this.#replica.visible < this.#from) {
+      this.#cancel = this.#clock.after(FIRST_PAUSE_MS, () => {
+        if (turn === this.#turn) this.#ask(turn);
+      });
       return;
     }
     void this.#client.flushed(this.#topic).then((answer) => {
