@@ -212,12 +212,17 @@ export class SourceReplica {
 
   /**
    * A change of a key is known before the stream tells of it; it was committed at or before `lsn`, undefined where nobody knows
-   * when. What is held under the key goes, and nothing older comes in its place: "a phantom, never a hole" (SPEC I4).
+   * when. What is held under the key and the tags goes, and nothing older comes in its place: "a phantom, never a hole" (SPEC I4).
    */
-  changed(namespace: NamespaceRules, key: string, lsn: Lsn | undefined): void {
+  changed(namespace: NamespaceRules, what: { key: string; tags: readonly string[]; lsn: Lsn | undefined }): void {
+    const { key, tags, lsn = 0 } = what;
     if (this.#rules.namespaces[namespace.index] !== namespace) return;
-    if (lsn !== undefined) this.#fences.raiseKey(namespace.index, key, lsn);
-    this.#evict.key(namespace, key, lsn ?? Number.POSITIVE_INFINITY);
+    this.#fences.raiseKey(namespace.index, key, lsn);
+    this.#evict.key(namespace, key, lsn);
+    for (const tag of tags) {
+      this.#fences.raiseTag(namespace.index, tag, lsn);
+      this.#evict.tag(namespace, tag, lsn);
+    }
   }
 
   /** Continuity is gone and the next position is unknown: flush, and answer misses until a record starts us again. */

@@ -1,4 +1,4 @@
-import type { Lsn } from '@tidemark/proto';
+import { keyTag, type Lsn } from '@tidemark/proto';
 import type { Coalescer } from './coalescer.ts';
 import type { Filler } from './filler.ts';
 import type { Marks } from './marks.ts';
@@ -155,7 +155,9 @@ export class WriteThrough {
     const { body, contentType, tags } = value?.kind === 'value' ? value : ABSENT;
     const asOf = value === undefined || lsn === undefined ? undefined : this.#admit(write, tags);
     if (asOf === undefined) this.own.end(write);
-    if (namespace.rules !== undefined) replica.changed(namespace.rules, key, lsn);
+    // Where a key has several values (SPEC I20), they have a tag in common.
+    const common = namespace.variants === undefined ? [] : [keyTag(key)];
+    if (namespace.rules !== undefined) replica.changed(namespace.rules, { key, tags: common, lsn });
     if (asOf === undefined || value === undefined) {
       coalescer.settleDoomed();
       this.#nudge(write, lsn);
