@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { parseSizeBytes } from '@tidemark/proto';
+import { MAX_WRITES_TOPIC_CHARS, parseSizeBytes } from '@tidemark/proto';
 import {
   duration,
   followerEnv,
