@@ -8,6 +8,7 @@ import { MemoryStore } from './adapters/l1/store.ts';
 import { systemClock as clock, systemRandom } from './adapters/system.ts';
 import { createBehind, UNCONFIGURED_WRITER } from './compose-behind.ts';
 import { createKeeper, createL2, packingOf, tickL2, UNLOGGED_FENCE_SLOTS, type L2Backend } from './compose-l2.ts';
+import { createLoading } from './compose-load.ts';
 import type { Config } from './config.ts';
 import { BatchReader } from './core/batch-reader.ts';
 import { Coalescer } from './core/coalescer.ts';
@@ -84,6 +85,7 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
   marks.on(FLUSHED_MARK_WORD, (rest, lsn) => behind.writes.mark(rest, lsn));
   const events = followerEvents(replica, { metrics, logger, onBreak: behind.broke });
   const follower = new Follower({ replica, coalescer, watermark, clock, events });
+  const loading = createLoading({ config, followed: () => replica.server, clock, onLoad: metrics.observeLoad, logger });
   const budget = new Budget({ maxBytes: config.l1MaxBytes, maxEntries: config.l1MaxEntries });
   const random = systemRandom();
   const configuration = new Configuration({
@@ -95,12 +97,13 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
     createL1: ({ l1 }) => new MemoryStore({ ...l1, budget, policy: createPolicy(l1.policy, () => random.fraction()) }),
     createGrace: (of) => Grace.of(of, clock),
     createPending: (name, of) => behind.createPending(name, of),
+    createLoader: (name, of) => loading.createLoader(name, of),
     createVariants: ({ vary }) => vary && new Variants({ config: vary, digest: variantDigest }),
   });
   const lag = new L2Lag(L2_LAG_SAMPLES);
   const { namespaces } = configuration;
   const { writerOf } = behind;
-  return { ...parts, ...of, l2, budget, behind, writerOf, follower, configuration, namespaces, lag };
+  return { ...parts, ...of, l2, budget, behind, loading, writerOf, follower, configuration, namespaces, lag };
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   memcachedUrl,
   optional,
   parseListenAddress,
+  postgresUrl,
   readEnv,
   redisTlsEnv,
   redisTlsOf,
@@ -79,6 +80,16 @@ const spec = {
   writesTopic: optional('TIDEMARK_WRITES_TOPIC', {
     description: 'Kafka topic for writes of namespaces with writeBehind, as for tidemark flush; default: none are taken',
     parse: writesTopicName,
+  }),
+  loadUrl: optional('TIDEMARK_LOAD_URL', {
+    description:
+      'URL of the Postgres that namespaces with load.sql read, a primary or a standby; TLS: ?sslmode=verify-full&sslrootcert=FILE',
+    parse: postgresUrl,
+    secret: true,
+  }),
+  loadPool: withDefault('TIDEMARK_LOAD_POOL', '4', {
+    description: 'connections to it, at most',
+    parse: connections,
   }),
   maxStalenessMs: withDefault('TIDEMARK_MAX_STALENESS', '5s', {
     description: 'after so long without a record everything is a miss',
@@ -170,6 +181,12 @@ function totalSize(found: string): number {
 function totalCount(found: string): number {
   if (!/^[1-9]\d{0,8}$/.test(found)) throw new Error('expected a whole number from 1 to 999999999');
   return Number(found);
+}
+
+function connections(found: string): number {
+  const count = /^\d{1,3}$/.test(found) ? Number(found) : 0;
+  if (count < 1 || count > 100) throw new Error('expected a whole number from 1 to 100');
+  return count;
 }
 
 function httpUrl(found: string): string {

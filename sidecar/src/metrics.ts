@@ -17,6 +17,7 @@ import type { Restamper } from './core/restamper.ts';
 import type { ReplicaState, SourceReplica } from './core/replica.ts';
 import type { Sessions } from './core/sessions.ts';
 import { displacedFrom, watchL1 } from './metrics/l1.ts';
+import { observeLoads } from './metrics/loads.ts';
 import { readCounter, readGauge, type Give } from './metrics/reading.ts';
 
 export interface Observed {
@@ -57,6 +58,8 @@ export class Metrics {
   readonly registry = new Registry();
   readonly #l2Latency: Histogram;
   readonly #evictLag: Histogram;
+  /** How long a load of a namespace took. */
+  readonly observeLoad: (namespace: string, ms: number) => void;
 
   constructor() {
     const registers = [this.registry];
@@ -72,6 +75,7 @@ export class Metrics {
       buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
       registers,
     });
+    this.observeLoad = observeLoads(this.registry);
   }
 
   observeL2Latency(ms: number): void {

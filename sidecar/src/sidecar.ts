@@ -30,7 +30,9 @@ import { createListener, replaceListener } from './http/server.ts';
 import { clearSocketPath, withSocketMode } from './http/unix-socket.ts';
 import { dropGarbage } from './memory.ts';
 import { Metrics } from './metrics.ts';
+import { watchLoads } from './metrics/loads.ts';
 import { watchWriteBehind } from './metrics/write-behind.ts';
+import { watchWrites } from './metrics/writes.ts';
 
 const MAX_CONNECTIONS = 10_000;
 const MAX_ADMIN_CONNECTIONS = 100;
@@ -113,6 +115,8 @@ async function run(config: Config, logger: Logger): Promise<never> {
     });
     metrics.watch({ ...core, state: () => core.replica.state(clock.monotonicMs()), feed, l2: core.l2?.store });
     watchWriteBehind(metrics.registry, core.behind, clock);
+    watchLoads(metrics.registry, core);
+    watchWrites(metrics.registry, core);
     feed.start(core.follower);
     running = { core, feed, ticking: setInterval(() => tick(core), TICK_MS) };
     const next = applicationListener(core, pages);
@@ -146,6 +150,8 @@ async function run(config: Config, logger: Logger): Promise<never> {
           void (await Promise.all([closeServer(servers.tcp, DRAIN_MS), closeServer(servers.socket, DRAIN_MS)])),
       },
       { name: 'writes', run: () => running?.core.behind.stop() },
+      { name: 'written through', run: () => running?.core.through.stop() },
+      { name: 'loads', run: () => running?.core.loading.stop() },
       { name: 'feed', run: () => running?.feed.stop() },
       { name: 'timers', run: () => clearInterval(running?.ticking) },
       { name: 'L2', run: () => running?.core.l2?.close() },

@@ -1,7 +1,7 @@
 import type { Agent, IncomingMessage } from 'node:http';
 import { parseTemplate, type HttpLoaderConfig } from '@tidemark/proto';
 import { Backoff, TimeLimit, type request } from '@tidemark/runtime';
-import { fill, type Origin, type OriginRequest } from '../core/load-origins.ts';
+import { fill, type Origin, type OriginRequest } from '../core/origin.ts';
 import type { Loaded, LoadFailure } from '../core/ports.ts';
 import { tagsOf } from '../core/value-tags.ts';
 import { lifetimeOf, parseCacheControl } from '../http/cache-control.ts';
@@ -75,11 +75,6 @@ export class HttpLoader implements Origin {
     } finally {
       this.#underWay -= 1;
     }
-  }
-
-  /** Ends idle connections, and no other. */
-  close(): void {
-    this.#agent.destroy();
   }
 
   async #loadWithin(limit: TimeLimit, path: string, request: OriginRequest): Promise<Loaded> {

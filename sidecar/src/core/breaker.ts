@@ -1,4 +1,4 @@
-import type { Origin, OriginRequest } from './load-origins.ts';
+import type { Origin, OriginRequest } from './origin.ts';
 import type { Clock, Loaded } from './ports.ts';
 
 /** `half-open`: a single load finds out whether it works again. */

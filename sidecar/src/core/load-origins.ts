@@ -1,33 +1,55 @@
-import type { KeyPattern, Lsn, Template } from '@tidemark/proto';
-import type { Loaded, Loader, LoadRequest } from './ports.ts';
+import type { KeyPattern, Lsn } from '@tidemark/proto';
+import type { Breaker } from './breaker.ts';
+import type { Clock, Loaded, Loader, LoadFailure, LoadRequest } from './ports.ts';
 
-/** What is to be loaded. */
-export interface OriginRequest {
-  /** Parts of the key by name, `key` (all of it) included, and `header.NAME` of the request headers by which values differ. */
-  readonly values: ReadonlyMap<string, string>;
-  /** The newest known change of the key: what is read at an older position would not be stored. */
-  readonly atLeast: Lsn | undefined;
-}
+/** How loads end. */
+export type LoadResult = 'value' | 'absent' | LoadFailure['why'];
 
-/** Where the values of one shape of keys are kept. Bounded in time; never rejects. */
-export interface Origin {
-  load(request: OriginRequest): Promise<Loaded>;
+/** How the loads of a namespace have ended since the start. */
+export type LoadCounts = Partial<Record<LoadResult, number>>;
+
+/** Origins of a namespace, and what becomes of their loads. */
+export interface OriginsOptions {
+  readonly origins: readonly { readonly pattern: KeyPattern; readonly origin: Breaker }[];
+  readonly clock: Pick<Clock, 'monotonicMs'>;
+  /** Goes on with what another configuration counted. */
+  readonly counts: LoadCounts;
+  readonly onLoad: (ms: number) => void;
 }
 
 /** Asks the first origin whose shape of keys a key has. */
 export class Origins implements Loader {
-  readonly #origins: readonly { readonly pattern: KeyPattern; readonly origin: Origin }[];
+  readonly #options: OriginsOptions;
 
-  constructor(origins: readonly { readonly pattern: KeyPattern; readonly origin: Origin }[]) {
-    this.#origins = origins;
+  constructor(options: OriginsOptions) {
+    this.#options = options;
+  }
+
+  get counts(): LoadCounts {
+    return this.#options.counts;
+  }
+
+  /** Origins that are not asked, or by a single load only, because they failed. */
+  get broken(): number {
+    return this.#options.origins.filter(({ origin }) => origin.state !== 'closed').length;
   }
 
   handles(key: string): boolean {
-    return this.#origins.some(({ pattern }) => pattern.match(key) !== undefined);
+    return this.#options.origins.some(({ pattern }) => pattern.match(key) !== undefined);
   }
 
-  load({ key, headers, atLeast }: LoadRequest): Promise<Loaded> {
-    for (const { pattern, origin } of this.#origins) {
+  async load({ key, headers, atLeast }: LoadRequest): Promise<Loaded> {
+    const { counts, clock, onLoad } = this.#options;
+    const beganMs = clock.monotonicMs();
+    const loaded = await this.#ask(key, headers, atLeast);
+    onLoad(clock.monotonicMs() - beganMs);
+    const result = loaded.kind === 'failed' ? loaded.why : loaded.kind;
+    counts[result] = (counts[result] ?? 0) + 1;
+    return loaded;
+  }
+
+  #ask(key: string, headers: LoadRequest['headers'], atLeast: Lsn | undefined): Promise<Loaded> {
+    for (const { pattern, origin } of this.#options.origins) {
       const values = pattern.match(key);
       if (values === undefined) continue;
       const named = Object.entries(headers).map(([name, value]) => [`header.${name}`, value] as const);
@@ -35,16 +57,4 @@ export class Origins implements Loader {
     }
     return Promise.resolve({ kind: 'failed', why: 'error', detail: 'no loader is for keys of this shape' });
   }
-}
-
-/** A template with its names filled in; what is not there is empty. */
-export function fill(
-  { literals, columns }: Template,
-  values: ReadonlyMap<string, string>,
-  encode: (value: string) => string = (value) => value,
-): string {
-  return columns.reduce(
-    (text, name, i) => text + encode(values.get(name) ?? '') + (literals[i + 1] as string),
-    literals[0] as string,
-  );
 }

@@ -1,5 +1,5 @@
 import type { Template } from '@tidemark/proto';
-import { fill } from './load-origins.ts';
+import { fill } from './origin.ts';
 
 /** As for tags that applications give; see http/fields.ts. */
 const MAX_TAGS = 64;
