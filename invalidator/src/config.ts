@@ -153,6 +153,14 @@ const replayFile = {
 /** Where the slot is; neither Kafka nor the document is needed to drop it. */
 const drop = { source: commonEnv.source, postgresUrl: run.postgresUrl, slot: run.slot, publication: run.publication };
 
+const migrate = {
+  postgresUrl: required('TIDEMARK_POSTGRES_URL', {
+    description: 'URL of the primary, for a role that may make schema tidemark or owns it',
+    parse: postgresUrl,
+    secret: true,
+  }),
+};
+
 const selftest = {
   url: required('TIDEMARK_URL', { description: 'http://HOST:PORT of a sidecar', parse: httpUrl }),
   postgresUrl: required('TIDEMARK_POSTGRES_URL', {
@@ -170,6 +178,7 @@ const specs = {
   replay,
   capture: { ...commonEnv, logLevel: replay.logLevel },
   'drop-slot': drop,
+  migrate,
   selftest,
 };
 
@@ -275,6 +284,11 @@ export function dropSlotConfig(env: Env): DropSlotConfig {
     );
   }
   return { postgresUrl: url, slot, publication };
+}
+
+/** Settings of `migrate`. Throws EnvError. */
+export function migrateConfig(env: Env): EnvOf<typeof migrate> {
+  return readEnv(migrate, env, { alsoKnown: allNames });
 }
 
 /** Settings of `selftest`. Throws EnvError. */

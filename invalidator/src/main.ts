@@ -11,6 +11,7 @@ const USAGE = `Tidemark beside Postgres, Kafka and Redis.
   tidemark replay ...              rebuilds invalidations from Kafka, or tries rules on a capture
   tidemark capture ...             writes the records in Kafka to a file
   tidemark drop-slot ...           drops the slot of a source that is not followed any more
+  tidemark migrate ...             makes or renews the SQL functions that purge, in the database
   tidemark selftest ...            writes a row and sees its eviction in a sidecar
   tidemark COMMAND --help          tells about a command and lists its environment
 
@@ -29,6 +30,7 @@ const tools = {
   replay: async (args: readonly string[]) => (await import('./replay.ts')).replay(args),
   capture: async (args: readonly string[]) => (await import('./capture.ts')).capture(args),
   'drop-slot': async (args: readonly string[]) => (await import('./drop-slot.ts')).dropSlotCommand(args),
+  migrate: async (args: readonly string[]) => (await import('./migrate.ts')).migrateCommand(args),
   selftest: async (args: readonly string[]) => (await import('./selftest.ts')).selftest(args),
 };
 

@@ -23,12 +23,16 @@ beforeAll(async () => {
 
 afterAll(() => lagging?.stop());
 
+const update = "update items set name = name || '!' where id = 1";
+const purge = `select pg_logical_emit_message(true, 'tidemark', '{"purge":[{"namespace":"items","prefixes":["by-name:"]}]}')`;
+
 it.each([
-  ['by its key', '1', undefined],
-  ['by a tag', 'page', ['all']],
+  ['by its key', '1', undefined, update],
+  ['by a tag', 'page', ['all'], update],
+  ['by what it begins with', 'by-name:old', undefined, purge],
 ])(
   '[I5] [I7] a fill from before a change reaches nobody, although its sidecar has not heard of the change, %s',
-  async (_, key, tags) => {
+  async (_, key, tags, change) => {
     const [fast] = used.apps as [App];
     const slow = lagging.app;
     const { lease } = await eventually(async () => {
@@ -41,7 +45,7 @@ it.each([
       const { lease: earlier } = await fast.get('items', key);
       await fast.put('items', key, 'old', { lease: earlier, ...(tags && { tags }) });
       expect((await fast.get('items', key)).body).toBe('old');
-      await used.stack.sql("update items set name = name || '!' where id = 1");
+      await used.stack.sql(change);
       await eventually(async () => expect((await fast.get('items', key, onlyIfCached)).status).toBe(404));
       // The log in Redis has the change: a fresh fill is stored there under it.
       await eventually(async () => {

@@ -3,10 +3,12 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Scratch, scratchFolder } from '../../kit/index.ts';
 
-/** A folder to put first in PATH; it holds a `psql` for machines without one. */
+/** A folder to put first in PATH; it holds `tidemark`, and a `psql` for machines without one. */
 export function programsFolder(): Scratch {
   const bin = scratchFolder('bin');
+  const main = join(import.meta.dirname, '../../../invalidator/src/main.ts');
   program(bin, 'psql', `exec '${process.execPath}' '${join(import.meta.dirname, 'psql.ts')}' "$@"`);
+  program(bin, 'tidemark', `exec '${process.execPath}' '${main}' "$@"`);
   return bin;
 }
 
