@@ -7,6 +7,7 @@ import { createPolicy } from './adapters/l1/policies.ts';
 import { MemoryStore } from './adapters/l1/store.ts';
 import { systemClock as clock, systemRandom } from './adapters/system.ts';
 import { createBehind, UNCONFIGURED_WRITER } from './compose-behind.ts';
+import { createThrough } from './compose-through.ts';
 import { createKeeper, createL2, packingOf, tickL2, UNLOGGED_FENCE_SLOTS, type L2Backend } from './compose-l2.ts';
 import { createLoading } from './compose-load.ts';
 import type { Config } from './config.ts';
@@ -21,7 +22,7 @@ import { Grace } from './core/grace.ts';
 import { Leases } from './core/leases.ts';
 import { Loads } from './core/loads.ts';
 import { Marks } from './core/marks.ts';
-import { unconfigured, type Namespaces } from './core/namespace.ts';
+import { unconfigured, type Namespace, type Namespaces } from './core/namespace.ts';
 import type { PositionClient, PurgeClient } from './core/ports.ts';
 import { Positions } from './core/positions.ts';
 import { Purger } from './core/purger.ts';
@@ -32,6 +33,7 @@ import { Sessions } from './core/sessions.ts';
 import { statusOf, type ConfigStatus, type L2State, type Status } from './core/status.ts';
 import { Variants } from './core/variants.ts';
 import { Watermark } from './core/watermark.ts';
+import type { Writer } from './core/writer.ts';
 import { createApp, type AppOptions } from './http/app.ts';
 import { batchRoute } from './http/batch-route.ts';
 import { cacheRoutes } from './http/cache-routes.ts';
@@ -84,7 +86,10 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
   const behind = createBehind({ topic, kafka: surroundings.kafka, replica, client, clock, maxStalenessMs, logger });
   marks.on(FLUSHED_MARK_WORD, (rest, lsn) => behind.writes.mark(rest, lsn));
   const events = followerEvents(replica, { metrics, logger, onBreak: behind.broke });
-  const follower = new Follower({ replica, coalescer, watermark, clock, events });
+  const onWrite = metrics.observeWrite;
+  const through = createThrough({ ...parts, config, clock, random: systemRandom(), etagOf, onWrite, logger });
+  const onSettled = (): void => through.applied();
+  const follower = new Follower({ replica, coalescer, watermark, clock, events, onSettled });
   const loading = createLoading({ config, followed: () => replica.server, clock, onLoad: metrics.observeLoad, logger });
   const budget = new Budget({ maxBytes: config.l1MaxBytes, maxEntries: config.l1MaxEntries });
   const random = systemRandom();
@@ -102,8 +107,9 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
   });
   const lag = new L2Lag(L2_LAG_SAMPLES);
   const { namespaces } = configuration;
-  const { writerOf } = behind;
-  return { ...parts, ...of, l2, budget, behind, loading, writerOf, follower, configuration, namespaces, lag };
+  const writerOf = (namespace: Namespace): Writer | undefined =>
+    behind.writerOf(namespace) ?? through.writerOf(namespace);
+  return { ...parts, ...of, l2, budget, behind, through, loading, writerOf, follower, configuration, namespaces, lag };
 }
 
 /**

@@ -78,7 +78,8 @@ const spec = {
     parse: totalCount,
   }),
   writesTopic: optional('TIDEMARK_WRITES_TOPIC', {
-    description: 'Kafka topic for writes of namespaces with writeBehind, as for tidemark flush; default: none are taken',
+    description:
+      'Kafka topic for writes of namespaces with writeBehind, as for tidemark flush; default: none are taken',
     parse: writesTopicName,
   }),
   loadUrl: optional('TIDEMARK_LOAD_URL', {
@@ -88,6 +89,16 @@ const spec = {
     secret: true,
   }),
   loadPool: withDefault('TIDEMARK_LOAD_POOL', '4', {
+    description: 'connections to it, at most',
+    parse: connections,
+  }),
+  writeUrl: optional('TIDEMARK_WRITE_URL', {
+    description:
+      'URL of the Postgres that namespaces with writeThrough write to by SQL, always a primary; TLS: ?sslmode=verify-full&sslrootcert=FILE',
+    parse: postgresUrl,
+    secret: true,
+  }),
+  writePool: withDefault('TIDEMARK_WRITE_POOL', '2', {
     description: 'connections to it, at most',
     parse: connections,
   }),

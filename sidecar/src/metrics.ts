@@ -18,6 +18,7 @@ import type { ReplicaState, SourceReplica } from './core/replica.ts';
 import type { Sessions } from './core/sessions.ts';
 import { displacedFrom, watchL1 } from './metrics/l1.ts';
 import { observeLoads } from './metrics/loads.ts';
+import { observeWrites } from './metrics/writes.ts';
 import { readCounter, readGauge, type Give } from './metrics/reading.ts';
 
 export interface Observed {
@@ -60,6 +61,7 @@ export class Metrics {
   readonly #evictLag: Histogram;
   /** How long a load of a namespace took. */
   readonly observeLoad: (namespace: string, ms: number) => void;
+  readonly observeWrite: (namespace: string, ms: number) => void;
 
   constructor() {
     const registers = [this.registry];
@@ -76,6 +78,7 @@ export class Metrics {
       registers,
     });
     this.observeLoad = observeLoads(this.registry);
+    this.observeWrite = observeWrites(this.registry);
   }
 
   observeL2Latency(ms: number): void {

@@ -1,0 +1,213 @@
+import type { Agent, IncomingMessage } from 'node:http';
+import {
+  parseKeyPattern,
+  parseTemplate,
+  type KeyPattern,
+  type WriteThroughConfig,
+  type WriteThroughHttp,
+} from '@tidemark/proto';
+import { TimeLimit, type request } from '@tidemark/runtime';
+import { fill } from '../core/origin.ts';
+import type { Executed, Marked, WriteExecutor, WrittenValue } from '../core/write-through.ts';
+import type { PutRequest, WriteFailure, WriteRequest } from '../core/writer.ts';
+import { FieldError, parseContentType, parsePosition } from '../http/fields.ts';
+
+const CONNECTIONS = 16;
+/** Writes that are under way or wait for a connection. */
+const MOST = 256;
+/** An idle connection is given up sooner than servers do (Node's own after 5 s), or a request could meet its end. */
+const IDLE_MS = 4_000;
+const MAX_PATH_CHARS = 16_384;
+/** Such an answer was given without doing anything (RFC 9110 section 15.5, RFC 6585). */
+const PASSING_STATUS = new Set([429, 503]);
+const CONFLICT_STATUS = new Set([409, 412, 423, 428]);
+/** The server was never reached, so nothing was written. */
+const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
+
+type Request = Marked<WriteRequest> & { readonly put?: Marked<PutRequest> };
+
+/**
+ * Has the application's own endpoint perform writes. It may leave the mark that `Tidemark-Write` names in its transaction; then what
+ * is cached survives its own change, else it is evicted when the change arrives. A write is never sent twice.
+ */
+export class HttpWriter implements WriteExecutor {
+  readonly headers: readonly string[] = [];
+  readonly put?: (request: Marked<PutRequest>) => Promise<Executed>;
+  readonly delete?: (request: Marked<WriteRequest>) => Promise<Executed>;
+  readonly #timeoutMs: number;
+  readonly #pattern: KeyPattern;
+  readonly #keep: 'written' | 'answer' | 'nothing';
+  readonly #maxBytes: number;
+  readonly #agents: Agent[] = [];
+  #underWay = 0;
+
+  /**
+   * @param options.keep what is under a key after a put: the value as it was sent, the body of the answer, or nobody knows
+   * @param options.maxBytes of a value
+   */
+  constructor(options: { config: WriteThroughConfig; keep: 'written' | 'answer' | 'nothing'; maxBytes: number }) {
+    const { config } = options;
+    this.#timeoutMs = config.timeout;
+    this.#pattern = parseKeyPattern(config.key);
+    this.#keep = options.keep;
+    this.#maxBytes = options.maxBytes;
+    const { put, delete: remove } = config;
+    if (put?.kind === 'http') {
+      const run = this.#step(put);
+      this.put = (request) => run({ ...request, put: request });
+    }
+    if (remove?.kind === 'http') this.delete = this.#step(remove);
+  }
+
+  /** Ends idle connections, and no other. */
+  close(): void {
+    for (const agent of this.#agents) agent.destroy();
+  }
+
+  #step(step: WriteThroughHttp): (request: Request) => Promise<Executed> {
+    const [text = ''] = /^https?:\/\/[^/?]+/.exec(step.url) ?? [];
+    const origin = new URL(text);
+    const template = parseTemplate(step.url.slice(text.length));
+    const http = process.getBuiltinModule(origin.protocol === 'https:' ? 'node:https' : 'node:http');
+    const agent = new http.Agent({ keepAlive: true, maxSockets: CONNECTIONS, timeout: IDLE_MS });
+    this.#agents.push(agent);
+    return async (wanted) => {
+      const parts = this.#pattern.match(wanted.key);
+      if (parts === undefined) return failed('invalid', `found a key of another shape, expected ${this.#pattern.text}`);
+      const path = pathOf(fill(template, parts, encodeURIComponent));
+      if (path === undefined)
+        return failed('invalid', 'the key would lead out of its place in the URL, or make it too long');
+      if (this.#underWay >= MOST) return failed('busy', `${MOST} writes are under way or wait for a connection`);
+      this.#underWay += 1;
+      try {
+        return await this.#send(wanted, { send: http.request, agent, origin, path, step });
+      } finally {
+        this.#underWay -= 1;
+      }
+    };
+  }
+
+  #send(
+    wanted: Request,
+    how: { send: typeof request; agent: Agent; origin: URL; path: string; step: WriteThroughHttp },
+  ): Promise<Executed> {
+    const { agent, origin, path, step } = how;
+    const { put, mark } = wanted;
+    const limit = new TimeLimit({ timeoutMs: this.#timeoutMs });
+    return new Promise((resolve) => {
+      const outgoing = how.send({
+        method: step.method,
+        protocol: origin.protocol,
+        // Node wants an address of IPv6 without its brackets.
+        hostname: origin.hostname.replace(/^\[|\]$/g, ''),
+        port: origin.port,
+        path,
+        agent,
+        headers: {
+          ...step.headers,
+          'tidemark-write': mark,
+          ...(put && { 'content-type': put.contentType, 'content-length': put.body.length }),
+        },
+      });
+      let isSent = false;
+      const settle = (ended: Executed): void => {
+        forget();
+        resolve(ended);
+      };
+      const forget = limit.onEnd(() => {
+        outgoing.destroy();
+        const detail = `no answer within ${this.#timeoutMs} ms`;
+        settle(isSent ? unknown(detail) : failed('busy', `${detail}: no connection became free`));
+      });
+      outgoing.on('socket', () => (isSent = true));
+      outgoing.on('error', (error: NodeJS.ErrnoException) => {
+        const detail = error.message || (error.code ?? 'no reason');
+        settle(
+          NEVER_SENT.has(error.code ?? '')
+            ? failed('unavailable', `the endpoint cannot be reached: ${detail}`)
+            : unknown(detail),
+        );
+      });
+      outgoing.on('response', (answer) => {
+        this.#read(answer, wanted).then(settle, (error: Error) =>
+          settle(unknown(`the answer broke off: ${error.message}`)),
+        );
+      });
+      outgoing.end(put?.body);
+    });
+  }
+
+  async #read(answer: IncomingMessage, wanted: Request): Promise<Executed> {
+    const { statusCode = 0, headers } = answer;
+    const body = await bodyOf(answer, this.#maxBytes);
+    if (statusCode === 404 || statusCode === 410) return { kind: 'nothing' };
+    if (statusCode < 200 || statusCode > 299) {
+      const detail = `the endpoint answered ${statusCode}`;
+      if (CONFLICT_STATUS.has(statusCode)) return failed('conflict', detail);
+      if (PASSING_STATUS.has(statusCode)) return failed('unavailable', detail);
+      return statusCode >= 400 && statusCode < 500 ? failed('invalid', detail) : unknown(detail);
+    }
+    let lsn;
+    let value: WrittenValue | undefined;
+    try {
+      const field = headers['tidemark-lsn'] ?? headers['tidemark-loaded-at'];
+      lsn = parsePosition('Tidemark-Lsn', typeof field === 'object' ? field[0] : field);
+      // It has taken the write, and not done it yet.
+      value = statusCode === 202 ? undefined : this.#valueOf(wanted, body, headers['content-type']);
+    } catch (error) {
+      if (!(error instanceof FieldError)) throw error;
+    }
+    return {
+      kind: 'committed',
+      created: statusCode === 201 ? true : undefined,
+      lsn: lsn ?? 'ask',
+      timeline: undefined,
+      value,
+    };
+  }
+
+  #valueOf({ put }: Request, body: Uint8Array | undefined, type: string | undefined): WrittenValue | undefined {
+    if (this.#keep === 'nothing') return undefined;
+    if (put === undefined) return { kind: 'absent' };
+    const { tags } = put;
+    if (this.#keep === 'written') return { kind: 'value', body: put.body, contentType: put.contentType, tags };
+    return body && { kind: 'value', body, contentType: parseContentType(type), tags };
+  }
+}
+
+/**
+ * Undefined for a path in which a key would not stay in its place: a segment of dots alone means a step (RFC 3986 section 5.2.4, and URL
+ * implementations decode %2e for it).
+ */
+function pathOf(filled: string): string | undefined {
+  const path = filled.startsWith('/') ? filled : `/${filled}`;
+  const [segments = ''] = path.split('?', 1);
+  const steps = segments.split('/').some((segment) => /^(?:\.|%2e){1,2}$/i.test(segment));
+  return steps || path.length > MAX_PATH_CHARS ? undefined : path;
+}
+
+/** Undefined for a body that is too large to be kept; it is read to its end all the same, because what it says is that all was done. */
+async function bodyOf(answer: IncomingMessage, most: number): Promise<Uint8Array | undefined> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > most) {
+      answer.destroy();
+      return undefined;
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function failed(why: WriteFailure, detail: string): Executed {
+  return { kind: 'failed', why, detail };
+}
+
+function unknown(detail: string): Executed {
+  return failed(
+    'unknown',
+    `the endpoint was asked, but did not say that it is done (${detail}): read the value to find out`,
+  );
+}

@@ -1,0 +1,68 @@
+import { Histogram, type Registry } from 'prom-client';
+import type { OwnFate } from '../core/own-writes.ts';
+import type { SqlPool } from '../core/sql.ts';
+import type { WriteEnd } from '../core/write-through.ts';
+import { readCounter, readGauge } from './reading.ts';
+
+const ENDS: readonly WriteEnd[] = [
+  ...(['stored', 'passed', 'nothing'] as const),
+  ...(['busy', 'unavailable', 'timeout', 'unknown', 'conflict', 'invalid', 'too-large', 'misconfigured'] as const),
+];
+
+interface Parts {
+  readonly through: {
+    readonly counts: ReadonlyMap<string, Partial<Record<WriteEnd, number>>>;
+    readonly fates: Readonly<Record<OwnFate, number>>;
+    /** Undefined where there is none. */
+    readonly pool: Pick<SqlPool, 'most' | 'inUse' | 'waiting'> | undefined;
+  };
+}
+
+/** How long writes take, told as they end. Once. */
+export function observeWrites(registry: Registry): (namespace: string, ms: number) => void {
+  const histogram = new Histogram({
+    name: 'tidemark_write_seconds',
+    help: 'Time of a write through the sidecar, waiting for a connection included.',
+    labelNames: ['namespace'],
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [registry],
+  });
+  return (namespace, ms) => histogram.observe({ namespace }, ms / 1000);
+}
+
+/** What became of writes and of their values, and what keeps more of them from being made. Once. */
+export function watchWrites(registry: Registry, { through: { counts, fates, pool } }: Parts): void {
+  readCounter(registry, {
+    name: 'tidemark_writes_total',
+    help: 'Writes by how they ended: stored (and served at once), passed (written, not stored), nothing (no row), or why they failed.',
+    labels: ['namespace', 'result'],
+    read: (give) => {
+      for (const [namespace, counted] of counts)
+        for (const result of ENDS) give({ namespace, result: result.replace('-', '_') }, counted[result] ?? 0);
+    },
+  });
+  readCounter(registry, {
+    name: 'tidemark_own_values_total',
+    help: 'Values of writes by what became of them once the stream told of the write: kept, evicted, spoiled (another change came first), forgotten.',
+    labels: ['fate'],
+    read: (give) => {
+      for (const [fate, count] of Object.entries(fates)) give({ fate }, count);
+    },
+  });
+  if (pool === undefined) return;
+  readGauge(registry, {
+    name: 'tidemark_write_connections_max',
+    help: 'Connections to Postgres that writes may have (TIDEMARK_WRITE_POOL).',
+    read: (give) => give({}, pool.most),
+  });
+  readGauge(registry, {
+    name: 'tidemark_write_connections_busy',
+    help: 'Connections to Postgres that work for a write.',
+    read: (give) => give({}, pool.inUse),
+  });
+  readGauge(registry, {
+    name: 'tidemark_writes_waiting',
+    help: 'Writes that wait for a connection to Postgres.',
+    read: (give) => give({}, pool.waiting),
+  });
+}
