@@ -1,12 +1,14 @@
-import { List } from './list.ts';
+import { List, Places } from './list.ts';
 import type { Node } from './node.ts';
 import type { Policy } from './policy.ts';
 
 /** The value that was stored longest ago goes first, whoever uses it. */
 export class Fifo implements Policy {
-  #list = new List();
+  #places = new Places();
+  #list = new List(this.#places);
 
   added(node: Node): void {
+    this.#places.take(node);
     this.#list.pushFirst(node);
   }
 
@@ -19,6 +21,7 @@ export class Fifo implements Policy {
 
   removed(node: Node): void {
     this.#list.remove(node);
+    this.#places.release(node);
   }
 
   victim(): Node | undefined {
@@ -30,6 +33,7 @@ export class Fifo implements Policy {
   }
 
   clear(): void {
-    this.#list = new List();
+    this.#places = new Places();
+    this.#list = new List(this.#places);
   }
 }

@@ -1,12 +1,14 @@
-import { List } from './list.ts';
+import { List, Places } from './list.ts';
 import type { Node } from './node.ts';
 import type { Policy } from './policy.ts';
 
 /** The longest unused goes first. */
 export class Lru implements Policy {
-  #list = new List();
+  #places = new Places();
+  #list = new List(this.#places);
 
   added(node: Node): void {
+    this.#places.take(node);
     this.#list.pushFirst(node);
   }
 
@@ -21,6 +23,7 @@ export class Lru implements Policy {
 
   removed(node: Node): void {
     this.#list.remove(node);
+    this.#places.release(node);
   }
 
   victim(): Node | undefined {
@@ -32,6 +35,7 @@ export class Lru implements Policy {
   }
 
   clear(): void {
-    this.#list = new List();
+    this.#places = new Places();
+    this.#list = new List(this.#places);
   }
 }

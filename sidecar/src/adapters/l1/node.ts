@@ -8,11 +8,10 @@ export class Node {
   entry: Entry;
   /** What it occupies, overhead included. */
   bytes: number;
-  /** Neighbours in a {@link List}; itself while it is in none. */
-  prev: Node = this;
-  next: Node = this;
-  /** What the policy notes: which of its lists it is in, or where in its array. */
+  /** Where the policy keeps it: its number in {@link Places}, or in an array. */
   place = 0;
+  /** Which of several lists it is in, where a policy has several. */
+  region = 0;
   /** Of the key, where the policy needs one. */
   hash = 0;
 
@@ -22,8 +21,8 @@ export class Node {
     this.bytes = bytes;
   }
 
-  /** The two ends of a list in one. */
-  static ends(): Node {
+  /** Holds a place without being an entry. */
+  static nobody(): Node {
     return new Node('', NOTHING, 0);
   }
 }

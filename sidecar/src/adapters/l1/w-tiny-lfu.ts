@@ -1,5 +1,5 @@
 import { hash32 } from '@tidemark/proto';
-import { List } from './list.ts';
+import { List, Places } from './list.ts';
 import type { Node } from './node.ts';
 import type { Policy } from './policy.ts';
 import { FrequencySketch } from './sketch.ts';
@@ -34,9 +34,10 @@ export class WTinyLfu implements Policy {
   readonly #fraction: () => number;
   readonly #seed: number;
   readonly #sketch = new FrequencySketch();
-  #window = new List();
-  #probation = new List();
-  #protected = new List();
+  #places = new Places();
+  #window = new List(this.#places);
+  #probation = new List(this.#places);
+  #protected = new List(this.#places);
   #count = 0;
   /** What left the window last and has not been compared yet. */
   #candidate: Node | undefined;
@@ -59,7 +60,8 @@ export class WTinyLfu implements Policy {
     node.hash = hash32(this.#seed, node.key) | 0;
     this.#sketch.add(node.hash);
     this.#candidate = undefined;
-    node.place = WINDOW;
+    this.#places.take(node);
+    node.region = WINDOW;
     this.#window.pushFirst(node);
     this.#shrinkWindow();
   }
@@ -72,7 +74,7 @@ export class WTinyLfu implements Policy {
   used(node: Node): void {
     this.#hits += 1;
     this.#sketch.add(node.hash);
-    if (node.place === PROBATION) this.#protect(node);
+    if (node.region === PROBATION) this.#protect(node);
     else this.#listOf(node).moveFirst(node);
   }
 
@@ -80,6 +82,7 @@ export class WTinyLfu implements Policy {
     this.#count -= 1;
     if (this.#candidate === node) this.#candidate = undefined;
     this.#listOf(node).remove(node);
+    this.#places.release(node);
   }
 
   victim(): Node | undefined {
@@ -99,21 +102,22 @@ export class WTinyLfu implements Policy {
 
   /** What was seen stays known: a flush makes nothing less popular. */
   clear(): void {
-    this.#window = new List();
-    this.#probation = new List();
-    this.#protected = new List();
+    this.#places = new Places();
+    this.#window = new List(this.#places);
+    this.#probation = new List(this.#places);
+    this.#protected = new List(this.#places);
     this.#count = 0;
     this.#candidate = undefined;
   }
 
   #listOf(node: Node): List {
-    if (node.place === WINDOW) return this.#window;
-    return node.place === PROBATION ? this.#probation : this.#protected;
+    if (node.region === WINDOW) return this.#window;
+    return node.region === PROBATION ? this.#probation : this.#protected;
   }
 
   #protect(node: Node): void {
     this.#probation.remove(node);
-    node.place = PROTECTED;
+    node.region = PROTECTED;
     this.#protected.pushFirst(node);
     this.#shrinkProtected();
   }
@@ -128,7 +132,7 @@ export class WTinyLfu implements Policy {
   }
 
   #toProbation(node: Node): void {
-    node.place = PROBATION;
+    node.region = PROBATION;
     this.#probation.pushFirst(node);
   }
 
