@@ -1,0 +1,98 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Stack } from '../../kit/index.ts';
+import { appsOf } from './app.ts';
+import { write } from './write.ts';
+
+export interface PendingWriterOptions {
+  readonly stack: Stack;
+  readonly namespace: string;
+  readonly key: string;
+  /** What the database says of the key: the number that was written last, 0 for none. Rejects while it is away. */
+  readonly stored: () => Promise<number>;
+}
+
+/** How one read ended. */
+export type Seen = 'pending' | 'cached' | 'loaded' | 'bypass' | 'failed';
+
+/**
+ * Writes ever higher numbers to a key of its own, through one sidecar after the other, and reads the key behind each write that was
+ * acknowledged, as an application does: what is missing is loaded from the database and stored.
+ */
+export class PendingWriter {
+  /** Highest number that was acknowledged, and that was tried. */
+  acknowledged = 0;
+  attempted = 0;
+  acknowledgements = 0;
+  refused = 0;
+  unknown = 0;
+  readonly seen: Record<Seen, number> = { pending: 0, cached: 0, loaded: 0, bypass: 0, failed: 0 };
+  /** What was read although something newer had been acknowledged before. */
+  readonly old: string[] = [];
+  readonly #options: PendingWriterOptions;
+  readonly #done: Promise<void>;
+  #isStopped = false;
+
+  constructor(options: PendingWriterOptions) {
+    this.#options = options;
+    this.#done = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await this.#done;
+  }
+
+  async #run(): Promise<void> {
+    const { stack } = this.#options;
+    for (let turn = 0; !this.#isStopped; turn++) {
+      const sidecar = turn % stack.sidecars.length;
+      // A server that is away refuses at once; thousands of attempts a second would only heat the machine.
+      if (!(await this.#write(sidecar))) await pause(20);
+      else if (turn % 3 === 0) await this.#read(sidecar);
+    }
+  }
+
+  async #write(sidecar: number): Promise<boolean> {
+    const { stack, namespace, key } = this.#options;
+    const n = ++this.attempted;
+    try {
+      const { status, problem } = await write(stack.sidecars[sidecar]?.url ?? '', [namespace, key], String(n));
+      if (status === 202) {
+        this.acknowledged = n;
+        this.acknowledgements += 1;
+        return true;
+      }
+      if (problem === 'write-unknown') this.unknown += 1;
+      else this.refused += 1;
+    } catch {
+      this.unknown += 1;
+    }
+    return false;
+  }
+
+  /** Through the sidecar that has just acknowledged a write. */
+  async #read(sidecar: number): Promise<void> {
+    const { stack, namespace, key, stored } = this.#options;
+    const least = this.acknowledged;
+    const app = appsOf(stack)[sidecar];
+    try {
+      const answer = await app?.get(namespace, key);
+      if (answer === undefined) return;
+      const { cacheStatus, status, body, lease } = answer;
+      const kind: Seen = cacheStatus.includes('bypass')
+        ? 'bypass'
+        : status === 200
+          ? cacheStatus.includes('pending')
+            ? 'pending'
+            : 'cached'
+          : 'loaded';
+      this.seen[kind] += 1;
+      if (kind === 'bypass') return;
+      const found = status === 200 ? Number(body) : await stored();
+      if (found < least) this.old.push(`${key}: ${found} after ${least} (${cacheStatus})`);
+      if (lease !== undefined) await app?.put(namespace, key, String(found), { lease });
+    } catch {
+      this.seen.failed += 1;
+    }
+  }
+}

@@ -1,0 +1,109 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { Dice } from '../../sidecar/src/testing/random.ts';
+import { startStack, type Stack } from '../kit/index.ts';
+import { appsOf } from './support/app.ts';
+import { eventually } from './support/eventually.ts';
+import { PendingWriter, type Seen } from './support/pending-writers.ts';
+import { cacheable, showLogsOnFailure } from './support/stack.ts';
+import { metric } from './support/write.ts';
+
+// Writes to hot keys over two sidecars while everything is killed, one after the other. Servers of its own.
+
+const KEYS = 12;
+const KILLS = 18;
+const BETWEEN_KILLS_MS = 1_500;
+
+let stack: Stack;
+
+beforeAll(async () => {
+  stack = await startStack({
+    sidecars: 2,
+    servers: { postgres: { fsync: false } },
+    // Each number that a statement brings is in the log, once, in the order of the statements.
+    initSql: `
+      create table items (id text primary key, n int not null, at_offset bigint not null);
+      create table log (seq bigint generated always as identity, id text, n int, at_offset bigint, unique (id, at_offset));
+      create function note() returns trigger language plpgsql as $$
+        begin insert into log (id, n, at_offset) values (new.id, new.n, new.at_offset); return new; end $$;
+      create trigger note after insert or update on items for each row execute function note()`,
+    config: {
+      namespaces: {
+        items: {
+          source: 'main',
+          invalidate: [{ table: 'public.items', keys: ['{id}'] }],
+          writeBehind: {
+            put: {
+              sql: `insert into items (id, n, at_offset) values ($1, $2::int, $3)
+                    on conflict (id) do update set n = excluded.n, at_offset = excluded.at_offset`,
+              params: ['{key}', '{body}', '{offset}'],
+            },
+          },
+        },
+      },
+    },
+  });
+  await cacheable(stack);
+}, 120_000);
+
+afterAll(() => stack?.stop());
+
+beforeEach(() => showLogsOnFailure(stack));
+
+it('[I19] loses no write, repeats none and reorders none, whatever is killed', { timeout: 300_000 }, async () => {
+  const dice = new Dice(19);
+  const stored = async (key: string): Promise<number> =>
+    (await stack.sql<{ n: number }>('select n from items where id = $1', [key]))[0]?.n ?? 0;
+  const writers = Array.from({ length: KEYS }, (_, i) => {
+    const key = `hot-${i}`;
+    return new PendingWriter({ stack, namespace: 'items', key, stored: () => stored(key) });
+  });
+  const victims = [...stack.sidecars, stack.flusher, stack.invalidator, stack.servers.kafka, stack.servers.postgres];
+  for (let i = 0; i < KILLS; i++) {
+    await pause(BETWEEN_KILLS_MS * (0.5 + dice.fraction()));
+    const victim = victims[i % victims.length];
+    await victim?.kill();
+    // Sometimes the next one is killed while this one is still away.
+    if (dice.chance(0.7)) await victim?.ready();
+  }
+  await Promise.all(victims.map((victim) => victim.ready()));
+  const before = writers.reduce((sum, { acknowledgements }) => sum + acknowledgements, 0);
+  await eventually(
+    () =>
+      expect(writers.reduce((sum, { acknowledgements }) => sum + acknowledgements, 0)).toBeGreaterThan(before + 500),
+    { withinMs: 60_000, everyMs: 100 },
+  );
+  await Promise.all(writers.map((writer) => writer.stop()));
+
+  await eventually(
+    async () => {
+      for (const { admin } of stack.sidecars) expect(await metric(admin, 'tidemark_write_behind_pending')).toBe(0);
+      const depth = await metric(stack.flusher.url, 'tidemark_flusher_depth');
+      expect(depth).toBe(0);
+    },
+    { withinMs: 60_000, everyMs: 100 },
+  );
+  for (const [i, writer] of writers.entries()) {
+    const key = `hot-${i}`;
+    const last = await stored(key);
+    expect(last, `${key}: last number`).toBeGreaterThanOrEqual(writer.acknowledged);
+    expect(last).toBeLessThanOrEqual(writer.attempted);
+    expect(writer.old).toEqual([]);
+    for (const app of appsOf(stack))
+      expect(await app.read('items', key, async () => String(await stored(key)))).toBe(String(last));
+  }
+  const disorder = await stack.sql(
+    'select * from (select id, n, at_offset, lag(n) over w as n0, lag(at_offset) over w as o0 from log window w as (partition by id order by seq)) x where n <= n0 or at_offset <= o0',
+  );
+  expect(disorder).toEqual([]);
+  expect(await stack.sql('select key, error from tidemark.parked_writes')).toEqual([]);
+
+  const sum = (of: (writer: PendingWriter) => number): number =>
+    writers.reduce((total, writer) => total + of(writer), 0);
+  const seen = (kind: Seen): number => sum((writer) => writer.seen[kind]);
+  const [{ count } = { count: '0' }] = await stack.sql<{ count: string }>('select count(*) from log');
+  process.stdout.write(
+    `${KILLS} kills: ${sum((w) => w.acknowledgements)} acknowledged, ${sum((w) => w.refused)} refused, ${sum((w) => w.unknown)} unknown; ` +
+      `${count} statements took effect; read pending ${seen('pending')}, cached ${seen('cached')}, loaded ${seen('loaded')}, bypass ${seen('bypass')}, failed ${seen('failed')}\n`,
+  );
+});
