@@ -296,7 +296,9 @@ end
 local found = { log }
 for i = 1, pairs_ do found[1 + i] = redis.call('GET', KEYS[2 + i]) end
 for i = 3 + pairs_, #KEYS do
-  found[i - 1] = unfenced(redis.call('GET', KEYS[i]), ARGV[i - 1 - pairs_])
+  -- An entry whose lengths are damaged is one that is missing, and no harm to the others.
+  local ok, entry = pcall(unfenced, redis.call('GET', KEYS[i]), ARGV[i - 1 - pairs_])
+  found[i - 1] = ok and entry
 end
 return found
 `;
