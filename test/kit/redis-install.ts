@@ -7,8 +7,17 @@ import { KitError, type Progress } from './error.ts';
 import { type Artifact, hasMaven, javaVersion, mavenFiles } from './maven.ts';
 import { valkeyCommand } from './valkey-install.ts';
 
+const flavours = ['usual', 'redis-6.2', 'valkey'] as const;
 /** `usual`: whichever is in PATH, else Redis 6.2. The others are what they say, wherever they come from. */
-export type RedisFlavour = 'usual' | 'redis-6.2' | 'valkey';
+export type RedisFlavour = (typeof flavours)[number];
+
+/** What tests start that do not ask for one: TIDEMARK_TEST_REDIS_FLAVOUR, else the usual one. */
+export function usualFlavour(): RedisFlavour {
+  const named = process.env['TIDEMARK_TEST_REDIS_FLAVOUR'] ?? 'usual';
+  const flavour = flavours.find((each) => each === named);
+  if (flavour !== undefined) return flavour;
+  throw new KitError(`TIDEMARK_TEST_REDIS_FLAVOUR: found "${named}", expected one of ${flavours.join(', ')}.`);
+}
 
 const embeddedRedis: Artifact = 'com.github.codemonstur:embedded-redis:1.4.3';
 const platform = process.platform === 'darwin' ? 'darwin' : 'linux';

@@ -7,12 +7,12 @@ import { KitError, type Progress, silent } from './error.ts';
 import type { ProcessEvent, ProcessHandle } from './handle.ts';
 import { type Program, startServer } from './managed.ts';
 import { freePort } from './ports.ts';
-import { redisCommand, type RedisFlavour } from './redis-install.ts';
+import { redisCommand, type RedisFlavour, usualFlavour } from './redis-install.ts';
 import { scratchFolder } from './scratch.ts';
 import { watchLines } from './watch.ts';
 
 export interface RedisOptions {
-  /** Which server of the family (default: the usual one). */
+  /** Which server of the family (default: TIDEMARK_TEST_REDIS_FLAVOUR, else the usual one). */
   readonly flavour?: RedisFlavour;
   /** Settings as in redis.conf; they win over the kit's own. */
   readonly settings?: Readonly<Record<string, string>>;
@@ -88,7 +88,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
 }
 
 async function choose(options: RedisOptions): Promise<{ program: Program; dataFolder: string }> {
-  const { progress = silent, flavour = 'usual' } = options;
+  const { progress = silent, flavour = usualFlavour() } = options;
   const image = images[flavour];
   const command = await redisCommand(progress, flavour);
   if (command === undefined && !dockerWorks()) {
