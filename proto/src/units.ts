@@ -9,6 +9,9 @@ export const SIZE_BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, M
 /** How a percentage is written; group: number. */
 export const PERCENT = /^(\d+(?:\.\d+)?)%$/;
 
+/** How a rate is written; group: number. */
+export const RATE = /^(\d+(?:\.\d+)?)[/]s$/;
+
 /** Milliseconds of `250ms`, `30s`, `5m`, `1.5h`, `1d`; undefined for anything else, or above a year. */
 export function parseDurationMs(text: string): number | undefined {
   const match = DURATION.exec(text);
@@ -30,4 +33,10 @@ export function parsePercent(text: string): number | undefined {
   const match = PERCENT.exec(text);
   const fraction = match === null ? Number.NaN : Number(match[1]) / 100;
   return fraction <= 1 ? fraction : undefined;
+}
+
+/** Of `200/s`; undefined for anything else. */
+export function parseRate(text: string): number | undefined {
+  const match = RATE.exec(text);
+  return match === null ? undefined : Number(match[1]);
 }

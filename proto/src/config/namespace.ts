@@ -9,6 +9,7 @@ import { refresh } from './refresh.ts';
 import { rule } from './rule.ts';
 import { ttl } from './ttl.ts';
 import { vary } from './vary.ts';
+import { warm } from './warm.ts';
 import { writeBehind } from './write-behind.ts';
 import { writeThrough, type WriteThroughConfig } from './write-through.ts';
 
@@ -38,6 +39,7 @@ export const namespaceSchema = z
       ),
     writeThrough: writeThrough.optional().describe('How PUT and DELETE /v1/write reach the database, at once.'),
     writeBehind: writeBehind.optional(),
+    warm: warm.optional().describe('What is read into memory before anybody asks; without it nothing is.'),
     load: load.optional().describe('How the sidecar loads missing values itself; without it callers do.'),
     invalidate: z.array(rule).max(256).default([]).describe('Which row changes evict what.'),
   })
@@ -71,6 +73,13 @@ export const namespaceSchema = z
         code: 'custom',
         path: ['refresh', 'ahead'],
         message: `found ${value.refresh.ahead} without load, expected 0: the sidecar can only load ahead of readers what it knows how to load`,
+      });
+    }
+    if (value.vary !== undefined && value.warm?.sql !== undefined) {
+      context.addIssue({
+        code: 'custom',
+        path: ['warm', 'sql'],
+        message: `found it beside vary, expected none: a key alone does not say whose value it is (what was read most is warmed all the same)`,
       });
     }
     for (const [path, message] of contradictionsOf(value)) context.addIssue({ code: 'custom', path, message });

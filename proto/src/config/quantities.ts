@@ -5,8 +5,10 @@ import {
   DURATION_MS,
   parseDurationMs,
   parsePercent,
+  parseRate,
   parseSizeBytes,
   PERCENT,
+  RATE,
   SIZE,
   SIZE_BYTES,
 } from '../units.ts';
@@ -74,6 +76,14 @@ export const size = (expected: string, limits: { min: number; max: number }) =>
     parse: parseSizeBytes,
     expected: `a size from ${expected}`,
     limits: { units: SIZE_BYTES, isWhole: true, ...limits },
+  });
+/** So many a second; `expected` names its limits. */
+export const rate = (expected: string, limits: { min: number; max: number }) =>
+  quantity({
+    form: RATE,
+    parse: parseRate,
+    expected: `a rate from ${expected}`,
+    limits: { units: { '/s': 1 }, isWhole: false, ...limits },
   });
 export const KIB = 1024;
 export const MIB = 1024 ** 2;

@@ -11,6 +11,7 @@ import { hash32 } from '../hash.ts';
  *   P:...    entries of namespaces that opted out of coherence, with a TTL
  *   V:...    chunks of entries, named by what chunks.ts says, with the TTL of their entry
  *   C:...    claims on keys: the token of whoever has it, with a TTL
+ *   H:..., D:...  the keys of a namespace that are read most (hot-list.ts), and that they decayed lately, with a TTL
  */
 export interface BucketKeys {
   readonly log: string;
@@ -22,6 +23,9 @@ export interface BucketKeys {
   readonly chunk: (token: string, index: number) => string;
   /** `scope`: the rules hash, or the name of a namespace without rules. */
   readonly claim: (scope: string, key: string) => string;
+  /** Likewise. */
+  readonly hot: (scope: string) => string;
+  readonly decay: (scope: string) => string;
 }
 
 export function bucketKeys(source: string, bucket: number): BucketKeys {
@@ -34,6 +38,8 @@ export function bucketKeys(source: string, bucket: number): BucketKeys {
     entry: (generation, hashHex, key) => `${prefix}E:${generation}:${hashHex}:${key}`,
     plain: (namespace, key) => `${prefix}P:${namespace}:${key}`,
     chunk: (token, index) => `${prefix}V:${token}:${index}`,
+    hot: (scope) => `${prefix}H:${scope}`,
+    decay: (scope) => `${prefix}D:${scope}`,
     claim: (scope, key) => `${prefix}C:${scope}:${key}`,
   };
 }
