@@ -246,7 +246,12 @@ class Connection implements SqlConnection {
     };
     try {
       const found: Found | readonly Found[] = await this.#client.query<(string | null)[]>(query);
-      const { fields = [], rows = [], command, rowCount } = (isMany(found) ? found.at(-1) : found) ?? {};
+      const {
+        fields = [],
+        rows = [],
+        command,
+        rowCount,
+      } = (isMany(found) ? found.findLast((each) => each.fields?.length !== 0) : found) ?? {};
       const columns = fields.map(({ name, dataTypeID: type }) => ({ name, type }));
       return { columns, rows, command: command ?? '', count: rowCount ?? undefined };
     } catch (error) {

@@ -24,6 +24,9 @@ export function contentTypeOf(shape: SqlShape, rows: SqlLoaderConfig['rows']): s
   return shape.type === TYPES.bytea ? BYTES : TEXT;
 }
 
+/** Names a row of the statement; a column of the same name would be taken for it. */
+const ROW = '_tidemark_row';
+
 /** Describes a statement without running it: its columns are those of the answer. */
 export function describing(sql: string): string {
   return `select * from (\n${sql}\n) t limit 0`;
@@ -34,7 +37,7 @@ export function describing(sql: string): string {
  * is NULL), and the text of each column that the tags name.
  *
  * Postgres makes the text and the JSON itself, because JavaScript's numbers would damage bigint and numeric. It also finds out
- * whether the statement still has the shape that it is taken to have: `(select t.*)` is refused for more than one column, and the names
+ * whether the statement still has the shape that it is taken to have: `(select row.*)` is refused for more than one column, and the names
  * for two where there is only one; both while it is parsed, at no cost for a row. `offset 0` keeps the text from being made twice.
  *
  * @param options.tagColumns as the catalog spells them
@@ -48,19 +51,19 @@ export function reading(
   const { shape, tagColumns, maxBytes } = options;
   // Digits stand for bytes.
   const mostChars = isBytes(shape) && rows === 'one' ? 2 * maxBytes : maxBytes;
-  const tags = tagColumns.map((column, i) => `, t.${quoted(column)}::text as tag_${i}`).join('');
+  const tags = tagColumns.map((column, i) => `, ${ROW}.${quoted(column)}::text as tag_${i}`).join('');
   const names = tagColumns.map((_, i) => `, x.tag_${i}`).join('');
-  const check = shape.kind === 'columns' ? ' cross join lateral (select t.*) c(one, two)' : '';
+  const check = shape.kind === 'columns' ? ` cross join lateral (select ${ROW}.*) c(one, two)` : '';
   // Only two rows are needed to tell that there is more than one.
   const most = rows === 'one' ? ' limit 2' : '';
   return `select case when octet_length(x.v) <= ${mostChars} then x.v end, octet_length(x.v)${names}
-    from (select ${valueOf(shape, rows)} as v${tags} from (\n${sql}\n) t${check}${most} offset 0) x`;
+    from (select ${valueOf(shape, rows)} as v${tags} from (\n${sql}\n) ${ROW}${check}${most} offset 0) x`;
 }
 
 function valueOf(shape: SqlShape, rows: SqlLoaderConfig['rows']): string {
-  if (shape.kind === 'columns') return 'row_to_json(t)::text';
-  if (rows === 'many') return "coalesce(to_json((select t.*))::text, 'null')";
-  return shape.type === TYPES.bytea ? "encode((select t.*), 'hex')" : '(select t.*)::text';
+  if (shape.kind === 'columns') return `row_to_json(${ROW})::text`;
+  if (rows === 'many') return `coalesce(to_json((select ${ROW}.*))::text, 'null')`;
+  return shape.type === TYPES.bytea ? `encode((select ${ROW}.*), 'hex')` : `(select ${ROW}.*)::text`;
 }
 
 function quoted(column: string): string {

@@ -7,7 +7,7 @@ export interface SqlStatement {
   readonly maxBytes?: number;
 }
 
-/** What a statement answered; of several the last. */
+/** What a statement answered; of several the last that has columns. */
 export interface SqlRows {
   readonly columns: readonly {
     readonly name: string;
