@@ -33,9 +33,9 @@ export function l2Contract(open: () => Promise<L2World>, differences: Difference
       expect(found).toBe(entry);
       return;
     }
-    const { body, ...rest } = found as Entry;
-    expect({ ...rest, body: entry.body }).toEqual(entry);
-    expect(Buffer.compare(body, entry.body), 'the bytes of the value').toBe(0);
+    const nothing = Buffer.alloc(0);
+    expect({ ...(found as Entry), body: nothing }).toEqual({ ...entry, body: nothing });
+    expect(Buffer.compare((found as Entry).body, entry.body), 'the bytes of the value').toBe(0);
   };
 
   describe('entries', () => {
