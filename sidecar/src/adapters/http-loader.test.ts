@@ -1,0 +1,212 @@
+import { once } from 'node:events';
+import type { IncomingMessage, RequestListener, Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { parseConfig, type HttpLoaderConfig } from '@tidemark/proto';
+import { createServer } from '@tidemark/runtime';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Loaded } from '../core/ports.ts';
+import { HttpLoader } from './http-loader.ts';
+
+let server: Server;
+let answer: RequestListener;
+let asked: IncomingMessage[];
+let base: string;
+beforeEach(async () => {
+  asked = [];
+  answer = (_, response) => response.end('value');
+  server = createServer((request, response) => {
+    asked.push(request);
+    answer(request, response);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+afterEach(async () => {
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+function loader(http: object = {}, more: object = {}): HttpLoader {
+  const parsed = parseConfig({
+    sources: { main: { topic: 't' } },
+    namespaces: {
+      n: {
+        source: 'main',
+        invalidate: [{ table: 'public.t', keys: ['{id}'] }],
+        load: { http: { url: `${base}/users/{key}`, ...http }, ...more },
+      },
+    },
+  });
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
+  const config = parsed.config.namespaces['n']?.load?.[0] as HttpLoaderConfig;
+  return new HttpLoader({ config, timeoutMs: config.timeout, maxBytes: 1000 });
+}
+
+const load = (key = '1', of = loader()): Promise<Loaded> =>
+  of.load({ values: new Map([['key', key]]), atLeast: undefined });
+
+const text = (loaded: Loaded): unknown => (loaded.kind === 'value' ? Buffer.from(loaded.body).toString() : loaded);
+
+describe('what is asked', () => {
+  it('is a GET that says that it is a load, with the fields of the configuration', async () => {
+    await load('1', loader({ headers: { accept: 'application/json' } }));
+    expect(asked.map(({ method, url }) => [method, url])).toEqual([['GET', '/users/1']]);
+    expect(asked[0]?.headers).toMatchObject({ 'tidemark-load': '?1', accept: 'application/json' });
+  });
+
+  it.each([
+    ['a/b', 'a%2Fb'],
+    ['../admin', '..%2Fadmin'],
+    ['a?b=c#d', 'a%3Fb%3Dc%23d'],
+    ['%2e%2e', '%252e%252e'],
+    ['é 😀', '%C3%A9%20%F0%9F%98%80'],
+    ["a\r\nx: y'", "a%0D%0Ax%3A%20y'"],
+    ['...', '...'],
+  ])('is at its place, whatever the key is: %j', async (key, path) => {
+    expect(text(await load(key))).toBe('value');
+    expect(asked.map(({ url }) => url)).toEqual([`/users/${path}`]);
+  });
+
+  it.each(['.', '..'])('is nothing for a key that would be a step in the path: %s', async (key) => {
+    expect(await load(key)).toMatchObject({ kind: 'failed', why: 'error' });
+    expect(await load(key, loader({ url: `${base}/a/{key}/b?x=1` }))).toMatchObject({ why: 'error' });
+    expect(asked).toEqual([]);
+    expect(text(await load(key, loader({ url: `${base}/a-{key}?x={key}` })))).toBe('value');
+    expect(asked[0]?.url).toBe(`/a-${key}?x=${key}`);
+  });
+
+  it('goes over few connections', async () => {
+    const sockets = new Set();
+    answer = ({ socket }, response) => {
+      sockets.add(socket);
+      setImmediate(() => response.end('value'));
+    };
+    const one = loader({ connections: 2 });
+    const loaded = await Promise.all(Array.from({ length: 20 }, (_, i) => load(String(i), one)));
+    expect(loaded.every(({ kind }) => kind === 'value')).toBe(true);
+    expect(sockets.size).toBe(2);
+    const many = await Promise.all(Array.from({ length: 50 }, (_, i) => load(String(i), one)));
+    expect(many.filter((each) => each.kind === 'failed' && each.why === 'busy')).toHaveLength(50 - 2 * 17);
+  });
+});
+
+describe('an answer', () => {
+  const answering = (status: number, headers: Record<string, string> = {}, body = 'value'): void => {
+    answer = (_, response) => response.writeHead(status, headers).end(body);
+  };
+
+  it('is the value, with what it says of itself', async () => {
+    answering(200, {
+      'content-type': 'text/html',
+      'surrogate-key': 'user:1 a%20b',
+      'cache-control': 'max-age=60, stale-if-error=5',
+      age: '20',
+      'source-lsn': '0/10',
+      'tidemark-loaded-at': '0/20',
+    });
+    expect(await load('1', loader({}, { tags: ['key:{key}'] }))).toMatchObject({
+      kind: 'value',
+      contentType: 'text/html',
+      tags: ['key:1', 'user:1', 'a b'],
+      maxAgeMs: 40_000,
+      staleIfErrorMs: 5000,
+      sourceLsn: 16,
+      loadedAt: 32,
+    });
+  });
+
+  it.each(['no-store', 'no-cache', 'private, no-store'])('that says %s is not kept', async (control) => {
+    answering(200, { 'cache-control': control });
+    expect(await load()).toMatchObject({ kind: 'value', maxAgeMs: 0 });
+  });
+
+  it.each([404, 410])('%s says that there is nothing', async (status) => {
+    answering(status, { 'source-lsn': '0/10' });
+    expect(await load()).toEqual({ kind: 'absent', sourceLsn: 16, loadedAt: undefined });
+  });
+
+  it.each([
+    [204, {}, 'found status 204'],
+    [301, { location: '/elsewhere' }, 'found status 301'],
+    [500, {}, 'found status 500'],
+    [403, {}, 'found status 403'],
+    [200, { 'surrogate-key': '%ff' }, 'Surrogate-Key'],
+    [200, { 'source-lsn': 'x' }, 'Source-Lsn'],
+    [200, { 'cache-control': 'max-age=x' }, 'Cache-Control'],
+    [200, { 'content-encoding': 'gzip' }, 'Content-Encoding'],
+  ])('%s %o is a failure, and is not asked for again', async (status, headers, detail) => {
+    answering(status, headers, '');
+    const loaded = await load();
+    expect(loaded).toMatchObject({ kind: 'failed', why: 'error' });
+    expect(loaded.kind === 'failed' && loaded.detail).toContain(detail);
+    expect(asked).toHaveLength(1);
+  });
+
+  it('that is too large is not read to its end', async () => {
+    answering(200, {}, 'x'.repeat(1001));
+    expect(await load()).toMatchObject({ why: 'too-large' });
+    let sent = 0;
+    answer = (_, response) => {
+      const push = (): void => {
+        while (!response.destroyed && response.write(Buffer.alloc(16_384))) sent += 16_384;
+      };
+      response.on('drain', push);
+      push();
+    };
+    expect(await load()).toMatchObject({ why: 'too-large' });
+    expect(sent).toBeLessThan(16 * 1024 * 1024);
+    answering(200, {}, 'x'.repeat(1000));
+    expect(await load()).toMatchObject({ kind: 'value' });
+  });
+});
+
+describe('a passing failure', () => {
+  it.each([429, 502, 503, 504])('%s is asked for again', async (status) => {
+    answer = (_, response) => response.writeHead(asked.length < 3 ? status : 200).end('value');
+    expect(text(await load())).toBe('value');
+    expect(asked).toHaveLength(3);
+  });
+
+  it('is given up after so many attempts', async () => {
+    answer = (_, response) => response.writeHead(503).end();
+    expect(await load()).toMatchObject({ kind: 'failed', why: 'unavailable', detail: expect.stringContaining('503') });
+    expect(asked).toHaveLength(3);
+    await load('1', loader({ retries: 0 }));
+    expect(asked).toHaveLength(4);
+  });
+
+  it('that wants more time than there is ends the load', async () => {
+    answer = (_, response) => response.writeHead(429, { 'retry-after': '3' }).end();
+    expect(await load()).toMatchObject({ why: 'unavailable' });
+    expect(asked).toHaveLength(1);
+  });
+
+  it('of the connection is asked for again, before and amid the answer', async () => {
+    answer = (request, response) => {
+      if (asked.length === 1) request.socket.destroy();
+      else if (asked.length === 2) {
+        response.writeHead(200, { 'content-length': '10' }).write('half');
+        response.once('drain', () => undefined);
+        setImmediate(() => request.socket.destroy());
+      } else response.end('value');
+    };
+    expect(text(await load())).toBe('value');
+    expect(asked).toHaveLength(3);
+  });
+
+  it('where nobody listens', async () => {
+    const one = loader();
+    await new Promise((resolve) => server.close(resolve));
+    expect(await load('1', one)).toMatchObject({
+      why: 'unavailable',
+      detail: expect.stringContaining('cannot be asked'),
+    });
+  });
+
+  it.each(['headers', 'the body'])('that takes too long is a timeout, while it waits for %s', async (what) => {
+    answer = (_, response) => void (what === 'headers' || response.writeHead(200).write('half'));
+    expect(await load('1', loader({}, { timeout: '100ms' }))).toMatchObject({ kind: 'failed', why: 'timeout' });
+    expect(asked).toHaveLength(1);
+  });
+});
