@@ -125,7 +125,7 @@ const flush = {
     description: 'how long Kafka keeps writes that are in Postgres, for a database that goes back (failover, restore)',
     parse: writesKeep,
   }),
-  listen: listen('127.0.0.1:7082'),
+  listen: listen('127.0.0.1:7083'),
 };
 
 const replay = {

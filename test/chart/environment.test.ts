@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse as parseYaml } from 'yaml';
-import { applyConfig, environmentHelp, runConfig } from '../../invalidator/src/config.ts';
+import { applyConfig, environmentHelp, flushConfig, runConfig } from '../../invalidator/src/config.ts';
 import { readInjectionSettings } from '../../invalidator/src/config/injection-settings.ts';
 import { HELP, readConfig } from '../../sidecar/src/config.ts';
 import { scratchFolder } from '../kit/index.ts';
@@ -19,7 +19,7 @@ afterAll(async () => {
   await scratch.remove();
 });
 
-const commands = ['run', 'apply', 'inject', 'drop-slot', 'selftest'] as const;
+const commands = ['run', 'apply', 'flush', 'inject', 'drop-slot', 'selftest'] as const;
 
 /** What the process of a container says that it reads. */
 function readBy({ command = [], args = [] }: RenderedContainer): string {
@@ -54,6 +54,7 @@ const untold: Readonly<Record<string, string>> = {
   'run TIDEMARK_KUBECONFIG': 'the service account of the pod leads to the API server',
   'inject TIDEMARK_KUBECONFIG': 'likewise',
   'apply TIDEMARK_CONFIG': 'the configuration topic stands for it',
+  'flush TIDEMARK_CONFIG': 'likewise',
   'sidecar TIDEMARK_CONFIG': 'likewise',
   'sidecar TIDEMARK_NAMESPACES': 'from an annotation of the pod',
   'sidecar TIDEMARK_SOCKET': 'set where the volume is',
@@ -115,6 +116,8 @@ describe.each(scenarios)('values $name', ({ files }) => {
         expect(runConfig(env, file).election?.lease).toBe('demo-tidemark-invalidator');
       } else if (container.name === 'applier') {
         expect(() => applyConfig(env, undefined)).not.toThrow();
+      } else if (container.name === 'flush') {
+        expect(() => flushConfig(env, undefined)).not.toThrow();
       } else if (container.name === 'tidemark') {
         expect(() => readConfig([], env)).not.toThrow();
       }

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApplyMetrics } from '../../invalidator/src/apply/metrics.ts';
+import { FlushMetrics } from '../../invalidator/src/flush/metrics.ts';
 import { InjectMetrics } from '../../invalidator/src/inject/metrics.ts';
 import { RunMetrics } from '../../invalidator/src/run/metrics.ts';
 import { type Helm, startHelm } from '../kit/kube/index.ts';
@@ -18,6 +19,7 @@ async function exported(): Promise<Map<string, string>> {
   const texts = await Promise.all([
     new RunMetrics().render(),
     new ApplyMetrics().render(),
+    new FlushMetrics().render(),
     new InjectMetrics().render(),
   ]);
   return new Map(
@@ -31,7 +33,9 @@ async function exported(): Promise<Map<string, string>> {
  * Those of the sidecar stand in its source as whole names; its registry needs all of its parts. The prefix "tidemark_" of what
  * prom-client measures by itself is put before its documented names.
  */
-const sidecarSource = readFileSync(join(chart, '../../sidecar/src/metrics.ts'), 'utf8');
+const sidecarSources = join(chart, '../../sidecar/src');
+const metricFiles = ['metrics.ts', ...readdirSync(join(sidecarSources, 'metrics')).map((file) => join('metrics', file))];
+const sidecarSource = metricFiles.map((file) => readFileSync(join(sidecarSources, file), 'utf8')).join('');
 
 async function isExported(name: string): Promise<boolean> {
   const known = await exported();

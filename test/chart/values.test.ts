@@ -61,6 +61,7 @@ const trials: Readonly<Record<string, Trial>> = {
   'redis.tls.ca': { given: redisTls },
   'redis.tls.cert': { to: 'other', given: { ...redisTls, 'redis.tls.cert': pem, 'redis.tls.key': pem } },
   'redis.tls.key': { to: 'other', given: { ...redisTls, 'redis.tls.cert': pem, 'redis.tls.key': pem } },
+  'flush.keep': { to: '7h' },
   logLevel: { to: 'debug' },
   listenHost: { to: '::' },
   resources: { to: { requests: { cpu: '3', memory: '3Gi' } } },
@@ -154,7 +155,7 @@ function trialOf({ path, default: value }: ChartValue): { to: unknown; given: Re
 /** What everything.yaml switches on. */
 function isOn(name: string): boolean | undefined {
   const on =
-    /^(postgres\.dropSlotOnUninstall|injection\.socket\.enabled|networkPolicy\.egress\.enabled|monitoring(\.(sidecars|rules|dashboards))?\.enabled)$/;
+    /^(postgres\.dropSlotOnUninstall|flush\.enabled|injection\.socket\.enabled|networkPolicy\.egress\.enabled|monitoring(\.(sidecars|rules|dashboards))?\.enabled)$/;
   return on.test(name) ? true : undefined;
 }
 

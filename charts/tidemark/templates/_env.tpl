@@ -77,6 +77,11 @@ key: {{ ternary .Values.postgres.existingSecretKey "postgres-url" $exists }}
 {{- end }}
 {{- end -}}
 
+{{- define "tidemark.env.writesTopic" -}}
+- name: TIDEMARK_WRITES_TOPIC
+  value: {{ .Values.flush.topic | default (printf "%s.writes" (include "tidemark.topic" .)) | quote }}
+{{- end -}}
+
 {{- define "tidemark.env.redis" -}}
 {{- with .Values.redis -}}
 {{- include "tidemark.env.secret" (dict

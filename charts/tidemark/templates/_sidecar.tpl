@@ -55,6 +55,9 @@ securityContext:
 {{ include "tidemark.env.source" . }}
 - name: TIDEMARK_INVALIDATOR_URL
   value: {{ include "tidemark.invalidatorUrl" . | quote }}
+{{- if .Values.flush.enabled }}
+{{ include "tidemark.env.writesTopic" . }}
+{{- end }}
 {{- end -}}
 
 {{- define "tidemark.sidecar.servers" -}}

@@ -75,6 +75,22 @@ one Prometheus, so those alerts are about all of them.
     "description" "They serve what is in their memory and miss the rest.")
 ) }}
 {{- end }}
+{{- if .hasFlush }}
+{{- $alerts = concat $alerts (list
+  (dict "name" "TidemarkWritesLost" "for" "0m" "severity" "critical"
+    "expr" (printf "max(tidemark_flusher_writes_lost{%s}) == 1" $own)
+    "summary" "Acknowledged writes are gone from Kafka, and nothing is flushed"
+    "description" "The flusher's log tells which offsets. Once that is understood, set next_offset in tidemark.flush_progress to where to go on.")
+  (dict "name" "TidemarkWritesWait" "for" "5m" "severity" "warning"
+    "expr" (printf "max(tidemark_flusher_oldest_seconds{%s}) > 60 or max(tidemark_flusher_state{state=~\"flushing|standby\",%s} or vector(0)) < 1" $own $own)
+    "summary" "Writes do not come into Postgres"
+    "description" "Sidecars answer them, and refuse new ones once writeBehind.maxPending is nearly used up. Look at the log of the flusher.")
+  (dict "name" "TidemarkWritesParked" "for" "0m" "severity" "warning"
+    "expr" (printf "sum(increase(tidemark_flusher_parked_total{%s}[15m])) > 0" $own)
+    "summary" "Postgres refuses writes, which were parked"
+    "description" "Look at tidemark.parked_writes: set retry = true there once their cause is mended, or delete them.")
+) }}
+{{- end }}
 {{- if .hasWebhook }}
 {{- $alerts = append $alerts (dict "name" "TidemarkWebhookCertificate" "for" "10m" "severity" "critical"
     "expr" (printf "min(tidemark_webhook_certificate_expiry_timestamp_seconds{%s}) - time() < 86400" $own)
