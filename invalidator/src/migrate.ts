@@ -8,7 +8,7 @@ import { migrationScript } from './core/schema/migrations.ts';
 const HELP = `Usage: tidemark migrate [--print]
 
 Makes or renews schema tidemark in the database that is followed: functions with which SQL purges, such as
-tidemark.purge_keys('user-profile', '42'). All of it or nothing is done; what is there already stays; table tidemark.migrations
+tidemark.purge_keys('user-profile', '42'), and the tables of tidemark flush. All of it or nothing is done; what is there already stays; table tidemark.migrations
 says what that is. The role must be allowed to make a schema, or own schema tidemark.
 
   --print  writes the SQL instead, for a person who runs it; needs no database

@@ -46,6 +46,7 @@ describe('tidemark migrate', () => {
     for (const { stdout } of ended) expect(stdout).toMatch(upToDate);
     expect(await sql('select version, name from tidemark.migrations')).toEqual([
       { version: 1, name: 'functions that purge' },
+      { version: 2, name: 'tables of writes that wait' },
     ]);
   });
 

@@ -1,22 +1,10 @@
 import { formatFlushedMark, MARK_PREFIX } from '@tidemark/proto';
 import { Client, type ClientConfig } from 'pg';
 import { OperatorError } from '../core/errors.ts';
+import { FLUSH_TABLES_SQL } from '../core/schema/flush-tables.ts';
 import { failureKind } from '../core/flush/failure.ts';
 import { valuesOf } from '../core/flush/params.ts';
 import type { FlushPlan, Parked, Runnable, WriteRecord } from '../core/flush/plan.ts';
-
-/** What the flusher needs in Postgres, for a role that may not make it itself. */
-export const FLUSH_SQL = `create schema if not exists tidemark;
-create table if not exists tidemark.flush_progress (
-  topic text not null, partition int not null, next_offset bigint not null, flushed_at timestamptz not null default now(),
-  primary key (topic, partition));
-create table if not exists tidemark.parked_writes (
-  id bigint generated always as identity primary key, topic text not null, partition int not null, "offset" bigint not null,
-  namespace text, key text, kind text, written_at timestamptz, code text, error text not null,
-  record bytea not null, retry boolean not null default false, parked_at timestamptz not null default now(),
-  unique (topic, partition, "offset"));
-grant usage on schema tidemark to public;
-grant select on tidemark.flush_progress to public;`;
 
 const PARTITION = 0;
 const CONNECT_MS = 5_000;
@@ -105,11 +93,13 @@ async function ensureTables(client: Client): Promise<void> {
   );
   if (rows[0]?.there === true) return;
   try {
-    await client.query(FLUSH_SQL);
+    await client.query(FLUSH_TABLES_SQL);
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
     if (code !== MISSING_PRIVILEGE) throw error;
-    throw new OperatorError(`the role may not make the tables of tidemark flush (${message})`, FLUSH_SQL.split('\n'));
+    throw new OperatorError(
+      `the role may not make the tables that it needs (${message}): let a role that may run tidemark migrate`,
+    );
   }
 }
 

@@ -1,4 +1,5 @@
 import { OperatorError } from '../errors.ts';
+import { FLUSH_TABLES_SQL } from './flush-tables.ts';
 import { PURGE_FUNCTIONS_SQL } from './purge-functions.ts';
 
 /** One step of what Tidemark keeps in schema `tidemark`. */
@@ -13,6 +14,7 @@ export interface Migration {
 /** In their order. What was released is never changed: what has to be otherwise is another one. */
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, name: 'functions that purge', sql: PURGE_FUNCTIONS_SQL },
+  { version: 2, name: 'tables of writes that wait', sql: FLUSH_TABLES_SQL },
 ];
 
 /** The table that says which are there; it is made before the first. */
