@@ -12,12 +12,14 @@ import { createKeeper, createL2, packingOf, tickL2, UNLOGGED_FENCE_SLOTS, type L
 import { createLoading } from './compose-load.ts';
 import type { Config } from './config.ts';
 import { BatchReader } from './core/batch-reader.ts';
+import { Clearance } from './core/clearance.ts';
 import { Coalescer } from './core/coalescer.ts';
 import { Configuration, type Taken } from './core/configuration.ts';
 import { Evictor } from './core/evictor.ts';
 import { Filler } from './core/filler.ts';
 import { Follower, type FollowerEvents } from './core/follower.ts';
 import { L2Lag } from './core/l2-lag.ts';
+import { L2Look } from './core/l2-look.ts';
 import { Grace } from './core/grace.ts';
 import { Leases } from './core/leases.ts';
 import { Loads } from './core/loads.ts';
@@ -145,7 +147,9 @@ function createParts(options: {
   const coalescer = new Coalescer({ namespaces: [], replica, leases, clock, random, limits });
   const watermark = new Watermark({ replica, clock, most: LIMITS.watermarkWaits });
   const keeper = createKeeper(options.l2, { coalescer, replica, clock });
-  const reader = new Reader({ replica, coalescer, l2, clock, promoter: keeper.promoter });
+  const look = new L2Look({ replica, coalescer, l2, clock, promoter: keeper.promoter });
+  const clearance = new Clearance({ replica, coalescer, look, l2, clock, random, waitMs });
+  const reader = new Reader({ coalescer, look, clock, random });
   const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
   const loads = new Loads({ coalescer, filler, replica, clock, etagOf });
   const purger = new Purger({ client, watermark, waitMs: PURGE_WAIT_MS });
@@ -160,6 +164,7 @@ function createParts(options: {
     coalescer,
     watermark,
     ...keeper,
+    clearance,
     reader,
     filler,
     loads,

@@ -1,5 +1,5 @@
 import type { Entry, Lsn } from '@tidemark/proto';
-import { isKept, type Outcome, type Waiter } from './flights.ts';
+import { isKept, type Outcome, type ValueOutcome, type Waiter } from './flights.ts';
 import { USUAL } from './freshness.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock } from './ports.ts';
@@ -90,7 +90,6 @@ export class BatchReader {
   }
 }
 
-type ValueOutcome = Extract<Outcome, { kind: 'value' }>;
 type Holds = (namespace: Namespace, key: string, outcome: ValueOutcome) => boolean;
 
 /** One batch on its way. */

@@ -1,5 +1,7 @@
 import type { Entry } from '@tidemark/proto';
-import type { BypassReason, Flight, Outcome, ValueFrom, Waiter } from './flights.ts';
+import type { Clearance } from './clearance.ts';
+import type { BypassReason, Flight, Outcome, ValueFrom, ValueOutcome, Waiter } from './flights.ts';
+import { worthOf, USUAL } from './freshness.ts';
 import type { Lease, Leases } from './leases.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, LoadFailure, Random } from './ports.ts';
@@ -17,8 +19,6 @@ export interface CoalescerLimits {
 export interface FlightLoader {
   /** Begins to load, or to load anew, what the flight is about. */
   begin(namespace: Namespace, flight: Flight): void;
-  /** A record was applied as a whole. */
-  advanced(): void;
 }
 
 /**
@@ -35,6 +35,7 @@ export class Coalescer {
   readonly #limits: CoalescerLimits;
   #waiting = 0;
   #loads: FlightLoader | undefined;
+  #clearance: Clearance | undefined;
 
   constructor(options: {
     namespaces: readonly Namespace[];
@@ -57,9 +58,39 @@ export class Coalescer {
     this.#loads = loads;
   }
 
-  /** Begins to load for a flight that nobody serves yet; only where the namespace has a loader. */
-  load(namespace: Namespace, flight: Flight): void {
-    this.#loads?.begin(namespace, flight);
+  /** Likewise. Without one nothing is waited for. */
+  clearBy(clearance: Clearance): void {
+    this.#clearance = clearance;
+  }
+
+  /** Whether a load that begins now would be in vain, so that it should wait a little. */
+  isUnsettled(namespace: Namespace, key: string): boolean {
+    return this.#clearance?.isUnsettled(namespace, key) ?? false;
+  }
+
+  /** Whether sidecars agree who loads. */
+  isShared(namespace: Namespace): boolean {
+    return this.#clearance?.isShared(namespace) ?? false;
+  }
+
+  /** Lets a flight that somebody waits for be loaded as soon as that is of use, whatever L2 has. */
+  clear(namespace: Namespace, flight: Flight): void {
+    if (this.#clearance === undefined) this.board(namespace, flight);
+    else this.#clearance.seek(namespace, flight, { claims: false });
+  }
+
+  /**
+   * Loads a value that nobody waits for, or gets it from L2; only where the namespace has a loader. `done` is told when that has ended.
+   *
+   * @returns whether it was begun
+   */
+  background(namespace: Namespace, key: string, done: () => void = () => undefined): boolean {
+    if (namespace.flights.get(key) !== undefined) return false;
+    const flight = namespace.flights.open(key);
+    const nobody = { settle: done, role: 'background', refreshes: false, accepts: USUAL } as const;
+    if (this.join(namespace, flight, nobody) === undefined) namespace.flights.close(flight);
+    else this.handOver(namespace, flight);
+    return true;
   }
 
   /** Callers that wait now, in all namespaces. */
@@ -89,12 +120,16 @@ export class Coalescer {
   missAsHolder(namespace: Namespace, key: string, flight?: Flight): Outcome {
     const { rules } = namespace;
     const lease = this.#grant(namespace, key);
-    if (lease !== undefined && rules !== undefined && this.#replica.settled(rules, key)) {
-      const nowMs = this.#clock.monotonicMs();
-      namespace.flights.sweep(nowMs);
-      namespace.flights.hold(flight ?? namespace.flights.open(key), lease, nowMs);
-    }
+    if (lease !== undefined && rules !== undefined && this.#replica.settled(rules, key, namespace.tagsOf(key, [])))
+      this.#hold(namespace, flight ?? namespace.flights.open(key), lease);
     return { kind: 'miss', lease };
+  }
+
+  /** Makes the sidecar itself the holder. No lease where the namespace opted out of coherence. */
+  hold(namespace: Namespace, flight: Flight): Lease | undefined {
+    const lease = this.#grant(namespace, flight.key);
+    if (lease !== undefined) this.#hold(namespace, flight, lease);
+    return lease;
   }
 
   /** Whether the holder has had its time, so that the next caller should load as well. */
@@ -108,7 +143,7 @@ export class Coalescer {
   join(
     namespace: Namespace,
     flight: Flight,
-    caller: Pick<Waiter, 'settle' | 'wantsLease' | 'accepts'>,
+    caller: Pick<Waiter, 'settle' | 'role' | 'refreshes' | 'accepts'>,
   ): Waiter | undefined {
     if (this.#waiting >= this.#limits.waiters || flight.waiters.size >= this.#limits.waitersPerKey) return undefined;
     const waiter: Waiter = {
@@ -134,11 +169,16 @@ export class Coalescer {
   stored(
     namespace: Namespace,
     key: string,
-    value: { entry: Entry; from: 'l2' | 'coalesced' | 'loaded' | 'passed' },
+    value: {
+      entry: Entry;
+      from: 'l2' | 'coalesced' | 'loaded' | 'passed';
+      /** Settles once other sidecars can see it, where they will. */
+      shared?: Promise<unknown> | undefined;
+    },
   ): void {
     const flight = namespace.flights.get(key);
     if (flight === undefined) return;
-    namespace.flights.close(flight);
+    this.#end(namespace, flight, value.shared);
     this.#settleWith(namespace, flight.waiters, value);
   }
 
@@ -153,7 +193,7 @@ export class Coalescer {
 
   /** The value cannot be loaded: whoever waits for it gets an old one that it takes, or is told so. */
   failed(namespace: Namespace, flight: Flight, failure: LoadFailure): void {
-    namespace.flights.close(flight);
+    this.#end(namespace, flight);
     for (const waiter of flight.waiters) this.#settle(namespace, waiter, this.#instead(namespace, waiter, failure));
   }
 
@@ -168,7 +208,7 @@ export class Coalescer {
    * applied as a whole: only then does the visible clock say what new leases are worth.
    */
   settleDoomed(): void {
-    this.#loads?.advanced();
+    this.#clearance?.advanced();
     for (const namespace of this.#namespaces) {
       for (const flight of namespace.flights.takeDoomed()) this.handOver(namespace, flight);
     }
@@ -191,26 +231,66 @@ export class Coalescer {
     this.settleDoomed();
   }
 
-  /** Gives the flight to the first who waits and would load; ends it where there is none. */
+  /** Lets the next in line load, as soon as that is of use; ends the flight where nobody would. */
   handOver(namespace: Namespace, flight: Flight): void {
-    namespace.flights.close(flight);
-    const why = this.bypass(namespace);
-    if (why !== undefined) {
-      for (const waiter of flight.waiters) this.#settle(namespace, waiter, { kind: 'bypass', why });
-      return;
-    }
-    if (namespace.loads(flight.key)) {
-      if (flight.waiters.size > 0) this.load(namespace, flight);
+    if (this.#sendAway(namespace, flight)) return;
+    flight.lease = undefined;
+    flight.seeking = true;
+    for (const waiter of flight.waiters)
+      if (waiter.role === 'onlooker') this.#settle(namespace, waiter, { kind: 'miss', lease: undefined });
+    if (flight.waiters.size === 0) this.#end(namespace, flight);
+    else if (this.#clearance === undefined) this.board(namespace, flight);
+    else this.#clearance.seek(namespace, flight, { claims: true });
+  }
+
+  /** Nothing is to be waited for any more: the first who would load does. */
+  board(namespace: Namespace, flight: Flight): void {
+    const { flights } = namespace;
+    flight.seeking = false;
+    if (this.#sendAway(namespace, flight)) return;
+    if (namespace.loads(flight.key) && flight.waiters.size > 0) {
+      this.#loads?.begin(namespace, flight);
       return;
     }
     for (const waiter of flight.waiters) {
-      if (!waiter.wantsLease) {
-        this.#settle(namespace, waiter, { kind: 'miss', lease: undefined });
-      } else if (namespace.flights.get(flight.key) === undefined) {
-        // The first of them, or each of them while no lease could be filled.
-        this.#settle(namespace, waiter, this.missAsHolder(namespace, flight.key, flight));
-      }
+      if (waiter.role === 'background' || flight.lease !== undefined) continue;
+      // The first of them, or each of them while no lease could be filled.
+      this.#settle(namespace, waiter, this.missAsHolder(namespace, flight.key, flight));
     }
+    if (flight.lease !== undefined && flights.get(flight.key) === flight) return;
+    this.#end(namespace, flight);
+    for (const waiter of flight.waiters) this.#settle(namespace, waiter, { kind: 'miss', lease: undefined });
+  }
+
+  /** Another sidecar loads it: whoever has a value that is good enough need not wait for the new one, but it should come. */
+  taken(namespace: Namespace, flight: Flight): void {
+    for (const waiter of flight.waiters) {
+      const held = waiter.refreshes ? this.#held(namespace, waiter) : undefined;
+      if (held === undefined) continue;
+      this.#settle(namespace, waiter, held);
+      const nobody = { settle: () => undefined, role: 'background', refreshes: false, accepts: USUAL } as const;
+      this.join(namespace, flight, nobody);
+    }
+  }
+
+  /** Everybody leaves, because nothing may be cached; false where it may. */
+  #sendAway(namespace: Namespace, flight: Flight): boolean {
+    const why = this.bypass(namespace);
+    if (why === undefined) return false;
+    this.#end(namespace, flight);
+    for (const waiter of flight.waiters) this.#settle(namespace, waiter, { kind: 'bypass', why });
+    return true;
+  }
+
+  #end(namespace: Namespace, flight: Flight, shared?: Promise<unknown>): void {
+    namespace.flights.close(flight);
+    this.#clearance?.release(flight, shared);
+  }
+
+  #hold(namespace: Namespace, flight: Flight, lease: Lease): void {
+    const nowMs = this.#clock.monotonicMs();
+    namespace.flights.sweep(nowMs);
+    namespace.flights.hold(flight, lease, nowMs);
   }
 
   #onTimeout(namespace: Namespace, waiter: Waiter): void {
@@ -242,7 +322,7 @@ export class Coalescer {
     let isFirst = true;
     for (const waiter of waiters) {
       const collapsed = !isFirst && (from === 'loaded' || from === 'passed');
-      isFirst = false;
+      isFirst = isFirst && waiter.role === 'background';
       if (why !== undefined) this.#settle(namespace, waiter, { kind: 'bypass', why });
       else this.#settle(namespace, waiter, { kind: 'value', entry, from, ...(collapsed && { collapsed }) });
     }
@@ -253,10 +333,25 @@ export class Coalescer {
     return standIn(namespace, flight.key, { accepts, wallMs, failed: true }) ?? { kind: 'failed', ...failure };
   }
 
+  /** What a caller gets who has a value already. */
+  #held(namespace: Namespace, { flight, accepts }: Waiter): ValueOutcome | undefined {
+    const wallMs = this.#clock.wallMs();
+    const entry = namespace.l1.get(flight.key);
+    const worth = entry && worthOf(entry, accepts, wallMs);
+    if (entry !== undefined && (worth === 'fresh' || worth === 'aging')) return { kind: 'value', entry, from: 'l1' };
+    return standIn(namespace, flight.key, { accepts, wallMs, failed: false });
+  }
+
   #settle(namespace: Namespace, waiter: Waiter, outcome: Outcome): void {
     this.leave(waiter);
-    count(namespace, outcome);
-    waiter.settle(outcome);
+    if (waiter.role === 'background') {
+      waiter.settle(outcome);
+      return;
+    }
+    const held = waiter.refreshes && outcome.kind === 'miss' ? this.#held(namespace, waiter) : undefined;
+    const told = held !== undefined && outcome.kind === 'miss' ? { ...held, refresh: outcome.lease } : outcome;
+    count(namespace, told);
+    waiter.settle(told);
   }
 
   #grant(namespace: Namespace, key: string): Lease | undefined {

@@ -171,9 +171,9 @@ export class Filler {
     }
     namespace.l1.set(key, entry);
     namespace.grace?.delete(key);
-    this.#coalescer.stored(namespace, key, { entry, from });
     const shared =
       l2.enabled && this.#l2?.available === true ? this.#share(this.#l2, namespace, key, entry) : undefined;
+    this.#coalescer.stored(namespace, key, { entry, from, shared });
     return { kind: 'stored', entry, created, shared };
   }
 

@@ -2,7 +2,7 @@ import type { Entry } from '@tidemark/proto';
 import type { Accepts } from './freshness.ts';
 import type { Lease } from './leases.ts';
 import type { PendingBypass } from './pending-writes.ts';
-import type { LoadFailure } from './ports.ts';
+import type { Claimable, LoadFailure } from './ports.ts';
 import type { Unmet } from './sessions.ts';
 
 /** Why nothing may be cached at the moment (SPEC I9). */
@@ -26,17 +26,20 @@ export function isKept(from: ValueFrom): boolean {
   return from !== 'passed' && from !== 'grace' && from !== 'pending';
 }
 
+/** A read that ends with a value. */
+export interface ValueOutcome {
+  readonly kind: 'value';
+  readonly entry: Entry;
+  readonly from: ValueFrom;
+  /** Another caller's request to the origin was used. */
+  readonly collapsed?: boolean;
+  /** The caller is asked to load the value anew, although it has one. */
+  readonly refresh?: Lease | undefined;
+}
+
 /** How a read ends. */
 export type Outcome =
-  | {
-      readonly kind: 'value';
-      readonly entry: Entry;
-      readonly from: ValueFrom;
-      /** Another caller's request to the origin was used. */
-      readonly collapsed?: boolean;
-      /** The caller is asked to load the value anew, although it has one. */
-      readonly refresh?: Lease | undefined;
-    }
+  | ValueOutcome
   | {
       readonly kind: 'miss';
       readonly lease: Lease | undefined;
@@ -50,8 +53,13 @@ export type Outcome =
 export interface Waiter {
   readonly flight: Flight;
   readonly settle: (outcome: Outcome) => void;
-  /** False for a caller that would not load: it is told of the miss instead of being handed the lease. */
-  readonly wantsLease: boolean;
+  /**
+   * `caller`: takes the lease if there is no value. `onlooker`: would not load, so it is told of the miss instead. `background`: is nobody,
+   * and wants the value to be there when somebody comes.
+   */
+  readonly role: 'caller' | 'onlooker' | 'background';
+  /** It could have a value that is to be loaded anew, and waits only to learn whether it should do that. */
+  readonly refreshes: boolean;
   /** What it takes where the value cannot be had. */
   readonly accepts: Accepts;
   /** How many loads its flight had begun when it came: a later one shows everything that was committed before. */
@@ -60,14 +68,25 @@ export interface Waiter {
   cancelTimer: () => void;
 }
 
+/** That this sidecar loads a key, as all sidecars see it (SPEC I21). */
+export interface Claim {
+  readonly namespace: Claimable;
+  readonly token: string;
+  /** It ends by itself at this monotonic time, or a little later. */
+  readonly untilMs: number;
+}
+
 /**
- * A missing key that somebody is already getting: first from Redis, if that is asked at all, then by the caller that
- * holds the lease. The others wait here.
+ * A missing key that somebody is already getting: first from L2, if that is asked at all, then, once there is nothing to wait for, by
+ * the caller that holds the lease. The others wait here.
  */
 export interface Flight {
   readonly key: string;
-  /** Undefined while Redis is being asked. */
+  /** Undefined until there is a holder. */
   lease: Lease | undefined;
+  /** L2 does not have it, and it waits until it may be loaded; see clearance.ts. */
+  seeking: boolean;
+  claim: Claim | undefined;
   /** When the lease was granted. */
   grantedAtMs: number;
   /** How often the sidecar began to load the value. */
@@ -94,15 +113,9 @@ export class Flights {
   }
 
   open(key: string): Flight {
-    const flight: Flight = { key, lease: undefined, grantedAtMs: 0, loads: 0, waiters: new Set() };
+    const flight: Flight = { key, lease: undefined, seeking: false, claim: undefined, grantedAtMs: 0, loads: 0, waiters: new Set() };
     this.#byKey.set(key, flight);
     return flight;
-  }
-
-  /** The flight goes on, without a holder. */
-  reopen(flight: Flight): void {
-    flight.lease = undefined;
-    this.#byKey.set(flight.key, flight);
   }
 
   /** Gives the flight a new holder. It moves to the end, so flights with a lease stand in the order of granting. */

@@ -8,16 +8,13 @@ import type { ReplicaView } from './replica.ts';
 
 /** A value that is invalidated again and again while it is loaded is loaded so often before those who came late are told. */
 const MAX_LOADS = 5;
-/** Flights that wait until a change is visible to readers; beyond it loads begin at once, and may be in vain. */
-const MAX_UNSETTLED = 10_000;
 
 /** What a loader gives for a row that does not exist. */
 const ABSENT = { body: new Uint8Array(), contentType: 'application/octet-stream', tags: [] } as const;
 
 /**
  * Loads missing values where a namespace says how. The sidecar is then its own client: it takes the lease of the miss, loads, and fills
- * under that lease (SPEC I5), so a loaded value needs no rule of its own. While a change of the key is not visible to readers yet
- * (SPEC I3), every fill would be refused, so the load waits until it is.
+ * under that lease (SPEC I5), so a loaded value needs no rule of its own. When a load may begin is decided in clearance.ts.
  */
 export class Loads implements FlightLoader {
   readonly #coalescer: Coalescer;
@@ -25,7 +22,6 @@ export class Loads implements FlightLoader {
   readonly #replica: ReplicaView;
   readonly #clock: Clock;
   readonly #etagOf: (contentType: string, body: Uint8Array) => string;
-  readonly #unsettled = new Map<Flight, Namespace>();
   #underWay = 0;
 
   constructor(options: {
@@ -49,36 +45,13 @@ export class Loads implements FlightLoader {
   }
 
   begin(namespace: Namespace, flight: Flight): void {
-    const { rules, flights } = namespace;
     if (flight.loads >= MAX_LOADS) {
       const detail = `the value was invalidated during each of ${MAX_LOADS} loads`;
       this.#coalescer.failed(namespace, flight, { why: 'changing', detail });
       return;
     }
-    if (flights.get(flight.key) !== flight) flights.reopen(flight);
-    if (rules === undefined) {
-      flight.loads += 1;
-      void this.#run(namespace, flight, undefined);
-      return;
-    }
-    if (!this.#replica.settled(rules, flight.key) && this.#unsettled.size < MAX_UNSETTLED) {
-      this.#unsettled.set(flight, namespace);
-      return;
-    }
-    const miss = this.#coalescer.missAsHolder(namespace, flight.key, flight);
     flight.loads += 1;
-    void this.#run(namespace, flight, miss.kind === 'miss' ? miss.lease : undefined);
-  }
-
-  advanced(): void {
-    if (this.#unsettled.size === 0) return;
-    const waiting = [...this.#unsettled];
-    this.#unsettled.clear();
-    for (const [flight, namespace] of waiting) {
-      if (namespace.flights.get(flight.key) !== flight) continue;
-      if (this.#coalescer.bypass(namespace) === undefined) this.begin(namespace, flight);
-      else this.#coalescer.handOver(namespace, flight);
-    }
+    void this.#run(namespace, flight, this.#coalescer.hold(namespace, flight));
   }
 
   async #run(namespace: Namespace, flight: Flight, lease: Lease | undefined): Promise<void> {
@@ -133,5 +106,5 @@ export class Loads implements FlightLoader {
 }
 
 function isCurrent({ flights }: Namespace, flight: Flight, load: number): boolean {
-  return flights.get(flight.key) === flight && flight.loads === load;
+  return flights.get(flight.key) === flight && flight.loads === load && !flight.seeking;
 }

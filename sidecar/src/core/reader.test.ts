@@ -2,7 +2,7 @@ import type { Entry } from '@tidemark/proto';
 import { describe, expect, it } from 'vitest';
 import { testCore, tokenOf } from '../testing/core.ts';
 import { HandL2 } from '../testing/hand-l2.ts';
-import type { L2Miss } from './reader.ts';
+import type { L2Miss } from './l2-look.ts';
 import type { L2Failure, L2Found } from './ports.ts';
 
 function live() {

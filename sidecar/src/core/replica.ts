@@ -179,8 +179,8 @@ export class SourceReplica {
   }
 
   /** Whether a lease granted now could be filled: false while a change of the key is not visible to readers yet. */
-  settled(namespace: NamespaceRules, key: string): boolean {
-    return this.#visible >= this.horizon && this.newestFence(namespace, key, []) <= this.#visible;
+  settled(namespace: NamespaceRules, key: string, tags: readonly string[] = []): boolean {
+    return this.#visible >= this.horizon && this.newestFence(namespace, key, tags) <= this.#visible;
   }
 
   /** Applies one record of the feed. Never throws: what cannot be read is a gap. */

@@ -1,4 +1,4 @@
-import type { Outcome } from './flights.ts';
+import type { ValueOutcome } from './flights.ts';
 import { mayStandIn, worthOf, type Accepts } from './freshness.ts';
 import type { Namespace } from './namespace.ts';
 
@@ -10,7 +10,7 @@ export function standIn(
   namespace: Namespace,
   key: string,
   { accepts, wallMs, failed }: { accepts: Accepts; wallMs: number; failed: boolean },
-): Outcome | undefined {
+): ValueOutcome | undefined {
   const entry = namespace.l1.get(key);
   if (entry !== undefined) {
     const takes = failed ? mayStandIn(entry, accepts, wallMs) : worthOf(entry, accepts, wallMs) === 'stale';

@@ -1,6 +1,7 @@
 import { compileRules, parseConfig, rulesOfSource } from '@tidemark/proto';
 import { createPolicy } from '../adapters/l1/policies.ts';
 import { MemoryStore } from '../adapters/l1/store.ts';
+import { Clearance } from '../core/clearance.ts';
 import { Coalescer } from '../core/coalescer.ts';
 import { Configuration } from '../core/configuration.ts';
 import { Evictor } from '../core/evictor.ts';
@@ -8,6 +9,7 @@ import { Filler, type FillOutcome } from '../core/filler.ts';
 import type { Outcome, Waiter } from '../core/flights.ts';
 import { USUAL, type Accepts, type Lifetime } from '../core/freshness.ts';
 import { Grace } from '../core/grace.ts';
+import { L2Look } from '../core/l2-look.ts';
 import { Leases } from '../core/leases.ts';
 import { Loads } from '../core/loads.ts';
 import type { Namespace } from '../core/namespace.ts';
@@ -31,6 +33,8 @@ export interface TestCoreOptions {
   readonly waitersPerKey?: number;
   readonly maxItemBytes?: string;
   readonly l1Bytes?: string;
+  /** Whether keys are claimed in L2 before they are loaded. */
+  readonly lease?: boolean;
   /** Of `user`, besides the common ones. */
   readonly user?: Readonly<Record<string, unknown>>;
   /** By namespace. */
@@ -40,11 +44,13 @@ export interface TestCoreOptions {
 /** The core of a sidecar with the namespaces `user` (by key), `list` (by tag) and `plain` (ttl_only). */
 export function testCore(options: TestCoreOptions = {}) {
   const { l2, waiters = 10, waitersPerKey = 5, maxItemBytes = '64KiB', l1Bytes = '1MiB', loaders = {} } = options;
+  const { lease = false } = options;
   const table = 'public.users';
   const common = {
     source: 'main',
     maxItemBytes,
     l1: { maxBytes: l1Bytes },
+    l2: { lease },
     ttl: { hard: '60s', negative: '5s', jitter: '0%' },
   };
   const parsed = parseConfig({
@@ -75,7 +81,9 @@ export function testCore(options: TestCoreOptions = {}) {
   configuration.take(config);
   const { namespaces } = configuration;
   const of = (name: string): Namespace => namespaces.get(name) as Namespace;
-  const reader = new Reader({ replica, coalescer, l2, clock });
+  const look = new L2Look({ replica, coalescer, l2, clock });
+  const clearance = new Clearance({ replica, coalescer, look, l2, clock, random, waitMs: WAIT_MS });
+  const reader = new Reader({ coalescer, look, clock, random });
   const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
   const loads = new Loads({ coalescer, filler, replica, clock, etagOf: () => '"e"' });
   const watermark = new Watermark({ replica, clock, most: 10 });
@@ -133,6 +141,7 @@ export function testCore(options: TestCoreOptions = {}) {
     replica,
     leases,
     coalescer,
+    clearance,
     reader,
     filler,
     loads,

@@ -14,8 +14,7 @@ export class HandL2 implements L2Store {
     return new Promise((resolve) => {
       const answer = async (found: L2Found | L2Failure): Promise<void> => {
         resolve(found);
-        await Promise.resolve();
-        await Promise.resolve();
+        for (let i = 0; i < 5; i += 1) await Promise.resolve();
       };
       this.reads.push({ key, answer });
     });

@@ -2,12 +2,14 @@ import { compileRules, encodeBatch, type NamespaceConfig } from '@tidemark/proto
 import { createPolicy } from '../../../sidecar/src/adapters/l1/policies.ts';
 import { MemoryStore } from '../../../sidecar/src/adapters/l1/store.ts';
 import { RedisStore } from '../../../sidecar/src/adapters/redis/store.ts';
+import { Clearance } from '../../../sidecar/src/core/clearance.ts';
 import { Coalescer } from '../../../sidecar/src/core/coalescer.ts';
 import { Configuration } from '../../../sidecar/src/core/configuration.ts';
 import { Evictor } from '../../../sidecar/src/core/evictor.ts';
 import { Filler, type Fill, type FillOutcome } from '../../../sidecar/src/core/filler.ts';
 import type { Outcome, ValueFrom, Waiter } from '../../../sidecar/src/core/flights.ts';
 import { Follower } from '../../../sidecar/src/core/follower.ts';
+import { L2Look } from '../../../sidecar/src/core/l2-look.ts';
 import { Leases } from '../../../sidecar/src/core/leases.ts';
 import type { Namespace } from '../../../sidecar/src/core/namespace.ts';
 import type { L2Store } from '../../../sidecar/src/core/ports.ts';
@@ -96,7 +98,9 @@ export class SimSidecar {
     const limits = { waitMs: 2_000, waiters: 5, waitersPerKey: 3 };
     const coalescer = new Coalescer({ namespaces: [], replica: this.#view('granting'), leases, clock, random, limits });
     const l2 = this.#store();
-    this.#reader = new Reader({ replica: this.#view('reading'), coalescer, l2, clock });
+    const look = new L2Look({ replica: this.#view('reading'), coalescer, l2, clock });
+    void new Clearance({ ...{ replica: this.#replica, coalescer, look, l2, clock, random }, waitMs: 2_000 });
+    this.#reader = new Reader({ coalescer, look, clock, random });
     this.#filler = new Filler({ replica: this.#view('filling'), leases, coalescer, l2, clock, random });
     this.watermark = new Watermark({ replica: this.#replica, clock, most: 10 });
     this.#follower = new Follower({

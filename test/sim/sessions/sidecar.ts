@@ -1,7 +1,9 @@
 import type { CompiledRules, TidemarkConfig } from '@tidemark/proto';
+import { Clearance } from '../../../sidecar/src/core/clearance.ts';
 import { Coalescer } from '../../../sidecar/src/core/coalescer.ts';
 import { Evictor } from '../../../sidecar/src/core/evictor.ts';
 import { Filler } from '../../../sidecar/src/core/filler.ts';
+import { L2Look } from '../../../sidecar/src/core/l2-look.ts';
 import { Leases } from '../../../sidecar/src/core/leases.ts';
 import { Namespace } from '../../../sidecar/src/core/namespace.ts';
 import type { L2FillResult, L2Store, PositionClient } from '../../../sidecar/src/core/ports.ts';
@@ -55,7 +57,9 @@ export class WorldSidecar {
     const limits = { waitMs: 2_000, waiters: 5, waitersPerKey: 3 };
     this.coalescer = new Coalescer({ namespaces, replica, leases, clock, random, limits });
     const [coalescer, l2] = [this.coalescer, this.#store()];
-    this.reader = new Reader({ replica, coalescer, l2, clock });
+    const look = new L2Look({ replica, coalescer, l2, clock });
+    void new Clearance({ replica, coalescer, look, l2, clock, random, waitMs: 2_000 });
+    this.reader = new Reader({ coalescer, look, clock, random });
     this.filler = new Filler({ replica, leases, coalescer, l2, clock, random });
     this.watermark = new Watermark({ replica, clock, most: 5 });
     this.positions = new Positions({ client: this.#invalidator(), most: 10 });

@@ -1,9 +1,11 @@
 import type { CompiledRules, TidemarkConfig } from '@tidemark/proto';
 import type { MemcachedClient } from '@tidemark/runtime';
 import { MemcachedStore } from '../../../sidecar/src/adapters/memcached-store.ts';
+import { Clearance } from '../../../sidecar/src/core/clearance.ts';
 import { Coalescer } from '../../../sidecar/src/core/coalescer.ts';
 import { Evictor } from '../../../sidecar/src/core/evictor.ts';
 import { Filler } from '../../../sidecar/src/core/filler.ts';
+import { L2Look } from '../../../sidecar/src/core/l2-look.ts';
 import { Leases } from '../../../sidecar/src/core/leases.ts';
 import { Namespace } from '../../../sidecar/src/core/namespace.ts';
 import type { L1Store, L2Store } from '../../../sidecar/src/core/ports.ts';
@@ -80,7 +82,9 @@ export class UnloggedSidecar {
       onLatency: () => undefined,
     });
     const l2 = mutant.store?.(store, replica) ?? store;
-    this.reader = new Reader({ replica: brokenView(replica, mutant.view), coalescer, l2, clock });
+    const look = new L2Look({ replica: brokenView(replica, mutant.view), coalescer, l2, clock });
+    void new Clearance({ replica, coalescer, look, l2, clock, random, waitMs: 2_000 });
+    this.reader = new Reader({ coalescer, look, clock, random });
     this.filler = new Filler({ replica, leases, coalescer, l2, clock, random });
     const seen = brokenView(replica, mutant.restampView);
     this.#restamper = new Restamper({ l2, coalescer, replica: seen, clock });
