@@ -115,6 +115,7 @@ function environments(
       TIDEMARK_WRITES_TOPIC: writesTopicOf(place),
       ...(options.redis !== false && { TIDEMARK_REDIS_URL: place.redis }),
       TIDEMARK_INVALIDATOR_URL: `http://${addresses.invalidator}`,
+      TIDEMARK_LOAD_URL: place.postgres,
       ...given('sidecar'),
     },
   };
