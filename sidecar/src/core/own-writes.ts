@@ -30,9 +30,16 @@ interface State extends OwnWrite {
   entry: Entry | undefined;
   /** Its commit position, once the stream has told. */
   position: Lsn | undefined;
+  /** Tokens of our own writes of the key that had ended before it began, and of which the stream has not told. It reflects them. */
+  readonly after: readonly string[];
+  /** Their commit positions, as far as the stream has told. */
+  readonly reflected: Set<Lsn>;
   /** Something other than its own commit touched one of its names while it was written. */
   isSpoiled: boolean;
 }
+
+/** Writes of one key in a row, of none of which the stream has told. */
+const MAX_AFTER = 64;
 
 /**
  * The values of this sidecar's own writes, from before their transaction begins until its record is applied (SPEC I18).
@@ -40,7 +47,8 @@ interface State extends OwnWrite {
  * A value is stored when COMMIT has answered, as of V at the beginning; by then others may have written the same key, and the
  * stream has told of neither. It tells in commit order, and of the commit position p of a write (its mark) before what its record
  * invalidates. So an invalidation at exactly p is the write's own and spares its value; any other one evicts it as it evicts
- * whatever is there. What is still there when the record is applied was spared by nothing but its own commit.
+ * whatever is there. What is still there when the record is applied was spared by nothing but its own commit, and by those of our
+ * writes of the same key whose COMMIT had answered before it began, which its transaction saw.
  *
  * Everything may fail towards eviction: a mark that never comes, a write that is forgotten.
  */
@@ -50,6 +58,8 @@ export class OwnWrites {
   readonly #replica: ReplicaView;
   readonly #most: number;
   readonly #byToken = new Map<string, State>();
+  /** By the tokens that a later write of the key comes {@link State.after}. */
+  readonly #later = new Map<string, State>();
   readonly #byNamespace = new Map<Namespace, Names>();
   /** Those whose mark came with the record that is being applied. */
   readonly #arrived = new Set<State>();
@@ -70,12 +80,17 @@ export class OwnWrites {
     const { epoch, visible: asOf, horizon } = this.#replica;
     const { namespace, key, tags } = write;
     const { rules } = namespace;
+    const before = this.#endedBefore(namespace, key, tags);
     const isKnown = rules !== undefined && this.#replica.covers(rules) && asOf >= horizon;
-    // What was applied above V before now is not told again.
-    const isSpoiled = !isKnown || this.#replica.newestFence(rules, key, tags) > asOf;
-    const state: State = { ...write, epoch, asOf, entry: undefined, position: undefined, isSpoiled };
+    // What was applied above V before now is not told again; unless all of it was watched, and was our own.
+    const isSpoiled = !isKnown || (before === undefined && this.#replica.newestFence(rules, key, tags) > asOf);
+    const after = before === undefined ? [] : [before.token, ...before.after];
+    const reflected = new Set(before?.reflected);
+    if (before?.position !== undefined) reflected.add(before.position);
+    const state: State = { ...write, epoch, asOf, entry: undefined, position: undefined, after, reflected, isSpoiled };
     this.#makeRoom();
     this.#byToken.set(state.token, state);
+    for (const token of after) this.#later.set(token, state);
     let names = this.#byNamespace.get(namespace);
     if (names === undefined) {
       names = new Names();
@@ -128,8 +143,10 @@ export class OwnWrites {
    * @param isAlone false where a purge stands at the same position: a purge spares nothing
    */
   mark(token: string, lsn: Lsn, isAlone: boolean): void {
+    if (!isAlone) return;
+    this.#later.get(token)?.reflected.add(lsn);
     const state = this.#byToken.get(token);
-    if (state === undefined || !isAlone) return;
+    if (state === undefined) return;
     state.position = lsn;
     if (state.entry !== undefined) this.#arrived.add(state);
   }
@@ -171,6 +188,14 @@ export class OwnWrites {
     return kept;
   }
 
+  /** The newest write of a key whose value is stored, and whose names are all that a new one has; not after too many others. */
+  #endedBefore(namespace: Namespace, key: string, tags: readonly string[]): State | undefined {
+    const states = [...(this.#byNamespace.get(namespace)?.byKey.get(key) ?? NONE)];
+    const before = states.findLast(({ entry }) => entry !== undefined);
+    if (before === undefined || before.after.length >= MAX_AFTER) return undefined;
+    return tags.every((tag) => before.tags.includes(tag)) ? before : undefined;
+  }
+
   /** SPEC I5, with the fence of its own commit left out. */
   #isUntouched(
     { namespace: { rules }, key, epoch, asOf, isSpoiled, tags: watched }: State,
@@ -185,7 +210,7 @@ export class OwnWrites {
   #touch(states: ReadonlySet<State>, lsn: Lsn): readonly State[] {
     const spared: State[] = [];
     for (const state of states) {
-      if (lsn !== state.position) this.#spoil(state);
+      if (lsn !== state.position && !state.reflected.has(lsn)) this.#spoil(state);
       else if (state.entry !== undefined && state.namespace.l1.get(state.key) === state.entry) spared.push(state);
     }
     return spared;
@@ -210,6 +235,7 @@ export class OwnWrites {
 
   #forget(state: State): void {
     this.#byToken.delete(state.token);
+    for (const token of state.after) if (this.#later.get(token) === state) this.#later.delete(token);
     const names = this.#byNamespace.get(state.namespace);
     names?.delete(state);
     if (names?.byKey.size === 0) this.#byNamespace.delete(state.namespace);
