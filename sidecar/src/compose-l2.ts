@@ -1,5 +1,5 @@
 import { createMemcached, createRedis, type Logger, type PackingSettings } from '@tidemark/runtime';
-import { MemcachedStore } from './adapters/memcached-store.ts';
+import { MemcachedStore } from './adapters/memcached/store.ts';
 import { RedisStore } from './adapters/redis/store.ts';
 import type { Config } from './config.ts';
 import type { Coalescer } from './core/coalescer.ts';
@@ -33,7 +33,6 @@ export function createL2(
 ): L2Backend | undefined {
   const { redisUrl, redisDeadlineMs, memcachedUrl, memcachedDeadlineMs, memcachedMaxItemBytes } = config;
   const onLatency = (ms: number): void => metrics.observeL2Latency(ms);
-  const { source } = of;
   if (redisUrl !== undefined) {
     const client = createRedis(redisUrl, { deadlineMs: redisDeadlineMs, logger, tls: config.redisTls });
     const store = new RedisStore({ ...of, client, deadlineMs: redisDeadlineMs, onLatency });
@@ -43,7 +42,7 @@ export function createL2(
     const deadlineMs = memcachedDeadlineMs;
     const maxValueBytes = memcachedMaxItemBytes - ITEM_OVERHEAD_BYTES;
     const client = createMemcached(memcachedUrl, { deadlineMs, logger, maxValueBytes });
-    const store = new MemcachedStore({ client, source, deadlineMs, maxValueBytes, onLatency });
+    const store = new MemcachedStore({ ...of, client, deadlineMs, maxValueBytes, onLatency });
     return { kind: 'memcached', store, close: () => client.close() };
   }
   return undefined;

@@ -1,6 +1,6 @@
 import type { ConfigIntake } from '@tidemark/proto';
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
-import type { MemcachedStore } from './adapters/memcached-store.ts';
+import type { MemcachedStore } from './adapters/memcached/store.ts';
 import type { RedisStore } from './adapters/redis/store.ts';
 import type { Budget } from './adapters/l1/budget.ts';
 import type { KafkaFeed } from './adapters/kafka-feed.ts';

@@ -23,6 +23,8 @@ export interface MemcachedServer extends ProcessHandle {
   readonly port: number;
   /** `flush_all`: everything is gone. */
   flush(): Promise<void>;
+  /** A command of one line, as `version`; answers the first line. */
+  ask(command: string): Promise<string>;
 }
 
 const image = 'memcached:1.6';
@@ -43,6 +45,7 @@ export async function startMemcached(options: MemcachedOptions = {}): Promise<Me
     url: `memcached://127.0.0.1:${program.port()}`,
     port: program.port(),
     flush: async () => void (await said(program.port(), 'flush_all')),
+    ask: (command: string) => said(program.port(), command),
   });
 }
 

@@ -3,6 +3,7 @@ import { describe } from 'vitest';
 import { eventually } from '../../integration/support/eventually.ts';
 import { freePort, startRedis, type RedisServer } from '../../kit/index.ts';
 import { redisWorld } from './redis-world.ts';
+import { logContract } from './log.ts';
 import { l2Contract } from './suite.ts';
 
 const SLOTS = 16_384;
@@ -58,6 +59,7 @@ describe('a cluster of Redis', () => {
         },
       });
     },
-    { knowsEpochs: true, maxValueBytes: Infinity, slackMs: 0 },
+    { hasLog: true, maxValueBytes: Infinity, slackMs: 0 },
+    logContract,
   );
 });

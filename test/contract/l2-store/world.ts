@@ -29,8 +29,8 @@ export interface Invalidated {
 
 /** What a backend does in a way of its own. */
 export interface Differences {
-  /** An entry of another epoch is refused by the backend; otherwise its readers do that. */
-  readonly knowsEpochs: boolean;
+  /** It has a fence log, which also refuses entries of another epoch; otherwise its readers know what they may serve. */
+  readonly hasLog: boolean;
   /** Values beyond this are not stored. */
   readonly maxValueBytes: number;
   /** So much longer than asked entries and claims may last. */

@@ -1,6 +1,6 @@
 import type { CompiledRules, TidemarkConfig } from '@tidemark/proto';
 import type { MemcachedClient } from '@tidemark/runtime';
-import { MemcachedStore } from '../../../sidecar/src/adapters/memcached-store.ts';
+import { MemcachedStore } from '../../../sidecar/src/adapters/memcached/store.ts';
 import { Clearance } from '../../../sidecar/src/core/clearance.ts';
 import { Coalescer } from '../../../sidecar/src/core/coalescer.ts';
 import { Evictor } from '../../../sidecar/src/core/evictor.ts';
@@ -76,6 +76,7 @@ export class UnloggedSidecar {
     const store = new MemcachedStore({
       client: mutant.client?.(client) ?? client,
       source: 'main',
+      packing: () => ({ compressOverBytes: Infinity, chunkBytes: Infinity, maxItemBytes: 1_000 }),
       deadlineMs: SLOW_MS,
       maxValueBytes: 1_000,
       clock,

@@ -146,14 +146,14 @@ const careless: Readonly<Record<string, readonly [seed: number, mutant: Mutant]>
   'an entry from before a sidecar began to listen is a miss': [8, { view: { horizon: 0 } }],
   'what a sidecar heard since is asked of its fences': [2, { view: { newestFence: () => 0 } }],
   'an entry of another epoch is a miss': [
-    23,
+    8,
     {
       store: (store, replica) =>
         giving(store, (entry) => ({ ...entry, epoch: entry.epoch === replica.epoch ? entry.epoch : replica.epoch })),
     },
   ],
   'an entry is replaced only if it is the one that was looked at': [
-    8,
+    2,
     {
       client: (client) => ({
         ...client,
@@ -183,7 +183,7 @@ const careless: Readonly<Record<string, readonly [seed: number, mutant: Mutant]>
     },
   ],
   'what is stored again is as of what was applied, no later': [
-    4,
+    2,
     {
       store: (store) =>
         new Proxy(store, {
