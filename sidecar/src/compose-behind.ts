@@ -5,7 +5,8 @@ import { BehindCounters, BehindWriter, type BehindWriterParts } from './core/beh
 import type { Taken } from './core/configuration.ts';
 import type { Namespace } from './core/namespace.ts';
 import { PendingFollower, type FlushedClient } from './core/pending-follower.ts';
-import { PendingWrites, type PendingNamespace } from './core/pending-writes.ts';
+import type { PendingNamespace } from './core/pending-namespace.ts';
+import { PendingWrites } from './core/pending-writes.ts';
 import type { Clock } from './core/ports.ts';
 import type { SourceReplica } from './core/replica.ts';
 import type { WriteFailure, Writer, Written } from './core/writer.ts';
@@ -31,10 +32,10 @@ export interface BehindOptions {
   readonly logger: Logger;
 }
 
-/** What makes writes of namespaces with `writeBehind` wait in Kafka, and reads see them meanwhile (SPEC I19). */
-export type Behind = ReturnType<typeof createBehind>;
-
-/** Connects to nothing until a namespace needs it. */
+/**
+ * What makes writes of namespaces with `writeBehind` wait in Kafka, and reads see them meanwhile (SPEC I19). It connects to nothing
+ * until a namespace needs it.
+ */
 export function createBehind(options: BehindOptions) {
   const { topic, kafka, replica, client, clock, maxStalenessMs, logger } = options;
   const writes = new PendingWrites({ topic: topic ?? NO_TOPIC, replica, maxStalenessMs, etagOf });

@@ -1,5 +1,6 @@
 import { encodePendingWrite, MAX_PENDING_BODY_BYTES, type PendingWrite, type WriteBehindConfig } from '@tidemark/proto';
-import type { PendingNamespace, PendingWrites } from './pending-writes.ts';
+import type { PendingNamespace } from './pending-namespace.ts';
+import type { PendingWrites } from './pending-writes.ts';
 import type { Clock } from './ports.ts';
 import type { PutRequest, WriteRequest, Writer, Written } from './writer.ts';
 

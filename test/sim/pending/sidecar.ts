@@ -4,7 +4,8 @@ import {
   type WriteFeed,
   type WriteListener,
 } from '../../../sidecar/src/core/pending-follower.ts';
-import { PendingWrites, type FlushedAt, type PendingNamespace } from '../../../sidecar/src/core/pending-writes.ts';
+import type { PendingNamespace } from '../../../sidecar/src/core/pending-namespace.ts';
+import { PendingWrites, type FlushedAt } from '../../../sidecar/src/core/pending-writes.ts';
 import type { Dice } from '../../../sidecar/src/testing/random.ts';
 import { NAMESPACE, TOPIC, type World } from './world.ts';
 

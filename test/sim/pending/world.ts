@@ -114,7 +114,7 @@ export class World {
 
   /** Kafka forgets what was flushed long ago. */
   forget(): void {
-    const safe = this.flushes.filter(({ lsn }) => lsn <= this.earliestSafe()).at(-1)?.to ?? 0;
+    const safe = this.flushes.findLast(({ lsn }) => lsn <= this.earliestSafe())?.to ?? 0;
     this.earliest = Math.max(this.earliest, this.#dice.below(safe + 1));
   }
 
@@ -134,7 +134,7 @@ export class World {
 
   /** What the invalidator answers: what a new snapshot sees, and then the position. */
   answer(): { offset: number; epoch: number; lsn: number } {
-    const offset = this.flushes.filter(({ lsn }) => lsn <= this.visible).at(-1)?.to ?? 0;
+    const offset = this.flushes.findLast(({ lsn }) => lsn <= this.visible)?.to ?? 0;
     return { offset, epoch: this.epoch, lsn: this.lsn };
   }
 }
