@@ -3,7 +3,7 @@ import type { Coalescer } from './coalescer.ts';
 import type { Evictor } from './evictor.ts';
 import type { Grace } from './grace.ts';
 import { Namespace } from './namespace.ts';
-import type { PendingNamespace } from './pending-writes.ts';
+import type { PendingNamespace } from './pending-namespace.ts';
 import type { L1Store, Loader } from './ports.ts';
 import type { SourceReplica } from './replica.ts';
 import type { Variants } from './variants.ts';

@@ -1,7 +1,7 @@
 import type { Entry } from '@tidemark/proto';
 import type { Accepts } from './freshness.ts';
 import type { Lease } from './leases.ts';
-import type { PendingBypass } from './pending-writes.ts';
+import type { PendingBypass } from './pending-namespace.ts';
 import type { Claimable, LoadFailure } from './ports.ts';
 import type { Unmet } from './sessions.ts';
 

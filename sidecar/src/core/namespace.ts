@@ -2,7 +2,7 @@ import { keyTag, type NamespaceConfig, type NamespaceRules } from '@tidemark/pro
 import { Flights } from './flights.ts';
 import type { Grace } from './grace.ts';
 import { HotKeys } from './hot-keys.ts';
-import type { PendingNamespace } from './pending-writes.ts';
+import type { PendingNamespace } from './pending-namespace.ts';
 import type { Variants } from './variants.ts';
 import type { L1Store, Loader } from './ports.ts';
 
