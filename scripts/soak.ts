@@ -12,6 +12,7 @@ fewest steps that still fail.
 `;
 
 const TELL_MS = 10_000;
+const FLAVORS = ['plain', 'changes', 'features'] as const;
 
 /** What a worker tells of one history. */
 interface Told {
@@ -26,8 +27,8 @@ async function work(
   tell: (told: Told) => void,
 ): Promise<void> {
   for (let seed = first; Date.now() < untilMs; seed += stride) {
-    // Every other one with changes of the configuration.
-    const script = fullScript(seed, Math.floor(seed / stride) % 2 === 1);
+    // Of each flavor a third.
+    const script = fullScript(seed, FLAVORS[Math.floor(seed / stride) % FLAVORS.length]);
     const { violation, served, taken, faults } = await play(script);
     const steps = [...taken.values()].reduce((sum, count) => sum + count, 0);
     const failure = violation === undefined ? undefined : await report(script);

@@ -5,13 +5,18 @@ import { changeConfiguration, takeStep, weatherOf } from './parts/steps.ts';
 import type { Sabotage } from './parts/sabotage.ts';
 import { World } from './parts/world.ts';
 
+/**
+ * `changes`: the configuration changes meanwhile. `features`: sidecars load values themselves, refresh what is old, keep what was
+ * invalidated, and callers take what is stale.
+ */
+export type Flavor = 'plain' | 'changes' | 'features';
+
 /** A history: which of the steps that a seed stands for are taken. */
 export interface Script {
   readonly seed: number;
   /** Numbers of steps, ascending; each has dice of its own, so leaving one out does not change the others' choices. */
   readonly steps: readonly number[];
-  /** Whether the configuration changes meanwhile. */
-  readonly changes?: boolean;
+  readonly flavor?: Flavor;
 }
 
 export interface HistoryResult {
@@ -31,14 +36,14 @@ export interface HistoryResult {
 export const STEPS = 600;
 
 /** All the steps of a seed. */
-export function fullScript(seed: number, changes = false): Script {
-  return { seed, steps: Array.from({ length: STEPS }, (_, i) => i), changes };
+export function fullScript(seed: number, flavor: Flavor = 'plain'): Script {
+  return { seed, steps: Array.from({ length: STEPS }, (_, i) => i), flavor };
 }
 
 /** Plays a history to its first violation, or to its end and through the recovery after it. The same script gives the same history. */
 export async function play(script: Script, sabotage: Sabotage = {}): Promise<HistoryResult> {
-  const { seed, steps, changes = false } = script;
-  const world = new World({ sabotage, changes });
+  const { seed, steps, flavor = 'plain' } = script;
+  const world = new World({ sabotage, flavor });
   const { oracle } = world;
   const taken = new Map<string, number>();
   const log: string[] = [];
@@ -54,7 +59,7 @@ export async function play(script: Script, sabotage: Sabotage = {}): Promise<His
     if (isFault) faults += 1;
     taken.set(name, (taken.get(name) ?? 0) + 1);
     log.push(`${step}: ${name}`);
-    if (changes) {
+    if (flavor === 'changes') {
       world.dice = new Dice(mixed(~seed, step));
       const change = changeConfiguration(world);
       if (change !== undefined) log.push(`${step}: ${change}`);

@@ -5,10 +5,10 @@ import { shrink } from './shrink.ts';
 export async function report(script: Script): Promise<string> {
   const shortest = await shrink(script);
   const { violation, log } = await play(shortest);
-  const { seed, steps, changes } = shortest;
+  const { seed, steps, flavor } = shortest;
   return [
     `seed ${seed}: ${violation}`,
     ...log.map((line) => `  ${line}`),
-    `for regressions.json: ${JSON.stringify({ seed, steps, changes, found: '…' })}`,
+    `for regressions.json: ${JSON.stringify({ seed, steps, flavor, found: '…' })}`,
   ].join('\n');
 }

@@ -80,7 +80,7 @@ export class Loads implements FlightLoader {
     const outcome = this.#filler.offer(fill);
     if (outcome.kind !== 'refused') return;
     // What a standby shows may be older than the question.
-    if (said.sourceLsn === undefined && lease !== undefined && showsApplied)
+    if (said.sourceLsn === undefined && showsApplied && lease?.epoch === this.#replica.epoch)
       this.#coalescer.passed(namespace, flight, { entry: this.#filler.entryOf(fill, lease), load });
     if (isCurrent(namespace, flight, load)) this.#coalescer.handOver(namespace, flight);
   }

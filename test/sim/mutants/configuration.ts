@@ -19,7 +19,7 @@ export const CONFIGURATION_MUTANTS: readonly Mutant[] = [
   {
     guard: 'a namespace with other rules begins empty',
     seed: 32,
-    changes: true,
+    flavor: 'changes',
     sabotage: {
       sidecar: {
         take(take, { namespaces }) {
@@ -34,7 +34,7 @@ export const CONFIGURATION_MUTANTS: readonly Mutant[] = [
   {
     guard: 'leases of before are forgotten',
     seed: 488,
-    changes: true,
+    flavor: 'changes',
     sabotage: {
       sidecar: {
         take(take, { leases, namespaces }) {
@@ -56,7 +56,7 @@ export const CONFIGURATION_MUTANTS: readonly Mutant[] = [
   {
     guard: 'H rises where fences are forgotten',
     seed: 12,
-    changes: true,
+    flavor: 'changes',
     sabotage: {
       sidecar: {
         take(take, { replica }) {
@@ -73,7 +73,7 @@ export const CONFIGURATION_MUTANTS: readonly Mutant[] = [
   {
     guard: 'evictions reach the namespaces of now',
     seed: 1,
-    changes: true,
+    flavor: 'changes',
     sabotage: {
       sidecar: {
         take(take, { evictor, namespaces }) {
@@ -89,7 +89,7 @@ export const CONFIGURATION_MUTANTS: readonly Mutant[] = [
   {
     guard: 'changes are read by the rules of now',
     seed: 1,
-    changes: true,
+    flavor: 'changes',
     sabotage: {
       sidecar: {
         take(take, { replica, namespaces }) {
@@ -107,13 +107,13 @@ export const CONFIGURATION_MUTANTS: readonly Mutant[] = [
   {
     guard: 'what Redis is asked under former rules is not stored under the new ones',
     seed: 46,
-    changes: true,
+    flavor: 'changes',
     sabotage: { sidecar: { take: takeInPlace } },
   },
   {
     guard: 'Redis knows only namespaces that are applied',
     seed: 4,
-    changes: true,
+    flavor: 'changes',
     sabotage: {
       applier: {
         logs: (logs) => ({

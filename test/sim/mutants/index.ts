@@ -1,4 +1,5 @@
 import { CONFIGURATION_MUTANTS } from './configuration.ts';
+import { FEATURE_MUTANTS } from './features.ts';
 import type { Mutant } from './mutant.ts';
 import { PUBLISHER_MUTANTS } from './publisher.ts';
 import { REDIS_MUTANTS } from './redis.ts';
@@ -13,4 +14,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...REDIS_MUTANTS,
   ...PUBLISHER_MUTANTS,
   ...CONFIGURATION_MUTANTS,
+  ...FEATURE_MUTANTS,
 ];

@@ -1,3 +1,4 @@
+import type { Coalescer } from '../../../sidecar/src/core/coalescer.ts';
 import type { L2Failure, L2Found, L2Store, UnloggedFound } from '../../../sidecar/src/core/ports.ts';
 import type { ReplicaView, SourceReplica } from '../../../sidecar/src/core/replica.ts';
 
@@ -22,6 +23,19 @@ export function brokenStore(store: L2Store, found: ((found: L2Found) => L2Found)
           const answer = await target.read(...args);
           return typeof answer === 'string' || answer.context === undefined ? answer : found(answer);
         };
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+}
+
+/** A coalescer that forgets who came when. */
+export function passingToAll(coalescer: Coalescer): Coalescer {
+  return new Proxy(coalescer, {
+    get: (target, name) => {
+      if (name === 'passed')
+        return (...[namespace, flight, { entry }]: Parameters<Coalescer['passed']>): void =>
+          target.passed(namespace, flight, { entry, load: Number.POSITIVE_INFINITY });
       const value: unknown = Reflect.get(target, name, target);
       return typeof value === 'function' ? (value.bind(target) as unknown) : value;
     },

@@ -59,6 +59,20 @@ export const DOCUMENTS = [
   ]),
 ] as const satisfies readonly SimDocument[];
 
+/** What {@link DOCUMENTS} begins with, where sidecars load `byid` themselves and everything is kept that may be. */
+export const FEATURES = documentOf(
+  {
+    byid: {
+      ...byId,
+      ttl: { soft: '1s', hard: '5s', staleIfError: '30s' },
+      onInvalidate: 'stale',
+      grace: { for: '20s', serve: 'always' },
+    },
+    lists: { ...lists, ttl: { soft: '1s', hard: '5s', staleIfError: '30s' }, onInvalidate: 'stale' },
+  },
+  DOCUMENTS[0].keys,
+);
+
 /** Rules of every document, each once. */
 export const ALL_RULES = compileRules([
   ...new Map(DOCUMENTS.flatMap(({ rules }) => rules).map((input) => [rulesHash(input), input])).values(),

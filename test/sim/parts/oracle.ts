@@ -14,17 +14,21 @@ export interface Standpoint {
   readonly seq: number;
 }
 
+/** Where values come from here. */
+export type ServedFrom = Exclude<ValueFrom, 'pending'>;
 /** How many values were served, by where they came from. */
 export type Served = Record<ServedFrom, number>;
-/** Where a value that promises something came from. */
-export type ServedFrom = Exclude<ValueFrom, 'passed' | 'grace'>;
+
+export function noneServed(): Served {
+  return { l1: 0, l2: 0, coalesced: 0, loaded: 0, passed: 0, stale: 0, grace: 0 };
+}
 
 /** Knows every version of every row, and what each sidecar has heard. */
 export class Oracle {
   readonly #topic: Topic;
   readonly #primary: () => Server;
   readonly #nowMs: () => number;
-  readonly served: Served = { l1: 0, l2: 0, coalesced: 0, loaded: 0, stale: 0 };
+  readonly served: Served = noneServed();
   readonly violations: string[] = [];
   /** Of each epoch how far its records reach. */
   readonly #reached = new Map<number, number>();
@@ -61,10 +65,15 @@ export class Oracle {
         this.#fail(`${name} has V ${visible}, but the commit at ${hidden.end} is not visible`);
   }
 
-  /** SPEC I6: what was applied is in everything that is served afterwards, and what is served is not too old (I9). */
-  value(options: { name: string; at: Standpoint; spec: KeySpec; body: Uint8Array; from: keyof Served }): void {
+  /**
+   * SPEC I6: what was applied is in everything that is served afterwards, and what is served is not too old (I9). `at` is the
+   * standpoint of the moment, or of when the caller asked where the value was loaded for him and is not kept.
+   */
+  value(options: { name: string; at: Standpoint; spec: KeySpec; body: Uint8Array; from: ServedFrom }): void {
     const { name, at, spec, from } = options;
     this.served[from] += 1;
+    // Promises nothing.
+    if (from === 'grace') return;
     const loaded = loadedFrom(options.body);
     const where = `${name} serves ${spec.namespace}/${spec.key} from ${from}`;
     const missed = this.#missed({ spec, loaded, at, record: at.record });

@@ -4,7 +4,11 @@ import { DOCUMENTS, rulesOf, type SimDocument } from './documents.ts';
 
 /** The configuration topic. */
 export class Published {
-  readonly #documents: SimDocument[] = [DOCUMENTS[0]];
+  readonly #documents: SimDocument[];
+
+  constructor(first: SimDocument) {
+    this.#documents = [first];
+  }
 
   get newest(): SimDocument {
     return this.#documents.at(-1) as SimDocument;

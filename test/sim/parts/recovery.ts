@@ -100,7 +100,7 @@ async function ask(
   mode?: 'reload' | 'usual',
 ): Promise<Answer | undefined> {
   let ended: Answer | undefined;
-  sidecar.get(spec, mode, (answer) => (ended = answer));
+  sidecar.get(spec, mode && { mode }, (answer) => (ended = answer));
   for (let i = 0; i < 100 && ended === undefined; i++) await world.deliver(10);
   return ended;
 }

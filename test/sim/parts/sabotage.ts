@@ -39,6 +39,10 @@ export interface SidecarSabotage {
   readonly filling?: (replica: SourceReplica) => Partial<ReplicaView>;
   /** What entries from Redis are checked against. */
   readonly reading?: (replica: SourceReplica) => Partial<ReplicaView>;
+  /** What decides whether a load that may not be stored is passed on. */
+  readonly loading?: (replica: SourceReplica) => Partial<ReplicaView>;
+  /** Such a load is passed on to those too who came after it began. */
+  readonly passesToAll?: boolean;
   /** What Redis answers. */
   readonly found?: (found: L2Found, replica: SourceReplica) => L2Found;
   /** In place of how a document is taken. */

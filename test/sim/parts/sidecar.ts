@@ -9,16 +9,19 @@ import { Evictor } from '../../../sidecar/src/core/evictor.ts';
 import { Filler, type Fill, type FillOutcome } from '../../../sidecar/src/core/filler.ts';
 import type { Outcome, ValueFrom, Waiter } from '../../../sidecar/src/core/flights.ts';
 import { Follower } from '../../../sidecar/src/core/follower.ts';
+import { USUAL, type Accepts } from '../../../sidecar/src/core/freshness.ts';
+import { Grace } from '../../../sidecar/src/core/grace.ts';
 import { L2Look } from '../../../sidecar/src/core/l2-look.ts';
 import { Leases } from '../../../sidecar/src/core/leases.ts';
+import { Loads } from '../../../sidecar/src/core/loads.ts';
 import type { Namespace } from '../../../sidecar/src/core/namespace.ts';
-import type { L2Store } from '../../../sidecar/src/core/ports.ts';
+import type { L2Store, Loaded, Loader } from '../../../sidecar/src/core/ports.ts';
 import { Reader, type ReadMode } from '../../../sidecar/src/core/reader.ts';
 import { SourceReplica, type ReplicaView } from '../../../sidecar/src/core/replica.ts';
 import { Watermark } from '../../../sidecar/src/core/watermark.ts';
 import { hitPath } from '../../../sidecar/src/http/hit-path.ts';
 import { BUCKETS } from './applier.ts';
-import { brokenStore, brokenView } from './broken.ts';
+import { brokenStore, brokenView, passingToAll } from './broken.ts';
 import { hitOf } from './hit.ts';
 import type { Fetched, Topic, TopicRecord } from './kafka.ts';
 import type { SimDocument } from './documents.ts';
@@ -43,6 +46,14 @@ export interface SidecarOptions {
   readonly document: SimDocument | undefined;
   readonly fraction: () => number;
   readonly onLease: (sidecar: SimSidecar, spec: KeySpec, token: string) => void;
+  /** How it loads keys of `byid` itself; undefined where callers do. */
+  readonly load?: (sidecar: SimSidecar, spec: KeySpec) => Promise<Loaded>;
+}
+
+/** What a caller wants. */
+export interface Wish {
+  readonly mode?: ReadMode;
+  readonly accepts?: Accepts;
 }
 
 /** How a read ended. */
@@ -117,6 +128,12 @@ export class SimSidecar {
       evictor,
       coalescer,
       createL1,
+      createGrace: (config) => Grace.of(config, clock),
+      createLoader: (name) => (name === 'byid' ? this.#loader() : undefined),
+    });
+    void new Loads({
+      coalescer: sabotage.passesToAll === true ? passingToAll(coalescer) : coalescer,
+      ...{ filler: this.#filler, replica: this.#view('loading'), clock, etagOf: () => '' },
     });
     this.#parts = { namespaces: this.#configuration.namespaces, replica, evictor, coalescer, leases };
     this.#hits = hitPath({
@@ -157,8 +174,12 @@ export class SimSidecar {
   }
 
   /** A GET. */
-  get(spec: KeySpec, mode: ReadMode = 'usual', onEnd: (answer: Answer) => void = nothing): Waiter | undefined {
-    const hit = mode === 'usual' ? this.#hit(spec) : undefined;
+  get(
+    spec: KeySpec,
+    { mode = 'usual', accepts = USUAL }: Wish = {},
+    onEnd: (answer: Answer) => void = nothing,
+  ): Waiter | undefined {
+    const hit = mode === 'usual' && accepts === USUAL ? this.#hit(spec) : undefined;
     if (hit !== undefined) {
       onEnd({ from: 'l1', body: hit });
       return undefined;
@@ -168,15 +189,17 @@ export class SimSidecar {
       onEnd({ from: 'bypass', body: undefined });
       return undefined;
     }
+    const asked = this.standpoint;
     return this.#reader.read({
       namespace,
       key: spec.key,
       mode,
+      accepts,
       settle: (outcome) => {
         if (this.#isDead) return;
         if (outcome.kind === 'value') {
-          if (outcome.from !== 'passed' && outcome.from !== 'grace')
-            this.#served(spec, outcome.entry.body, outcome.from);
+          if (outcome.refresh !== undefined) this.#options.onLease(this, spec, outcome.refresh.token);
+          if (outcome.from !== 'pending') this.#served(spec, outcome.entry.body, { from: outcome.from, asked });
         } else if (outcome.kind === 'miss' && outcome.lease !== undefined)
           this.#options.onLease(this, spec, outcome.lease.token);
         onEnd(
@@ -186,6 +209,20 @@ export class SimSidecar {
         );
       },
     });
+  }
+
+  #loader(): Loader | undefined {
+    const { load } = this.#options;
+    if (load === undefined) return undefined;
+    const specOf = (key: string): KeySpec => ({ namespace: 'byid', key, rows: [key], tags: [] });
+    const { ignoreSourceLsn } = this.#options.sabotage;
+    return {
+      handles: () => true,
+      load: async ({ key }) => {
+        const loaded = await load(this, specOf(key));
+        return ignoreSourceLsn === true && loaded.kind !== 'failed' ? { ...loaded, sourceLsn: undefined } : loaded;
+      },
+    };
   }
 
   leave(waiter: Waiter): void {
@@ -220,12 +257,14 @@ export class SimSidecar {
 
   #hit(spec: KeySpec): Uint8Array | undefined {
     const body = hitOf(this.#hits, spec);
-    if (body !== undefined) this.#served(spec, body, 'l1');
+    if (body !== undefined) this.#served(spec, body, { from: 'l1', asked: this.standpoint });
     return body;
   }
 
-  #served(spec: KeySpec, body: Uint8Array, from: ServedFrom): void {
-    this.#options.oracle.value({ name: this.name, at: this.standpoint, spec, body, from });
+  /** @param how.asked where the sidecar stood when the caller came */
+  #served(spec: KeySpec, body: Uint8Array, { from, asked }: { from: ServedFrom; asked: Standpoint }): void {
+    const at = from === 'passed' ? asked : this.standpoint;
+    this.#options.oracle.value({ name: this.name, at, spec, body, from });
   }
 
   /** As sidecar/src/adapters/kafka-feed.ts and the record reader do it. */
@@ -293,7 +332,7 @@ export class SimSidecar {
     return this.#configuration.namespaces.get(spec.namespace);
   }
 
-  #view(part: 'granting' | 'filling' | 'reading'): ReplicaView {
+  #view(part: 'granting' | 'filling' | 'reading' | 'loading'): ReplicaView {
     return brokenView(this.#replica, this.#options.sabotage[part]?.(this.#replica));
   }
 

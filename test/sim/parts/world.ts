@@ -3,8 +3,11 @@ import { Dice } from '../../../sidecar/src/testing/random.ts';
 import { SimApplier } from './applier.ts';
 import { SimInvalidator } from './invalidator.ts';
 import { Topic } from './kafka.ts';
-import type { SimDocument } from './documents.ts';
-import { bodyOf, ROWS, type KeySpec, type Loaded } from './keys.ts';
+import type { Flavor } from '../history.ts';
+import { DOCUMENTS, FEATURES, type SimDocument } from './documents.ts';
+import type { Loaded } from '../../../sidecar/src/core/ports.ts';
+import { USUAL, type Accepts } from '../../../sidecar/src/core/freshness.ts';
+import { bodyOf, ROWS, type KeySpec, type Loaded as LoadedRows } from './keys.ts';
 import { Network } from './network.ts';
 import { Oracle } from './oracle.ts';
 import { Ids, Server, type OpenTransaction, type WalRecord } from './postgres.ts';
@@ -21,7 +24,7 @@ interface Load {
   readonly token: string;
   /** Position of the standby that is going to be read. */
   readonly sourceLsn?: number;
-  readonly loaded?: Loaded;
+  readonly loaded?: LoadedRows;
 }
 
 /** What one message takes. */
@@ -50,13 +53,13 @@ export class World {
   /** Servers that another one took over from, still alive. */
   readonly #old: Server[] = [];
   #names = 0;
-  readonly published = new Published();
-  readonly #changes: boolean;
+  readonly published: Published;
+  readonly #flavor: Flavor;
 
-  /** @param options.changes whether the configuration changes */
-  constructor({ sabotage, changes }: { sabotage: Sabotage; changes: boolean }) {
+  constructor({ sabotage, flavor }: { sabotage: Sabotage; flavor: Flavor }) {
     this.sabotage = sabotage;
-    this.#changes = changes;
+    this.#flavor = flavor;
+    this.published = new Published(flavor === 'features' ? FEATURES : DOCUMENTS[0]);
     this.primary = Server.create(new Ids());
     const primary = (): Server => this.primary;
     this.oracle = new Oracle({ topic: this.topic, primary, nowMs: () => this.time.nowMs });
@@ -83,7 +86,7 @@ export class World {
 
   /** Everybody has heard of it. */
   allHear(): void {
-    if (this.#changes) for (let i = 0; i < INVALIDATORS; i++) this.#renew(i);
+    if (this.#flavor === 'changes') for (let i = 0; i < INVALIDATORS; i++) this.#renew(i);
     for (const each of [...this.sidecars, ...this.appliers]) each.take(this.document);
   }
 
@@ -234,7 +237,8 @@ export class World {
     if (sidecar.document === undefined) return;
     const spec = this.dice.pick(sidecar.document.keys);
     const mode = this.dice.chance(0.05) ? 'reload' : this.dice.chance(0.05) ? 'only-cached' : 'usual';
-    const waiter = sidecar.get(spec, mode);
+    const accepts = this.#flavor === 'features' ? this.#accepts() : USUAL;
+    const waiter = sidecar.get(spec, { mode, accepts });
     if (waiter !== undefined && this.dice.chance(0.05)) sidecar.leave(waiter);
   }
 
@@ -251,7 +255,8 @@ export class World {
           ...{ token, body: bodyOf(loaded) },
           ...(load.sourceLsn !== undefined && { sourceLsn: load.sourceLsn }),
         };
-        if (this.#changes && this.dice.chance(0.25)) void sidecar.putSlowly(spec, fill, this.dice.below(300));
+        if (this.#flavor === 'changes' && this.dice.chance(0.25))
+          void sidecar.putSlowly(spec, fill, this.dice.below(300));
         else sidecar.put(spec, fill);
       }
     } else if (load.sourceLsn === undefined && this.dice.chance(0.2)) {
@@ -262,6 +267,28 @@ export class World {
       const versions = load.sourceLsn === undefined ? this.primary.read(rows) : this.primary.readStandby(rows);
       this.loads.push({ ...load, loaded: { readAt: this.primary.ids.last, versions } });
     }
+  }
+
+  /** Some callers take old values, some want young ones. */
+  #accepts(): Accepts {
+    const { dice } = this;
+    if (dice.chance(0.6)) return USUAL;
+    const maxStaleMs = dice.chance(0.7) ? dice.below(30_000) : 0;
+    return { ...USUAL, maxStaleMs, grace: dice.chance(0.8), ...(dice.chance(0.2) && { maxAgeMs: dice.below(5_000) }) };
+  }
+
+  /** A sidecar reads the database itself: the primary, or a standby that says first how far it is; or fails. */
+  async #load({ clock }: SimSidecar, { rows }: KeySpec): Promise<Loaded> {
+    const { dice } = this;
+    const [beforeMs, afterMs] = [dice.below(100), dice.below(400)];
+    const [isStandby, fails] = [dice.chance(0.2), dice.chance(0.1)];
+    const sourceLsn = isStandby ? this.primary.replayed : undefined;
+    await clock.sleep(beforeMs);
+    const versions = isStandby ? this.primary.readStandby(rows) : this.primary.read(rows);
+    const body = bodyOf({ readAt: this.primary.ids.last, versions });
+    await clock.sleep(afterMs);
+    if (fails) return { kind: 'failed', why: 'error', detail: '' };
+    return { kind: 'value', body, contentType: '', tags: [], sourceLsn };
   }
 
   fresh(): string {
@@ -292,10 +319,11 @@ export class World {
       ...{ name: `sidecar ${i}${this.fresh()}`, time, network, topic, redis, oracle, document: this.#found() },
       ...{ sabotage: sabotage.sidecar ?? {}, script: sabotage.script, fraction: () => this.dice.fraction() },
       onLease: (sidecar, spec, token) => void this.loads.push({ sidecar, spec, token }),
+      ...(this.#flavor === 'features' && { load: (sidecar, spec) => this.#load(sidecar, spec) }),
     });
   }
 
   #found(): SimDocument | undefined {
-    return this.#changes ? this.published.found(this.dice) : this.document;
+    return this.#flavor === 'changes' ? this.published.found(this.dice) : this.document;
   }
 }
