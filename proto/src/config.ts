@@ -7,6 +7,7 @@ export type { HttpLoaderConfig, LoaderConfig, SqlLoaderConfig } from './config/l
 export { NAME_PATTERN } from './config/name.ts';
 export { DEFAULT_L1_SIZE, type L1Policy } from './config/l1.ts';
 export { ENTRY_ROOM_BYTES, namespaceSchema } from './config/namespace.ts';
+export { MAX_WARM_KEYS, warmDefaults, type WarmConfig } from './config/warm.ts';
 export { quantities, type QuantityLimits } from './config/quantities.ts';
 export type { WriteBehindConfig, WriteParam, WriteStatement } from './config/write-behind.ts';
 export {

@@ -20,3 +20,4 @@ export * from './stream.ts';
 export * from './table-changes.ts';
 export * from './template.ts';
 export * from './units.ts';
+export * from './warm-order.ts';

@@ -10,6 +10,7 @@ import { createBehind, UNCONFIGURED_WRITER } from './compose-behind.ts';
 import { createThrough } from './compose-through.ts';
 import { createKeeper, createL2, packingOf, tickL2, UNLOGGED_FENCE_SLOTS, type L2Backend } from './compose-l2.ts';
 import { createLoading } from './compose-load.ts';
+import { createWarming } from './compose-warm.ts';
 import type { Config } from './config.ts';
 import { BatchReader } from './core/batch-reader.ts';
 import { Clearance } from './core/clearance.ts';
@@ -44,6 +45,7 @@ import { hitPath } from './http/hit-path.ts';
 import { openapi } from './http/openapi.ts';
 import { variantDigest } from './http/target.ts';
 import { purgeRoute } from './http/purge-route.ts';
+import { warmRoute } from './http/warm-route.ts';
 import { writeRoute } from './http/write-route.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -88,8 +90,15 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
   const behind = createBehind({ topic, kafka: surroundings.kafka, replica, client, clock, maxStalenessMs, logger });
   marks.on(FLUSHED_MARK_WORD, (rest, lsn) => behind.writes.mark(rest, lsn));
   const events = followerEvents(replica, { metrics, logger, onBreak: behind.broke });
-  const onWrite = metrics.observeWrite;
-  const through = createThrough({ ...parts, config, clock, random: systemRandom(), etagOf, onWrite, logger });
+  const through = createThrough({
+    ...parts,
+    config,
+    clock,
+    random: systemRandom(),
+    etagOf,
+    onWrite: metrics.observeWrite,
+    logger,
+  });
   const onSettled = (): void => through.applied();
   const follower = new Follower({ replica, coalescer, watermark, clock, events, onSettled });
   const loading = createLoading({ config, followed: () => replica.server, clock, onLoad: metrics.observeLoad, logger });
@@ -111,7 +120,22 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
   const { namespaces } = configuration;
   const writerOf = (namespace: Namespace): Writer | undefined =>
     behind.writerOf(namespace) ?? through.writerOf(namespace);
-  return { ...parts, ...of, l2, budget, behind, through, loading, writerOf, follower, configuration, namespaces, lag };
+  const warming = createWarming({ ...parts, namespaces, l2, loading, clock, random });
+  return {
+    ...parts,
+    ...warming,
+    ...of,
+    l2,
+    budget,
+    behind,
+    through,
+    loading,
+    writerOf,
+    follower,
+    configuration,
+    namespaces,
+    lag,
+  };
 }
 
 /**
@@ -125,7 +149,8 @@ export function createUnconfigured(config: Config) {
   };
   const namespaces: Namespaces = { get: unconfigured };
   const writerOf = () => UNCONFIGURED_WRITER;
-  return { ...createParts({ source: ANY_SOURCE, config, l2: undefined, client }), namespaces, writerOf };
+  const warmer = undefined;
+  return { ...createParts({ source: ANY_SOURCE, config, l2: undefined, client }), namespaces, writerOf, warmer };
 }
 
 function createParts(options: {
@@ -165,6 +190,7 @@ function createParts(options: {
     watermark,
     ...keeper,
     clearance,
+    look,
     reader,
     filler,
     loads,
@@ -202,6 +228,7 @@ function followerEvents(
 export function tick(core: Core): void {
   core.follower.checkState();
   tickL2({ ...core, clock });
+  core.warmTriggers.check();
 }
 
 /** Body of `GET /v1/status`. */
@@ -236,6 +263,7 @@ export function applicationListener(core: Core | ReturnType<typeof createUnconfi
   const purge = purgeRoute(core);
   const batch = batchRoute({ ...core, clock });
   const write = writeRoute(core);
-  const fallback = createApp({ ...pages, openapi, cache, purge, batch, write });
+  const warm = warmRoute(core);
+  const fallback = createApp({ ...pages, openapi, cache, purge, batch, write, warm });
   return hitPath({ namespaces, replica, coalescer, clock, fallback });
 }

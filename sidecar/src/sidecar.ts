@@ -31,6 +31,7 @@ import { clearSocketPath, withSocketMode } from './http/unix-socket.ts';
 import { dropGarbage } from './memory.ts';
 import { Metrics } from './metrics.ts';
 import { watchLoads } from './metrics/loads.ts';
+import { watchWarm } from './metrics/warm.ts';
 import { watchWriteBehind } from './metrics/write-behind.ts';
 import { watchWrites } from './metrics/writes.ts';
 
@@ -117,6 +118,7 @@ async function run(config: Config, logger: Logger): Promise<never> {
     watchWriteBehind(metrics.registry, core.behind, clock);
     watchLoads(metrics.registry, core);
     watchWrites(metrics.registry, core);
+    watchWarm(metrics.registry, core);
     feed.start(core.follower);
     running = { core, feed, ticking: setInterval(() => tick(core), TICK_MS) };
     const next = applicationListener(core, pages);
@@ -149,11 +151,13 @@ async function run(config: Config, logger: Logger): Promise<never> {
         run: async () =>
           void (await Promise.all([closeServer(servers.tcp, DRAIN_MS), closeServer(servers.socket, DRAIN_MS)])),
       },
+      { name: 'warming', run: () => running?.core.warmer.cancelAll() },
       { name: 'writes', run: () => running?.core.behind.stop() },
       { name: 'written through', run: () => running?.core.through.stop() },
       { name: 'loads', run: () => running?.core.loading.stop() },
       { name: 'feed', run: () => running?.feed.stop() },
       { name: 'timers', run: () => clearInterval(running?.ticking) },
+      { name: 'hot keys', run: () => running?.core.warmTriggers.tell() },
       { name: 'L2', run: () => running?.core.l2?.close() },
       { name: 'probes', run: () => closeServer(servers.admin, 0) },
     ],

@@ -39,3 +39,6 @@ export const warm = z.strictObject({
 });
 
 export type WarmConfig = z.output<typeof warm>;
+
+/** Of namespaces that say nothing, when somebody asks for a warming all the same. */
+export const warmDefaults: WarmConfig = warm.parse({});

@@ -23,20 +23,23 @@ export interface AppOptions {
   readonly purge?: Handler;
   readonly batch?: Handler;
   readonly write?: Handler;
+  readonly warm?: Handler;
   readonly logger: Logger;
 }
 
 const CACHE_PATH = /^\/v1\/cache(?:\/|$)/;
 const WRITE_PATH = /^\/v1\/write(?:\/|$)/;
+const WARM_PATH = /^\/v1\/warm(?:\/[\w-]{1,64})?$/;
 
 /** Everything that the hit path leaves over. */
 export function createApp(options: AppOptions): RequestListener {
-  const { cache, purge, batch, write, health, logger } = options;
+  const { cache, purge, batch, write, warm, health, logger } = options;
   const app = express();
   app.disable('x-powered-by').disable('etag').set('query parser', false);
   app.enable('case sensitive routing').enable('strict routing');
   if (cache !== undefined) app.all(CACHE_PATH, cache);
   if (write !== undefined) app.all(WRITE_PATH, write);
+  if (warm !== undefined) app.all(WARM_PATH, warm);
   if (purge !== undefined) app.route('/v1/purge').post(purge).all(allowOnly('POST'));
   if (batch !== undefined) app.route('/v1/batch').post(batch).all(allowOnly('POST'));
   app

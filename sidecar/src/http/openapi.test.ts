@@ -11,7 +11,8 @@ afterAll(() => sidecar.close());
 const METHODS = ['get', 'head', 'put', 'post', 'delete', 'patch', 'options'];
 type Operation = { readonly responses?: Readonly<Record<string, object>> };
 const paths = openapi.paths as unknown as Readonly<Record<string, Readonly<Record<string, Operation>>>>;
-const concrete = (path: string): string => path.replace('{namespace}', 'user').replace('{key}', '1');
+const concrete = (path: string): string =>
+  path.replace('{namespace}', 'user').replace('{key}', '1').replace('{id}', 'x');
 
 describe('the document', () => {
   it('is what is served', async () => {

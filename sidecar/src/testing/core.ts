@@ -142,6 +142,8 @@ export function testCore(options: TestCoreOptions = {}) {
     leases,
     coalescer,
     clearance,
+    look,
+    random,
     reader,
     filler,
     loads,

@@ -6,6 +6,7 @@ import type { PositionClient, PurgeClient } from '../core/ports.ts';
 import { BatchReader } from '../core/batch-reader.ts';
 import { Positions } from '../core/positions.ts';
 import { Purger } from '../core/purger.ts';
+import { Warmer } from '../core/warmer.ts';
 import { Sessions } from '../core/sessions.ts';
 import { createApp } from '../http/app.ts';
 import { batchRoute } from '../http/batch-route.ts';
@@ -13,6 +14,7 @@ import { cacheRoutes } from '../http/cache-routes.ts';
 import { hitPath } from '../http/hit-path.ts';
 import { openapi } from '../http/openapi.ts';
 import { purgeRoute } from '../http/purge-route.ts';
+import { warmRoute } from '../http/warm-route.ts';
 import { createListener } from '../http/server.ts';
 import { testCore, type TestCore, type TestCoreOptions } from './core.ts';
 
@@ -81,6 +83,7 @@ export async function testServer(
     logger,
     cache: cacheRoutes({ namespaces, replica, reader, filler, purger, clock, sessions, coalescer }),
     purge: purgeRoute({ namespaces, purger, sessions }),
+    warm: warmRoute({ namespaces, warmer: new Warmer({ ...core, hotList: undefined, keySource: undefined }) }),
     batch: batchRoute({ namespaces, replica, batches, filler, coalescer, sessions, clock }),
   });
   let slow = 0;

@@ -9,12 +9,12 @@ import {
 import type { Clock, L2Failure } from '../../core/ports.ts';
 
 /** `chunk`: of reading, writing and removing chunks. */
-export type Command = 'read' | 'read-tagged' | 'fill' | 'promote' | 'plain' | 'chunk' | 'probe' | 'claim';
+export type Command = 'read' | 'read-tagged' | 'fill' | 'promote' | 'plain' | 'chunk' | 'probe' | 'claim' | 'hot';
 
 /** What commands to Redis did, for metrics. */
 export class L2Counters {
   readonly commands: Record<Command, number> = {
-    ...{ read: 0, 'read-tagged': 0, fill: 0, promote: 0, plain: 0, chunk: 0, probe: 0, claim: 0 },
+    ...{ read: 0, 'read-tagged': 0, fill: 0, promote: 0, plain: 0, chunk: 0, probe: 0, claim: 0, hot: 0 },
   };
   /** Keys that were asked for; those of one tick go out in one command. */
   reads = 0;

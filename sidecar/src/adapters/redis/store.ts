@@ -19,6 +19,7 @@ import {
 } from '@tidemark/runtime';
 import type { Claimable, Clock, L2Failure, L2FillResult, L2Found, L2Store } from '../../core/ports.ts';
 import { RedisCalls, type L2Counters } from './calls.ts';
+import { RedisHotList } from './hot-list.ts';
 import { PlainEntries } from './plain.ts';
 import { BucketReads, type Bucket } from './reads.ts';
 import { RedisValues, ttlMs } from './values.ts';
@@ -52,12 +53,15 @@ export class RedisStore implements L2Store {
   readonly #calls: RedisCalls;
   readonly #values: RedisValues;
   readonly #places: readonly Place[];
+  /** What sidecars read most. */
+  readonly hotList: RedisHotList;
 
   constructor(options: RedisStoreOptions) {
     const calls = new RedisCalls(options);
     const values = new RedisValues(calls, options.packing);
     this.#calls = calls;
     this.#values = values;
+    this.hotList = new RedisHotList({ ...options, calls });
     this.#places = Array.from({ length: options.buckets }, (_, i) => {
       const bucket: Bucket = { keys: bucketKeys(options.source, i), generation: undefined };
       return Object.assign(bucket, {

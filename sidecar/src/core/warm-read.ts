@@ -1,0 +1,33 @@
+import type { Coalescer } from './coalescer.ts';
+import type { Outcome } from './flights.ts';
+import { USUAL } from './freshness.ts';
+import type { L2Look } from './l2-look.ts';
+import type { Namespace } from './namespace.ts';
+
+/**
+ * Gets a value that nobody waits for into L1, as a read would: from L2, else by the namespace's loader, under a lease and with the
+ * checks of any other fill (SPEC I5 to I7). So nothing that is warmed can be older than what a caller would have got.
+ *
+ * @param settle told once how it ended, unless this is false: then somebody is getting it anyway, or too many wait
+ */
+export function warmRead(
+  { coalescer, look }: { readonly coalescer: Coalescer; readonly look: L2Look },
+  namespace: Namespace,
+  key: string,
+  settle: (outcome: Outcome) => void,
+): boolean {
+  if (namespace.flights.get(key) !== undefined) return false;
+  const flight = namespace.flights.open(key);
+  const nobody = { settle, role: 'background', refreshes: false, accepts: USUAL } as const;
+  if (coalescer.join(namespace, flight, nobody) === undefined) {
+    namespace.flights.close(flight);
+    return false;
+  }
+  if (!look.available(namespace)) coalescer.handOver(namespace, flight);
+  else {
+    void look.look(namespace, flight).then((seen) => {
+      if (seen !== 'served' && seen !== 'gone') coalescer.handOver(namespace, flight);
+    });
+  }
+  return true;
+}

@@ -1,0 +1,282 @@
+import { describe, expect, it } from 'vitest';
+import { testCore, tokenOf, type TestCoreOptions } from '../testing/core.ts';
+import { HandL2 } from '../testing/hand-l2.ts';
+import type { Loaded, Loader } from './ports.ts';
+import type { WarmOrder } from './warm-job.ts';
+import type { HotList, KeySource } from './warm-ports.ts';
+import { WarmTriggers } from './warm-triggers.ts';
+import { Warmer } from './warmer.ts';
+
+const value = (text: string, bytes = 0): Loaded => ({
+  kind: 'value',
+  body: Buffer.from(text.padEnd(bytes)),
+  contentType: 'text/plain',
+  tags: [],
+});
+const FAILED: Loaded = { kind: 'failed', why: 'unavailable', detail: 'Postgres is away' };
+
+class FakeLoader implements Loader {
+  readonly loaded: string[] = [];
+  readonly waiting: (() => void)[] = [];
+  /** Whether loads end only when the test says so. */
+  holds = false;
+  answer: (key: string) => Loaded = value;
+  readonly handles = (): boolean => true;
+
+  load({ key }: { key: string }): Promise<Loaded> {
+    this.loaded.push(key);
+    const loaded = this.answer(key);
+    if (!this.holds) return Promise.resolve(loaded);
+    return new Promise((resolve) => this.waiting.push(() => resolve(loaded)));
+  }
+}
+
+function start(
+  options: TestCoreOptions & { hotList?: HotList; keySource?: KeySource; loader?: FakeLoader | undefined } = {},
+) {
+  const loader = 'loader' in options ? options.loader : new FakeLoader();
+  const core = testCore({ waiters: 1000, ...options, loaders: loader === undefined ? {} : { user: loader } });
+  const warmer = new Warmer({ ...core, hotList: options.hotList, keySource: options.keySource });
+  core.stream.say();
+  const settle = async (): Promise<void> => {
+    for (let i = 0; i < 12; i += 1) await Promise.resolve();
+  };
+  /** Time passes, and the stream goes on. */
+  const pass = async (ms: number, speaks = true): Promise<void> => {
+    for (let at = 0; at < ms; at += 5) {
+      core.clock.advance(5);
+      if (speaks && at % 500 === 0) core.stream.say();
+      await settle();
+    }
+  };
+  const order = (more: Partial<WarmOrder> = {}): string =>
+    warmer.order({ namespace: 'user', by: 'request', what: 'keys', most: 100_000, ...more }) ?? 'none';
+  const job = (id: string) => warmer.jobs().find((each) => each.id === id);
+  return { ...core, loader: loader ?? new FakeLoader(), warmer, pass, settle, order, job };
+}
+
+const keysTo = (count: number): string[] => Array.from({ length: count }, (_, i) => `k${i}`);
+
+describe('a warming', () => {
+  it('loads what is missing at its rate, and says how far it is', async () => {
+    const { order, job, pass, loader, of } = start();
+    const id = order({ keys: [...keysTo(300), 'k0'] });
+    expect(job(id)).toMatchObject({ state: 'running', total: null, done: 0 });
+    await pass(500);
+    const { done = 0, rate = 0, total } = job(id) ?? {};
+    expect([total, done > 90 && done < 112, rate > 180 && rate < 225]).toEqual([300, true, true]);
+    await pass(1100);
+    expect(job(id)).toMatchObject({ state: 'ended', end: 'done', done: 300, results: { loaded: 300 } });
+    expect([loader.loaded.length, of('user').l1.entries]).toEqual([300, 300]);
+    expect(of('user').counters).toMatchObject({ misses: 0, loaded: 0, hitsL1: 0 });
+  });
+
+  it('takes from L2 what is there, and leaves to callers what nobody here can load', async () => {
+    const l2 = new HandL2();
+    const { order, job, pass, replica, of, clock } = start({ l2, loader: undefined });
+    const id = order({ keys: ['1', '2'] });
+    await pass(50);
+    const storedAtMs = clock.wallMs();
+    const untilMs = storedAtMs + 30_000;
+    const times = { storedAtMs, freshUntilMs: untilMs, expiresAtMs: untilMs, keepUntilMs: untilMs, loadMs: 0 };
+    const texts = { contentType: 'text/plain', etag: '"e"', tags: [] };
+    const entry = { ...times, ...texts, asOf: replica.visible, epoch: 1, absent: false, body: new Uint8Array() };
+    const to = replica.applied;
+    await l2.reads[0]?.answer({
+      entry,
+      generation: 'g',
+      context: { log: `1 g a 1 0 0 ${to} ${to} 5 d -`, pair: 'a 0 0' },
+    });
+    await l2.reads[1]?.answer('lost');
+    await pass(50);
+    expect(job(id)).toMatchObject({ end: 'done', results: { shared: 1, absent: 1 } });
+    expect([of('user').l1.entries, of('user').flights.size]).toEqual([1, 0]);
+  });
+
+  it('[I5] keeps nothing that may lack a change that came meanwhile', async () => {
+    const { order, job, pass, settle, loader, of, stream } = start();
+    loader.holds = true;
+    const id = order({ keys: ['1', '2'] });
+    await pass(50);
+    stream.say({ users: ['1'] });
+    await settle();
+    // Begun anew behind the change, before the first load has ended.
+    loader.waiting.splice(0, 2).forEach((end) => end());
+    await settle();
+    expect([...of('user').l1.recent(9)].map(([key]) => key)).toEqual(['2']);
+    loader.waiting.splice(0).forEach((end) => end());
+    await pass(20);
+    expect(job(id)).toMatchObject({ end: 'done', done: 2 });
+    expect(loader.loaded).toEqual(['1', '2', '1']);
+    expect(of('user').l1.entries).toBe(2);
+  });
+
+  it('hardly goes on while requests wait, and at once when they have gone', async () => {
+    const { order, job, pass, loader, get, reader, of } = start();
+    const { l1 } = of('user');
+    loader.holds = true;
+    const waiting = [get('user', 'slow'), get('user', 'slow'), get('user', 'slower')];
+    loader.holds = false;
+    const id = order({ keys: keysTo(100) });
+    await pass(1000);
+    expect(l1.entries).toBeGreaterThanOrEqual(3);
+    expect(l1.entries).toBeLessThanOrEqual(5);
+    for (const { waiter } of waiting) if (waiter !== undefined) reader.leave(waiter);
+    await pass(700);
+    expect(job(id)).toMatchObject({ end: 'done', done: 100 });
+  });
+
+  it('has no more keys under way than it may', async () => {
+    const { order, pass, loader } = start();
+    loader.holds = true;
+    order({ keys: keysTo(50) });
+    await pass(1000);
+    expect(loader.waiting).toHaveLength(4);
+  });
+
+  it('stops where memory would have to give something up', async () => {
+    const { order, job, pass, loader, of } = start({ l1Bytes: '256KiB' });
+    loader.answer = (key) => value(key, 10_000);
+    const id = order({ keys: keysTo(100) });
+    await pass(1000);
+    expect(job(id)).toMatchObject({ state: 'ended', end: 'full' });
+    expect(Object.values(of('user').l1.displaced)).toEqual([0, 0, 0, 0]);
+    expect(of('user').l1.bytes).toBeGreaterThan(200_000);
+  });
+
+  it('gives up where nothing can be got', async () => {
+    const { order, job, pass, loader } = start();
+    loader.answer = () => FAILED;
+    const id = order({ keys: keysTo(100) });
+    await pass(1000);
+    expect(job(id)).toMatchObject({ end: 'failing', detail: 'Postgres is away', results: { failed: 20 } });
+  });
+
+  it('waits for the stream, and for L2 where that is all there is, but not for ever', async () => {
+    const { order, job, pass, stream } = start();
+    await pass(6_000, false);
+    const id = order({ keys: ['1'] });
+    await pass(30_000, false);
+    expect(job(id)).toMatchObject({ state: 'running', done: 0 });
+    stream.say();
+    await pass(300);
+    expect(job(id)).toMatchObject({ end: 'done' });
+    const without = start({ loader: undefined });
+    const other = without.order({ keys: ['1'] });
+    await without.pass(61_000);
+    expect(without.job(other)).toMatchObject({
+      end: 'unavailable',
+      detail: 'nothing loads the values, and there is no L2 to get them from',
+    });
+  });
+
+  it('is ended by whoever asks, and the next one begins', async () => {
+    const { order, job, pass, warmer, loader } = start();
+    const [first, second] = [order({ keys: keysTo(1000) }), order({ keys: ['x'] })];
+    await pass(100);
+    expect([job(first)?.state, job(second)?.state]).toEqual(['running', 'waiting']);
+    expect([warmer.cancel(first), warmer.cancel(first), warmer.cancel('unknown')]).toEqual([true, false, false]);
+    await pass(100);
+    expect([job(first)?.end, job(second)?.end]).toEqual(['cancelled', 'done']);
+    expect(loader.loaded.length).toBeLessThan(40);
+  });
+
+  it('ends when its namespace has other settings', async () => {
+    const { order, job, pass, configuration, config } = start();
+    const id = order({ keys: keysTo(1000) });
+    await pass(100);
+    const user = { ...config.namespaces['user']!, maxItemBytes: 1000 };
+    configuration.take({ ...config, namespaces: { ...config.namespaces, user } });
+    await pass(50);
+    expect(job(id)).toMatchObject({ end: 'unavailable', detail: 'its settings have changed' });
+  });
+
+  it('refuses to pile up', () => {
+    const { order, warmer } = start();
+    const ids = Array.from({ length: 70 }, () => order({ keys: keysTo(10) }));
+    expect(ids.filter((id) => id !== 'none')).toHaveLength(64);
+    warmer.cancelAll();
+    expect(warmer.pending).toBe(0);
+    for (let i = 0; i < 100; i += 1) warmer.cancel(order({ keys: ['x'] }));
+    expect(warmer.jobs().length).toBeLessThanOrEqual(33);
+  });
+});
+
+describe('keys', () => {
+  const hotList = (keys: readonly string[], available = true): HotList & { readonly told: string[][] } => ({
+    available,
+    told: [],
+    add(_namespace, added) {
+      this.told.push([...added]);
+      return Promise.resolve();
+    },
+    read: (_namespace, most) => Promise.resolve(keys.slice(0, most)),
+  });
+  const user = { warm: { atStart: 2, every: '1m', sql: 'select id from users', most: 5 } };
+
+  it('come from the list of what is read most, and from SQL where the first pod finds none', async () => {
+    const keySource: KeySource = { keys: (_sql, most) => Promise.resolve(keysTo(most)) };
+    const list = hotList(['a', 'b', 'c']);
+    const some = start({ hotList: list, keySource, user });
+    const triggers = new WarmTriggers({ ...some, hotList: list });
+    triggers.check();
+    triggers.check();
+    await some.pass(100);
+    expect(some.loader.loaded).toEqual(['a', 'b']);
+    expect(some.warmer.jobs()).toMatchObject([{ by: 'start', what: 'hot', end: 'done' }]);
+    const none = start({ hotList: hotList([]), keySource, user });
+    none.order({ what: 'hot', by: 'start', most: 2 });
+    await none.pass(100);
+    expect(none.loader.loaded).toEqual(['k0', 'k1']);
+  });
+
+  it('are warmed again on schedule, and what is read here is told to others', async () => {
+    const keySource: KeySource = { keys: (_sql, most) => Promise.resolve(keysTo(most)) };
+    const list = hotList([]);
+    const { pass, warmer, loader, get, clock, ...core } = start({ hotList: list, keySource, user });
+    const triggers = new WarmTriggers({ ...core, clock, warmer, hotList: list });
+    for (let i = 0; i < 200; i += 1) get('user', 'hot');
+    await pass(5);
+    for (let second = 0; second < 70; second += 1) {
+      await pass(1000);
+      triggers.check();
+    }
+    expect(warmer.jobs().map(({ by, what, end, total }) => [by, what, end, total])).toEqual([
+      ['start', 'hot', 'done', 2],
+      ['schedule', 'sql', 'done', 5],
+    ]);
+    expect(new Set(loader.loaded)).toEqual(new Set(['hot', ...keysTo(5)]));
+    expect(list.told[0]).toEqual(['hot']);
+  });
+
+  it('are awaited from a Redis that is not there yet', async () => {
+    const list = { ...hotList(['a']), available: false };
+    const { pass, warmer, ...core } = start({ hotList: list, user });
+    const triggers = new WarmTriggers({ ...core, warmer, hotList: list });
+    triggers.check();
+    expect(warmer.jobs()).toEqual([]);
+    list.available = true;
+    triggers.check();
+    await pass(50);
+    expect(warmer.jobs()).toMatchObject([{ by: 'start', results: { loaded: 1 } }]);
+  });
+
+  it.each<[Partial<WarmOrder>, string]>([
+    [{ what: 'hot' }, 'there is no Redis to keep a list in'],
+    [{ what: 'sql' }, 'the namespace has no warm.sql'],
+    [{ what: 'keys', namespace: 'gone', keys: ['1'] }, 'the namespace is not served any more'],
+  ])('that are not to be had end it: %j', async (of, detail) => {
+    const { order, job, pass } = start();
+    const id = order(of);
+    await pass(10);
+    expect(job(id)).toMatchObject({ end: 'unavailable', detail });
+  });
+
+  it('in L1 are not looked up again', async () => {
+    const { get, put, order, job, pass } = start({ loader: undefined, l2: new HandL2() });
+    put('user', '1', tokenOf(get('user', '1', 'reload')));
+    const id = order({ keys: ['1'] });
+    await pass(10);
+    expect(job(id)).toMatchObject({ end: 'done', results: { present: 1 } });
+  });
+});

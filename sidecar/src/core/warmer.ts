@@ -1,0 +1,322 @@
+import { warmDefaults, type WarmConfig } from '@tidemark/proto';
+import type { Coalescer } from './coalescer.ts';
+import type { Outcome } from './flights.ts';
+import type { L2Look } from './l2-look.ts';
+import type { Namespace, Namespaces } from './namespace.ts';
+import { Pace } from './pace.ts';
+import type { Clock, Random } from './ports.ts';
+import type { WarmEnd, WarmJob, WarmOrder, WarmResult } from './warm-job.ts';
+import type { HotList, KeySource, NoKeys } from './warm-ports.ts';
+import { warmRead } from './warm-read.ts';
+
+/** Warmings that wait for their turn, and those that are over and still shown. */
+const MAX_WAITING = 64;
+const MAX_SHOWN = 32;
+/** Keys that are looked at in one go. */
+const KEYS_PER_STEP = 256;
+/** How long it waits until something can be cached, and how often it looks. */
+const PATIENCE_MS = 60_000;
+const LOOK_MS = 250;
+const LONGEST_MS = 30 * 60_000;
+/** So many keys in a row that could not be got mean that none can. */
+const MAX_FAILURES = 20;
+/** Of L1; what is beyond it is for what applications read. */
+const FULL = 0.9;
+
+class Job {
+  readonly id: string;
+  readonly order: WarmOrder;
+  readonly results: Record<WarmResult, number> = { loaded: 0, shared: 0, present: 0, absent: 0, failed: 0 };
+  /** Undefined until they are known, and when it is over. */
+  keys: readonly string[] | undefined;
+  total: number | undefined;
+  /** The next key. */
+  at = 0;
+  underWay = 0;
+  failures = 0;
+  state: WarmJob['state'] = 'waiting';
+  end: WarmEnd | undefined;
+  detail: string | undefined;
+  beganMs = 0;
+  endedMs = 0;
+  /** Since when nothing could be cached. */
+  idleSinceMs: number | undefined;
+
+  constructor(id: string, order: WarmOrder) {
+    this.id = id;
+    this.order = order;
+  }
+
+  get done(): number {
+    const { loaded, shared, present, absent, failed } = this.results;
+    return loaded + shared + present + absent + failed;
+  }
+}
+
+/**
+ * Reads keys into L1 before anybody asks for them, one warming at a time. It takes what a read would take (warm-read.ts), yields to requests
+ * that wait (pace.ts), and stops where memory would have to give something up for it.
+ */
+export class Warmer {
+  /** Keys by how they ended, and warmings that have, by namespace. */
+  readonly counts = new Map<
+    string,
+    { readonly keys: Record<WarmResult, number>; readonly ends: Map<WarmEnd, number> }
+  >();
+  readonly #parts: {
+    readonly namespaces: Namespaces;
+    readonly coalescer: Coalescer;
+    readonly look: L2Look;
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly hotList: HotList | undefined;
+    readonly keySource: KeySource | undefined;
+  };
+  readonly #jobs = new Map<string, Job>();
+  #current:
+    | { readonly job: Job; readonly namespace: Namespace; readonly pace: Pace; readonly displaced: number }
+    | undefined;
+  #underWay = 0;
+  #cancelTimer: () => void = () => undefined;
+
+  constructor(parts: {
+    namespaces: Namespaces;
+    coalescer: Coalescer;
+    look: L2Look;
+    clock: Clock;
+    random: Random;
+    /** Undefined without Redis. */
+    hotList: HotList | undefined;
+    /** Undefined without a database. */
+    keySource: KeySource | undefined;
+  }) {
+    this.#parts = parts;
+  }
+
+  /** Warmings that wait or are under way. */
+  get pending(): number {
+    return [...this.#jobs.values()].filter(({ state }) => state !== 'ended').length;
+  }
+
+  /** The newest last. */
+  jobs(): readonly WarmJob[] {
+    return [...this.#jobs.values()].map((job) => this.#shown(job));
+  }
+
+  /** Its id; undefined when too many wait already. */
+  order(order: WarmOrder): string | undefined {
+    if (this.pending >= MAX_WAITING) return undefined;
+    const job = new Job(this.#parts.random.token(), order);
+    this.#jobs.set(job.id, job);
+    this.#forgetOldest();
+    this.#next();
+    return job.id;
+  }
+
+  /** Keys that are under way end as they do. False where there is no such warming, or it has ended. */
+  cancel(id: string): boolean {
+    const job = this.#jobs.get(id);
+    if (job === undefined || job.state === 'ended') return false;
+    this.#end(job, 'cancelled');
+    return true;
+  }
+
+  cancelAll(): void {
+    for (const { id } of [...this.#jobs.values()]) this.cancel(id);
+  }
+
+  #next(): void {
+    if (this.#current !== undefined) return;
+    const job = [...this.#jobs.values()].find(({ state }) => state === 'waiting');
+    if (job === undefined) return;
+    const { clock, namespaces } = this.#parts;
+    job.state = 'running';
+    job.beganMs = clock.monotonicMs();
+    const namespace = namespaces.get(job.order.namespace);
+    if (namespace === undefined) {
+      this.#end(job, 'unavailable', 'the namespace is not served any more');
+      return;
+    }
+    const { rate, concurrency } = warmOf(namespace);
+    const pace = new Pace({ rate, concurrency, nowMs: job.beganMs });
+    this.#current = { job, namespace, pace, displaced: displacedIn(namespace) };
+    void this.#keysOf(namespace, job.order).then((keys) => {
+      if (job.state === 'ended') return;
+      if ('failed' in keys) {
+        this.#end(job, 'unavailable', keys.failed);
+        return;
+      }
+      job.keys = [...new Set(keys)].slice(0, job.order.most);
+      job.total = job.keys.length;
+      this.#go();
+    });
+  }
+
+  async #keysOf(namespace: Namespace, { what, by, keys = [], most }: WarmOrder): Promise<readonly string[] | NoKeys> {
+    if (what === 'keys') return keys;
+    const { hotList, keySource } = this.#parts;
+    const sql = namespace.config.warm?.sql;
+    if (what === 'hot') {
+      const scope = namespace.rules ?? namespace.name;
+      const hot =
+        hotList === undefined ? { failed: 'there is no Redis to keep a list in' } : await hotList.read(scope, most);
+      // The first pod of all finds no list.
+      const isNone = 'failed' in hot || hot.length === 0;
+      if (by !== 'start' || !isNone || sql === undefined) return hot;
+    }
+    if (sql === undefined) return { failed: 'the namespace has no warm.sql' };
+    return keySource?.keys(sql, most) ?? { failed: 'this sidecar has no TIDEMARK_LOAD_URL to ask for keys' };
+  }
+
+  #go(): void {
+    this.#cancelTimer();
+    const waitMs = this.#step();
+    if (waitMs === undefined) return;
+    this.#cancelTimer = this.#parts.clock.after(waitMs, () => this.#go());
+  }
+
+  /** Begins what may begin. How long until the next look; undefined where there is nothing to look for. */
+  #step(): number | undefined {
+    const current = this.#current;
+    if (current === undefined) return undefined;
+    const { job, namespace, pace } = current;
+    const { clock, coalescer, namespaces, look } = this.#parts;
+    const { keys } = job;
+    if (keys === undefined) return undefined;
+    for (let looks = 0; looks < KEYS_PER_STEP; looks++) {
+      const nowMs = clock.monotonicMs();
+      const key = keys[job.at];
+      if (key === undefined) {
+        if (job.underWay === 0) this.#end(job, 'done');
+        return undefined;
+      }
+      if (namespaces.get(namespace.name) !== namespace)
+        return this.#over(job, 'unavailable', 'its settings have changed');
+      if (nowMs - job.beganMs > LONGEST_MS) return this.#over(job, 'too-long');
+      if (isFull(namespace) || displacedIn(namespace) > current.displaced) return this.#over(job, 'full');
+      const bypass = coalescer.bypass(namespace);
+      const why =
+        bypass === undefined
+          ? namespace.loads(key) || look.available(namespace)
+            ? undefined
+            : 'nothing loads the values, and there is no L2 to get them from'
+          : `nothing could be cached: ${bypass}`;
+      if (why !== undefined) {
+        job.idleSinceMs ??= nowMs;
+        if (nowMs - job.idleSinceMs >= PATIENCE_MS) return this.#over(job, 'unavailable', why);
+        return LOOK_MS;
+      }
+      job.idleSinceMs = undefined;
+      if (isHeld(namespace, key, clock.wallMs())) {
+        job.at += 1;
+        this.#count(job, 'present');
+        continue;
+      }
+      const waiting = Math.max(0, coalescer.waiting - this.#underWay);
+      const turn = pace.next(nowMs, { underWay: job.underWay, waiting });
+      if (!turn.begins) return turn.waitMs;
+      job.at += 1;
+      this.#read(job, namespace, key);
+    }
+    return 1;
+  }
+
+  #read(job: Job, namespace: Namespace, key: string): void {
+    job.underWay += 1;
+    this.#underWay += 1;
+    const begun = warmRead(this.#parts, namespace, key, (outcome) => this.#onRead(job, outcome));
+    if (begun) return;
+    job.underWay -= 1;
+    this.#underWay -= 1;
+    this.#count(job, 'present');
+  }
+
+  #onRead(job: Job, outcome: Outcome): void {
+    job.underWay -= 1;
+    this.#underWay -= 1;
+    const result = resultOf(outcome);
+    this.#count(job, result);
+    job.failures = result === 'failed' ? job.failures + 1 : 0;
+    if (this.#current?.job !== job) return;
+    if (job.failures >= MAX_FAILURES) this.#end(job, 'failing', outcome.kind === 'failed' ? outcome.detail : undefined);
+    // Not here: it may be told in the middle of a step.
+    else this.#soon();
+  }
+
+  #soon(): void {
+    this.#cancelTimer();
+    this.#cancelTimer = this.#parts.clock.after(0, () => this.#go());
+  }
+
+  #over(job: Job, end: WarmEnd, detail?: string): undefined {
+    this.#end(job, end, detail);
+    return undefined;
+  }
+
+  #end(job: Job, end: WarmEnd, detail?: string): void {
+    job.state = 'ended';
+    job.end = end;
+    job.detail = detail;
+    job.endedMs = this.#parts.clock.monotonicMs();
+    const { ends } = this.#countsOf(job);
+    ends.set(end, (ends.get(end) ?? 0) + 1);
+    job.keys = undefined;
+    if (this.#current?.job === job) {
+      this.#cancelTimer();
+      this.#current = undefined;
+    }
+    this.#next();
+  }
+
+  #count(job: Job, result: WarmResult): void {
+    job.results[result] += 1;
+    this.#countsOf(job).keys[result] += 1;
+  }
+
+  #countsOf({ order: { namespace } }: Job) {
+    let counts = this.counts.get(namespace);
+    if (counts === undefined) {
+      counts = { keys: { loaded: 0, shared: 0, present: 0, absent: 0, failed: 0 }, ends: new Map() };
+      this.counts.set(namespace, counts);
+    }
+    return counts;
+  }
+
+  #forgetOldest(): void {
+    const ended = [...this.#jobs.values()].filter(({ state }) => state === 'ended');
+    for (const { id } of ended.slice(0, Math.max(0, ended.length - MAX_SHOWN))) this.#jobs.delete(id);
+  }
+
+  #shown(job: Job): WarmJob {
+    const { id, order, state, end = null, detail = null, total = null, done, results } = job;
+    const ms = (state === 'ended' ? job.endedMs : this.#parts.clock.monotonicMs()) - job.beganMs;
+    const rate = state === 'waiting' || ms <= 0 ? 0 : Math.round((done * 10_000) / ms) / 10;
+    const { namespace, what, by } = order;
+    return { id, namespace, what, by, state, end, detail, total, done, results: { ...results }, rate };
+  }
+}
+
+function warmOf({ config }: Namespace): WarmConfig {
+  return config.warm ?? warmDefaults;
+}
+
+function displacedIn({ l1 }: Namespace): number {
+  return Object.values(l1.displaced).reduce((sum, count) => sum + count, 0);
+}
+
+function isFull({ l1, config }: Namespace): boolean {
+  const { maxEntries } = config.l1;
+  return l1.bytes > FULL * l1.maxBytes || (maxEntries !== undefined && l1.entries >= maxEntries);
+}
+
+function isHeld({ l1 }: Namespace, key: string, wallMs: number): boolean {
+  const entry = l1.get(key);
+  return entry !== undefined && entry.freshUntilMs > wallMs;
+}
+
+function resultOf(outcome: Outcome): WarmResult {
+  if (outcome.kind === 'miss') return 'absent';
+  if (outcome.kind !== 'value') return 'failed';
+  if (outcome.from === 'l2') return 'shared';
+  return outcome.from === 'loaded' ? 'loaded' : 'present';
+}
