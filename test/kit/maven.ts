@@ -45,11 +45,13 @@ export function hasMaven(): boolean {
 async function maven(
   goal: string,
   folder: string,
-  options: { artifacts: readonly Artifact[]; transitive: boolean; args: readonly string[] },
+  options: { artifacts: readonly Artifact[]; without: readonly string[]; args: readonly string[] },
 ): Promise<void> {
-  const exclusions = options.transitive
-    ? ''
-    : '<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>';
+  const excluded = options.without.map((pattern) => {
+    const [group, name] = pattern.split(':');
+    return `<exclusion><groupId>${group}</groupId><artifactId>${name}</artifactId></exclusion>`;
+  });
+  const exclusions = excluded.length === 0 ? '' : `<exclusions>${excluded.join('')}</exclusions>`;
   const dependencies = options.artifacts.map((artifact) => {
     const [group, name, version] = artifact.split(':');
     return `<dependency><groupId>${group}</groupId><artifactId>${name}</artifactId><version>${version}</version>${exclusions}</dependency>`;
@@ -82,11 +84,18 @@ function localRepository(): string[] {
   }
 }
 
-/** Puts the jars of the artifacts and of all they depend on into `folder`/libs. */
-export function mavenJars(folder: string, artifacts: readonly Artifact[]): Promise<void> {
+/**
+ * Puts the jars of the artifacts and of all they depend on into `folder`/libs.
+ * @param options.without group:artifact of what they can do without, and whatever only that depends on; `*` stands for any
+ */
+export function mavenJars(
+  folder: string,
+  artifacts: readonly Artifact[],
+  { without = [] }: { readonly without?: readonly string[] } = {},
+): Promise<void> {
   return maven('copy-dependencies', folder, {
     artifacts,
-    transitive: true,
+    without,
     args: [`-DoutputDirectory=${join(folder, 'libs')}`],
   });
 }
@@ -101,7 +110,7 @@ export function mavenCopy(artifact: Artifact, folder: string): string[] {
 export function mavenFiles(folder: string, artifact: Artifact, pattern: string): Promise<void> {
   return maven('unpack-dependencies', folder, {
     artifacts: [artifact],
-    transitive: false,
+    without: ['*:*'],
     args: [`-DoutputDirectory=${join(folder, 'files')}`, `-Dmdep.unpack.includes=${pattern}`],
   });
 }
