@@ -16,9 +16,10 @@ import type { Reader } from './core/reader.ts';
 import type { Restamper } from './core/restamper.ts';
 import type { ReplicaState, SourceReplica } from './core/replica.ts';
 import type { Sessions } from './core/sessions.ts';
-import { displacedFrom, watchL1 } from './metrics/l1.ts';
+import { watchL1 } from './metrics/l1.ts';
 import { observeLoads } from './metrics/loads.ts';
 import { observeWrites } from './metrics/writes.ts';
+import { watchNamespaces } from './metrics/namespaces.ts';
 import { readCounter, readGauge, type Give } from './metrics/reading.ts';
 
 export interface Observed {
@@ -112,7 +113,7 @@ export class Metrics {
 
   /** Registers what is read from the parts when somebody asks. Once. */
   watch(parts: Observed): void {
-    this.#watchNamespaces(parts.namespaces);
+    watchNamespaces(this.registry, parts.namespaces);
     watchL1(this.registry, parts);
     this.#watchFeed(parts);
     this.#watchL2(parts);
@@ -121,50 +122,6 @@ export class Metrics {
     this.#gauge('tidemark_leases', 'Leases that are out.', (set) => set({}, parts.leases.size));
     this.#gauge('tidemark_waiters', "Callers that wait for another caller's fill or for L2.", (set) =>
       set({}, parts.coalescer.waiting),
-    );
-  }
-
-  /** They come and go with the configuration. */
-  #watchNamespaces(all: ReadonlyMap<string, Namespace>): void {
-    const namespaces = { [Symbol.iterator]: () => all.values() };
-    this.#gauge(
-      'tidemark_rules_info',
-      '1 for the rules that each namespace is cached under; the hash is that of /v1/status.',
-      (set) => {
-        for (const { name, rules } of namespaces) if (rules) set({ namespace: name, rules: rules.hashHex }, 1);
-      },
-      ['namespace', 'rules'],
-    );
-    this.#counter('tidemark_requests_total', 'Reads by how they ended.', ['namespace', 'result'], (set) => {
-      for (const { name, counters } of namespaces) {
-        set({ namespace: name, result: 'hit_l1' }, counters.hitsL1);
-        set({ namespace: name, result: 'hit_l2' }, counters.hitsL2);
-        set({ namespace: name, result: 'hit_coalesced' }, counters.hitsCoalesced);
-        set({ namespace: name, result: 'miss' }, counters.misses);
-        set({ namespace: name, result: 'bypass' }, counters.bypassed);
-      }
-    });
-    this.#counter('tidemark_fills_total', 'Fills by how they ended.', ['namespace', 'result'], (set) => {
-      for (const { name, counters } of namespaces) {
-        set({ namespace: name, result: 'stored' }, counters.fills);
-        set({ namespace: name, result: 'fenced' }, counters.refusedFenced);
-        set({ namespace: name, result: 'expired' }, counters.refusedExpired);
-        set({ namespace: name, result: 'mismatch' }, counters.refusedMismatch);
-      }
-    });
-    this.#counter(
-      'tidemark_evictions_total',
-      'Entries that left L1 before their TTL.',
-      ['namespace', 'cause'],
-      (set) => {
-        for (const { name, counters, l1 } of namespaces) {
-          set({ namespace: name, cause: 'key' }, counters.evictedByKey);
-          set({ namespace: name, cause: 'tag' }, counters.evictedByTag);
-          set({ namespace: name, cause: 'prefix' }, counters.evictedByPrefix);
-          set({ namespace: name, cause: 'flush' }, counters.evictedByFlush);
-          set({ namespace: name, cause: 'room' }, displacedFrom(l1));
-        }
-      },
     );
   }
 
