@@ -110,6 +110,7 @@ const shapes: Readonly<Record<string, Schema>> = {
   'sidecar.redisUrl': { type: 'string', pattern: String.raw`^(rediss?(\+sentinel|\+cluster)?://.+)?$` },
   'sidecar.memcachedUrl': { type: 'string', pattern: '^(memcached://.+)?$' },
   'sidecar.memcachedMaxItem': size,
+  'sidecar.loadPool': { type: 'integer', minimum: 1, maximum: 100 },
   'invalidator.lease.duration': duration,
   'invalidator.lease.renewDeadline': duration,
   'invalidator.lease.retry': duration,

@@ -89,6 +89,8 @@ securityContext:
   value: {{ .Values.sidecar.memcachedDeadline | quote }}
 - name: TIDEMARK_MEMCACHED_MAX_ITEM
   value: {{ .Values.sidecar.memcachedMaxItem | quote }}
+- name: TIDEMARK_LOAD_POOL
+  value: {{ .Values.sidecar.loadPool | quote }}
 - name: TIDEMARK_MAX_STALENESS
   value: {{ .Values.sidecar.maxStaleness | quote }}
 - name: TIDEMARK_FETCH_INTERVAL
