@@ -11,4 +11,4 @@ export function writesTopicName(found: string): string {
 /** Shortest time between two batches. */
 export const flushInterval = duration({ min: '0ms', max: '10s' });
 /** How long flushed writes stay in Kafka. */
-export const writesKeep = duration({ min: '1m', max: '30d' });
+export const writesKeep = duration({ min: '1s', max: '30d' });

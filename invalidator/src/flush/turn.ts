@@ -9,11 +9,10 @@ import {
 } from '@tidemark/runtime';
 import type { Kafka } from 'kafkajs';
 import { ProgressMovedError, type Flushed, type FlushDatabase } from '../adapters/postgres-flush.ts';
-import { forgetWrites } from '../adapters/writes-topic.ts';
 import { failureKind } from '../core/flush/failure.ts';
-import { Forgetting } from '../core/flush/forgetting.ts';
 import { planFlush, TooNewError, type FlushPlan } from '../core/flush/plan.ts';
 import type { FlusherState, FlushMetrics } from './metrics.ts';
+import { TopicCare } from './topic-care.ts';
 
 export interface TurnContext {
   readonly source: string;
@@ -48,8 +47,6 @@ const MAX_BYTES = 8 * 1024 * 1024;
 /** How often a failure that may be the write's is tried before the write is parked. */
 const MAX_UNCLEAR = 5;
 const STANDBY_POLL_MS = 500;
-const LOOK_MS = 2_000;
-const FORGET_MS = 60_000;
 const RETRY_PARKED_MS = 1_000;
 
 /** The time in which this process is the one that flushes: from having the turn to losing the session with Postgres for good. */
@@ -57,26 +54,22 @@ export class FlushTurn {
   readonly #context: TurnContext;
   readonly #stopping = new AbortController();
   readonly #backoff = new Backoff({ firstMs: 50, maxMs: 5_000 });
-  readonly #forgetting: Forgetting;
   readonly #unknownSinceMs = new Map<string, number>();
   #database: FlushDatabase | undefined;
   #reader: RecordReader | undefined;
   #next = 0;
   #oldestAtMs: number | undefined;
   #wasTold = '';
-  #isLooking = false;
   #retriedAtMs = 0;
-  #forgotten = 0;
 
   constructor(context: TurnContext) {
     this.#context = context;
-    this.#forgetting = new Forgetting({ keepMs: context.keepMs });
   }
 
   /** Resolves when it was stopped, or others have worked meanwhile. Rejects with {@link WritesLostError}, or what Postgres says at the start. */
   async run(): Promise<void> {
     const { kafka, topic, logger, intervalMs, setState, open } = this.#context;
-    const timers: NodeJS.Timeout[] = [];
+    const care = new TopicCare(this.#context, () => ({ next: this.#next, oldestAtMs: this.#oldestAtMs }));
     try {
       this.#database = await open();
       await this.#awaitTurn(this.#database);
@@ -84,10 +77,7 @@ export class FlushTurn {
       await this.#checkBounds();
       logger.info({ topic, offset: this.#next }, 'flushing');
       setState('flushing');
-      timers.push(
-        setInterval(() => void this.#look(), LOOK_MS),
-        setInterval(() => void this.#forget(), FORGET_MS),
-      );
+      care.start();
       this.#reader = new RecordReader({
         kafka,
         topic,
@@ -107,7 +97,7 @@ export class FlushTurn {
     } catch (error) {
       if (!(error instanceof Ended)) throw error;
     } finally {
-      for (const timer of timers) clearInterval(timer);
+      care.stop();
       await this.#reader?.stop();
       await this.#database?.close().catch(() => undefined);
     }
@@ -283,36 +273,6 @@ export class FlushTurn {
     const database = this.#database;
     this.#database = undefined;
     await database?.close().catch(() => undefined);
-  }
-
-  /** Depth and age, also while a batch cannot be flushed. */
-  async #look(): Promise<void> {
-    if (this.#isLooking) return;
-    const { kafka, topic, metrics } = this.#context;
-    this.#isLooking = true;
-    const lookup = openTopicLookup(kafka, topic);
-    try {
-      const { next } = await lookup.bounds();
-      metrics.waiting(Math.max(0, next - this.#next), this.#oldestAtMs);
-    } catch {
-      // Kafka is away, which the reader tells.
-    } finally {
-      this.#isLooking = false;
-      lookup.close();
-    }
-  }
-
-  async #forget(): Promise<void> {
-    const { kafka, topic, metrics, logger } = this.#context;
-    const offset = this.#forgetting.at(performance.now(), this.#next);
-    if (offset <= this.#forgotten) return;
-    try {
-      await forgetWrites(kafka, topic, offset);
-      this.#forgotten = offset;
-      metrics.forgotten(offset);
-    } catch (error) {
-      logger.warn({ err: error, offset }, 'Kafka did not forget flushed writes: trying again later');
-    }
   }
 
   #tell(what: string, say: () => void): void {

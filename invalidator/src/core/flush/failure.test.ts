@@ -1,0 +1,31 @@
+import { expect, it } from 'vitest';
+import { failureKind } from './failure.ts';
+
+it.each([
+  ['own', ['22P02', '22021', '23505', '23514', '42P01', '42501', '21000', 'P0001', '0A000', '44000', '54000']],
+  [
+    'passing',
+    [
+      '08006',
+      '25006',
+      '28P01',
+      '3D000',
+      '40001',
+      '40P01',
+      '53300',
+      '55P03',
+      '57P01',
+      '57P03',
+      'ECONNREFUSED',
+      'ETIMEDOUT',
+      '',
+    ],
+  ],
+  ['unclear', ['57014', 'XX000', '58030']],
+] as const)('[I19] a failure is %s: %j', (kind, codes) => {
+  for (const code of codes) expect([code, failureKind(code)]).toEqual([code, kind]);
+});
+
+it('[I19] a failure without a code is none of the write', () => {
+  expect(failureKind(undefined)).toBe('passing');
+});
