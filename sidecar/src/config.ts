@@ -21,6 +21,7 @@ import {
   type FollowerConfig,
   type TlsIdentity,
 } from '@tidemark/runtime';
+import { beyondMemcached } from './core/backend-limits.ts';
 
 /** As much as the smallest namespace has; and more than any machine. */
 const MIN_L1_BYTES = 64 * 1024;
@@ -155,7 +156,12 @@ export function readConfig(
       'TIDEMARK_REDIS_URL and TIDEMARK_MEMCACHED_URL: found both, expected one of them or none: a sidecar shares values through one backend',
     );
   }
-  return Object.freeze({ ...settings, ...resolveFollower(settings), redisTls: redisTlsOf(settings) });
+  const follower = resolveFollower(settings);
+  if (settings.memcachedUrl !== undefined && follower.origin.kind === 'file') {
+    const issues = beyondMemcached(follower.origin.document, follower.origin.source);
+    if (issues.length > 0) throw new SettingError(issues.join('\n'));
+  }
+  return Object.freeze({ ...settings, ...follower, redisTls: redisTlsOf(settings) });
 }
 
 function names(found: string): ReadonlySet<string> {

@@ -25,6 +25,7 @@ import {
   type Pages,
 } from './compose.ts';
 import { HELP, readConfig, type Config } from './config.ts';
+import { beyondMemcached } from './core/backend-limits.ts';
 import type { Taken } from './core/configuration.ts';
 import { createListener, replaceListener } from './http/server.ts';
 import { clearSocketPath, withSocketMode } from './http/unix-socket.ts';
@@ -189,7 +190,12 @@ function followConfig(
     kafka,
     topic: origin.topic,
     logger,
-    onDocument: (record) => intake.offer(record),
+    onDocument: (record) => {
+      const issues = config.memcachedUrl === undefined ? [] : beyondMemcached(record.config, record.source);
+      if (issues.length > 0)
+        logger.error({ issues }, 'the document asks for what memcached cannot do; the rest is served');
+      intake.offer(record);
+    },
     onIgnored: () => void (ignored += 1),
   });
   // It resolves only when it was stopped.
