@@ -79,6 +79,11 @@ describe('what contradicts is refused', () => {
       { sql, params: ['{id}'] },
       'load.params.0: found {id} in "{id}", expected {key}',
     ],
+    [
+      'a header that values do not differ by',
+      { sql, params: ['{header.x-tenant}'] },
+      'expected a header that vary names',
+    ],
     ['too few params', { sql: 'select $1, $2' }, 'found 1, expected one for each of $1 to $2'],
     ['params for none', { sql: 'select 1', params: ['{key}'] }, 'found 1, expected none'],
     ['a shape that is open', { key: '{a}{b}', sql }, 'nothing stands between {a} and {b}'],

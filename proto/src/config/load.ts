@@ -7,6 +7,8 @@ import { show } from './show.ts';
 
 const MAX_SQL_CHARS = 10_000;
 const MAX_URL_CHARS = 2_000;
+/** Begins names of request headers by which values differ (`vary`). */
+const HEADER = 'header.';
 /** Names of header fields (RFC 9110 section 5.1). */
 export const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/;
 /** Values of them that cannot end the field (RFC 9110 section 5.5). */
@@ -163,6 +165,21 @@ function patternOf(key: string | undefined, complain: (message: string) => void)
   }
 }
 
+/** Request headers that loaders name, with the place of each. */
+export function headersOfLoad(loaders: readonly LoaderConfig[] | undefined): (readonly [name: string, text: string])[] {
+  // Where something in it was refused, zod gives it as it was written.
+  if (!Array.isArray(loaders)) return [];
+  const texts = (loaders as readonly LoaderConfig[]).flatMap((one) => [
+    ...one.tags,
+    ...(one.kind === 'sql' ? one.params : [one.url]),
+  ]);
+  return texts.flatMap((text) =>
+    parseTemplate(text)
+      .columns.filter((name) => name.startsWith(HEADER))
+      .map((name) => [name.slice(HEADER.length), text] as const),
+  );
+}
+
 /** Why a template is no URL whose path or query alone depends on the key, in words that begin with "expected"; undefined if it is. */
 export function wrongUrl(text: string): string | undefined {
   try {
@@ -191,8 +208,11 @@ function completed(
   const known = [WHOLE_KEY, ...pattern.names];
   const checkNames = (path: Path, text: string): void => {
     for (const name of parseTemplate(text).columns) {
-      if (known.includes(name)) continue;
-      complain(path, `found {${name}} in ${show(text)}, expected ${known.map((one) => `{${one}}`).join(' or ')}`);
+      if (known.includes(name) || name.startsWith(HEADER)) continue;
+      complain(
+        path,
+        `found {${name}} in ${show(text)}, expected ${[...known, `${HEADER}NAME`].map((one) => `{${one}}`).join(' or ')}`,
+      );
     }
   };
   const common = { key: pattern.text, contentType, tags, timeout, breaker };

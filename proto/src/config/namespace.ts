@@ -2,11 +2,12 @@ import { z } from 'zod';
 import { grace, onInvalidate } from './grace.ts';
 import { l1 } from './l1.ts';
 import { l2 } from './l2.ts';
-import { load } from './load.ts';
+import { headersOfLoad, load } from './load.ts';
 import { name } from './name.ts';
 import { KIB, MIB, size } from './quantities.ts';
 import { refresh } from './refresh.ts';
 import { rule } from './rule.ts';
+import { show } from './show.ts';
 import { ttl } from './ttl.ts';
 import { vary } from './vary.ts';
 import { warm } from './warm.ts';
@@ -81,6 +82,12 @@ export const namespaceSchema = z
         path: ['warm', 'sql'],
         message: `found it beside vary, expected none: a key alone does not say whose value it is (what was read most is warmed all the same)`,
       });
+    }
+    const varied = new Set([...(value.vary?.headers ?? []), ...(value.vary?.identity ?? [])]);
+    for (const [header, text] of headersOfLoad(value.load)) {
+      if (varied.has(header)) continue;
+      const message = `found {header.${header}} in ${show(text)}, expected a header that vary names (in lower case): else one caller would be answered with what was loaded for another`;
+      context.addIssue({ code: 'custom', path: ['load'], message });
     }
     for (const [path, message] of contradictionsOf(value)) context.addIssue({ code: 'custom', path, message });
     for (const other of ['writeBehind'] as const) {

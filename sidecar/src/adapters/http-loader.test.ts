@@ -34,6 +34,7 @@ function loader(http: object = {}, more: object = {}): HttpLoader {
       n: {
         source: 'main',
         invalidate: [{ table: 'public.t', keys: ['{id}'] }],
+        vary: { headers: ['accept-language', 'x-tenant'] },
         load: { http: { url: `${base}/users/{key}`, ...http }, ...more },
       },
     },
@@ -53,6 +54,18 @@ describe('what is asked', () => {
     await load('1', loader({ headers: { accept: 'application/json' } }));
     expect(asked.map(({ method, url }) => [method, url])).toEqual([['GET', '/users/1']]);
     expect(asked[0]?.headers).toMatchObject({ 'tidemark-load': '?1', accept: 'application/json' });
+  });
+
+  it('is for the caller whose headers make a difference', async () => {
+    const values = new Map([
+      ['key', '1'],
+      ['header.x-tenant', 'a b/é'],
+      ['header.accept-language', ''],
+    ]);
+    await loader({ url: `${base}/{header.x-tenant}/{key}` }).load({ values, atLeast: undefined });
+    expect(asked[0]?.url).toBe('/a%20b%2F%C3%A9/1');
+    expect(asked[0]?.headers['x-tenant']).toBe('a b/é');
+    expect(asked[0]?.headers).not.toHaveProperty('accept-language');
   });
 
   it.each([

@@ -9,6 +9,7 @@ import { FieldError, parseContentType, parsePosition, parseTags } from '../http/
 
 /** Loads that wait for a connection, for each connection. */
 const WAITING_PER_CONNECTION = 16;
+const HEADER = 'header.';
 const RETRY_FIRST_MS = 20;
 const RETRY_MAX_MS = 500;
 /** An idle connection is given up sooner than servers do (Node's own after 5 s), or a request could meet its end. */
@@ -111,7 +112,7 @@ export class HttpLoader implements Origin {
         port,
         path,
         agent: this.#agent,
-        headers: { ...this.#config.headers, 'tidemark-load': '?1' },
+        headers: { ...variedOf(request), ...this.#config.headers, 'tidemark-load': '?1' },
       });
       const settle = (attempt: Attempt): void => {
         forget();
@@ -178,6 +179,12 @@ export class HttpLoader implements Origin {
       throw error;
     }
   }
+}
+
+/** The request headers by which values differ: the endpoint answers for whoever has sent them. */
+function variedOf({ values }: OriginRequest): Record<string, string> {
+  const named = [...values].filter(([name, value]) => name.startsWith(HEADER) && value !== '');
+  return Object.fromEntries(named.map(([name, value]) => [name.slice(HEADER.length), value]));
 }
 
 /** The connection is used again only where little is left to read. */

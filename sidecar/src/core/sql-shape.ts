@@ -73,5 +73,5 @@ function quoted(column: string): string {
 /** Columns that templates name besides the parts of a key. */
 export function columnsOf(templates: readonly Template[], parts: readonly string[]): readonly string[] {
   const names = templates.flatMap(({ columns }) => columns);
-  return [...new Set(names)].filter((name) => !parts.includes(name));
+  return [...new Set(names)].filter((name) => !parts.includes(name) && !name.startsWith('header.'));
 }
