@@ -47,6 +47,8 @@ const GETS = [
     '{"plain":["a"]}',
     '{"user":["a","b"]}',
     '{"nobody":["a"]}',
+    '{"varied":["a"],"loaded":["a","b","c"]}',
+    '{"written":["a"]}',
     '{"__proto__":["a"]}',
     '{"plain":"a"}',
     '[]',
@@ -109,6 +111,20 @@ const DOCUMENTS = [
     `{"purge":[{"namespace":"${'n'.repeat(3_000)}","all":true}]}`,
     `{"purge":[{"namespace":"user","${'x'.repeat(9_000)}":1}]}`,
   ],
+  // Prefixes, and what is to be warmed.
+  ...[
+    '{"purge":[{"namespace":"user","prefixes":["never-"]}]}',
+    '{"purge":[{"namespace":"user","prefixes":[""]}]}',
+    '{"purge":[{"namespace":"user","prefixes":{}}]}',
+    '{"namespace":"loaded","keys":["a","b","\\u0000",""]}',
+    '{"namespace":"loaded","hot":5}',
+    '{"namespace":"loaded","hot":-1}',
+    '{"namespace":"loaded","sql":true}',
+    '{"namespace":"nobody","hot":1}',
+    '{"namespace":"loaded","keys":[],"hot":1}',
+    '{"namespace":"__proto__","keys":["a"]}',
+    '{"namespace":"varied","keys":["a"]}',
+  ],
   // A batch that is none.
   ...[
     '{"get":5}',
@@ -168,7 +184,7 @@ export const bodies: fc.Arbitrary<BodyPlan> = fc.oneof(
       kind: fc.constant('batch'),
       puts: fc.array(
         fc.record({
-          namespace: fc.constantFrom('plain', 'plain', 'plain', 'user', 'nobody', '__proto__'),
+          namespace: fc.constantFrom('plain', 'plain', 'plain', 'user', 'varied', 'loaded', 'nobody', '__proto__'),
           key: fc.constantFrom(...decodedKeys),
           more: fc.constantFrom(...MORE),
         }),
@@ -199,16 +215,20 @@ function mutated(documents: readonly string[]): fc.Arbitrary<string> {
 /** @param options.place of what the request stores, where its path says so */
 export function bodyOf(
   plan: BodyPlan,
-  options: { readonly id: string; readonly place: string | undefined },
+  options: {
+    readonly id: string;
+    readonly place: string | undefined;
+    readonly placeOf: (namespace: string, key: string) => string;
+  },
 ): { readonly bytes: Buffer; readonly stores: readonly Stores[] } {
-  const { id, place } = options;
+  const { id, place, placeOf } = options;
   if (place !== undefined) {
     // Whatever it is: where the path says so, it is a value, and unlike any other.
     const bytes = Buffer.concat([Buffer.from(`${id} `), rawBytes(plan)]);
     return { bytes, stores: [{ place, value: bytes.toString('latin1') }] };
   }
   if (plan.kind !== 'batch') return { bytes: rawBytes(plan), stores: [] };
-  const stores = plan.puts.map(({ namespace, key }, i) => ({ place: `${namespace}/${key}`, value: `${id}#${i}` }));
+  const stores = plan.puts.map(({ namespace, key }, i) => ({ place: placeOf(namespace, key), value: `${id}#${i}` }));
   const put = plan.puts.map(({ namespace, key, more }, i) => {
     const members = JSON.stringify({ namespace, key, text: `${id}#${i}` }).slice(0, -1);
     return `${members}${more === '' ? '' : `,${more}`}}`;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { bodies, bodyOf, type BodyPlan } from './bodies.ts';
-import { headers, keys, methods, namespaces, pathsOf } from './vocabulary.ts';
+import { headers, keys, methods, namespaces, pathsOf, WRITE } from './vocabulary.ts';
 import type { End } from './wire.ts';
 
 /** Who is asked. */
@@ -110,9 +110,13 @@ export function generate(options: { seed: number; count: number; id: string }): 
 
 function build(plan: Plan, id: string): Request {
   const isCache = plan.target === '';
-  const target = isCache ? `/v1/cache/${plan.namespace}/${plan.key}` : plan.target;
-  const place = isCache ? placeOf(plan.namespace, plan.key) : undefined;
-  const { bytes, stores } = bodyOf(plan.body, { id, place });
+  const isWrite = plan.target === WRITE;
+  const target = isCache || isWrite ? `${isWrite ? WRITE : '/v1/cache'}/${plan.namespace}/${plan.key}` : plan.target;
+  const variant = variantOf(plan.headers);
+  const placed = (namespace: string, key: string): string =>
+    namespace === 'varied' ? `varied/${key} for ${variant}` : `${namespace}/${key}`;
+  const place = isCache || isWrite ? placed(plan.namespace, decoded(plan.key)) : undefined;
+  const { bytes, stores } = bodyOf(plan.body, { id, place, placeOf: placed });
   const isBatch = plan.method === 'POST' && target === '/v1/batch';
   const isBodyless = plan.method === 'GET' || plan.method === 'HEAD';
   // Most callers send no body with these.
@@ -146,7 +150,8 @@ function build(plan: Plan, id: string): Request {
     stores: isPut ? stores.map((each) => ({ ...each, value: taken(each.value, framing) })) : isBatch ? stores : [],
     isWhole: plan.end !== 'cut' && [...RIGHT, 'same-twice', 'short'].includes(framing),
     isBatch,
-    reads: plan.before === 0 && plan.method === 'GET' ? place : undefined,
+    // What the sidecar loads is from the database.
+    reads: plan.before === 0 && plan.method === 'GET' && isCache && plan.namespace !== 'loaded' ? place : undefined,
   };
 }
 
@@ -155,11 +160,21 @@ function taken(value: string, framing: Framing): string {
   return framing === 'short' ? value.slice(0, Math.floor(value.length / 2)) : value;
 }
 
-function placeOf(namespace: string, key: string): string {
+/** By what values of one key differ; of several fields Node makes one. */
+function variantOf(headers: Plan['headers']): string {
+  const of = (wanted: string): string =>
+    headers
+      .filter(([name]) => name.toLowerCase() === wanted)
+      .map(([, value]) => value.trim())
+      .join(', ');
+  return JSON.stringify([of('accept-language'), of('x-tenant')]);
+}
+
+function decoded(key: string): string {
   try {
-    return `${namespace}/${decodeURIComponent(key)}`;
+    return decodeURIComponent(key);
   } catch {
-    return `${namespace}/ (no UTF-8) ${key}`;
+    return ` (no UTF-8) ${key}`;
   }
 }
 

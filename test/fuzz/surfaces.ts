@@ -26,8 +26,31 @@ export interface Surfaces {
 
 const config = {
   namespaces: {
-    user: { source: 'main', maxItemBytes: '16KiB', invalidate: [{ table: 'public.users', keys: ['{id}'] }] },
+    user: {
+      ...{ source: 'main', maxItemBytes: '16KiB', invalidate: [{ table: 'public.users', keys: ['{id}'] }] },
+      ttl: { soft: '1s', hard: '5s', staleIfError: '1m' },
+      onInvalidate: 'stale',
+    },
     plain: { source: 'main', maxItemBytes: '16KiB', invalidation: 'ttl_only' },
+    varied: {
+      ...{ source: 'main', maxItemBytes: '16KiB', invalidate: [{ table: 'public.users', keys: ['{id}'] }] },
+      vary: { headers: ['accept-language'], identity: ['x-tenant'] },
+    },
+    loaded: {
+      ...{ source: 'main', invalidate: [{ table: 'public.users', keys: ['{name}'] }] },
+      load: { sql: 'select id, name from users where name = $1' },
+      warm: { atStart: 10 },
+    },
+    written: {
+      ...{ source: 'main', maxItemBytes: '16KiB', invalidate: [{ table: 'public.docs', keys: ['{id}'] }] },
+      writeThrough: {
+        put: {
+          sql: 'insert into docs values ($1, $2) on conflict (id) do update set body = excluded.body',
+          params: ['{key}', '{bytes}'],
+        },
+        delete: { sql: 'delete from docs where id = $1' },
+      },
+    },
   },
 };
 const injection = `mode: native
@@ -49,9 +72,15 @@ export async function startSurfaces(options: {
   const [scratch, authority] = [scratchFolder('fuzz'), await makeAuthority('fuzz')];
   const stack = await createStack(servers, {
     config,
-    initSql: 'create table users (id bigint primary key, name text)',
+    initSql: `create table users (id bigint primary key, name text unique); alter table users replica identity full;
+      insert into users values (1, 'a'), (2, 'b'); create table docs (id text primary key, body bytea)`,
     supervise: false,
-    env: { sidecar: { TIDEMARK_COALESCE_TIMEOUT: '50ms', TIDEMARK_SESSION_TIMEOUT: '50ms' } },
+    env: {
+      sidecar: ({ postgres }) => ({
+        ...{ TIDEMARK_COALESCE_TIMEOUT: '50ms', TIDEMARK_SESSION_TIMEOUT: '50ms' },
+        ...{ TIDEMARK_LOAD_URL: postgres, TIDEMARK_WRITE_URL: postgres },
+      }),
+    },
     onLine: options.onLine,
   });
   const settings = join(scratch.path, 'injection.yaml');

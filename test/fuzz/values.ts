@@ -14,11 +14,13 @@ export class Values {
 
   /** @param statuses of what it stored, in order; undefined where no answer was heard */
   answered({ stores }: Request, statuses: readonly (number | undefined)[]): void {
-    stores.forEach(({ place, value }, i) => {
+    for (const [i, { place, value }] of stores.entries()) {
       const status = statuses[i];
-      if (status === 201 || status === 204) this.stored += 1;
+      if (status === 200 || status === 201 || status === 204) this.stored += 1;
+      // A write whose outcome is not known may be in the database.
+      else if (status === 503) continue;
       else if (status !== undefined) this.#at(place).delete(value);
-    });
+    }
   }
 
   /** What is wrong with a value that was served for a place; undefined where it may be. */

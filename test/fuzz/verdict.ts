@@ -1,9 +1,9 @@
 import type { Answer } from './answers.ts';
 
 const DOCUMENTED = new Set([
-  ...[200, 201, 204, 304, 400, 404, 405, 408, 409, 410, 411, 413, 415, 417, 428, 431],
-  // A purge or a position that could not be had, and what is not ready.
-  503,
+  ...[200, 201, 202, 204, 304, 400, 404, 405, 408, 409, 410, 411, 413, 415, 417, 422, 428, 431],
+  // A purge or a position that could not be had, what is not ready, and what was not loaded or written in time.
+  ...[503, 504],
 ]);
 /** A stack, a place in a source file, or a path of this machine. */
 const INSIDE = /\n\s+at |node_modules|node:internal|\.[cm]?[jt]s:\d+|\/(?:home|root|tmp|usr|var|app|src)\//;

@@ -9,9 +9,9 @@ export const methods = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom('CONNECT', 'get', 'FOO', '', 'G\0T', 'P UT', 'GET\t', 'M'.repeat(300), 'Ü') },
 );
 
-/** Of these two stand in the configuration. */
+/** Of these the most frequent stand in the configuration. */
 export const namespaces = fc.oneof(
-  { weight: 8, arbitrary: fc.constantFrom('plain', 'user') },
+  { weight: 8, arbitrary: fc.constantFrom('plain', 'plain', 'user', 'user', 'varied', 'loaded', 'written') },
   {
     weight: 1,
     arbitrary: fc.constantFrom(
@@ -76,9 +76,15 @@ export const keys = fc.oneof(
   },
 );
 
+/** Stands for the address under which a value is written to the database. */
+export const WRITE = '/v1/write';
+
 const PATHS: Readonly<Record<SurfaceName, readonly string[]>> = {
-  sidecar: ['/v1/batch', '/v1/batch', '/v1/purge', '/v1/status', '/openapi.json', '/livez', '/metrics', '/v1/cache'],
-  socket: ['/v1/batch', '/v1/purge', '/v1/status', '/readyz'],
+  sidecar: [
+    ...['/v1/batch', '/v1/batch', '/v1/purge', '/v1/status', '/openapi.json', '/livez', '/metrics', '/v1/cache'],
+    ...[WRITE, WRITE, WRITE, '/v1/warm', '/v1/warm', '/v1/warm/x', '/v1/write/written', '/v1/write/nobody/a'],
+  ],
+  socket: ['/v1/batch', '/v1/purge', '/v1/status', '/readyz', WRITE, '/v1/warm'],
   admin: ['/v1/status', '/openapi.json', '/livez', '/readyz', '/metrics', '/v1/cache/plain/a', '/v1/purge'],
   invalidator: ['/v1/purge', '/v1/purge', '/v1/position', '/v1/config', '/livez', '/readyz', '/metrics'],
   applier: ['/livez', '/readyz', '/metrics'],
@@ -165,6 +171,12 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
       ',,,',
       'no-cache="x, y"',
       'max-stale=\xff',
+      'max-stale',
+      'max-stale=5',
+      'min-fresh=1',
+      'min-fresh=x',
+      'stale-if-error=9',
+      'max-age=3, stale-while-revalidate=5, stale-if-error=1e3',
     ],
   ],
   'If-None-Match': ['*', '"x"', 'W/"x"', '"', '', ','.repeat(3_000), '*, *'],
@@ -189,7 +201,11 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   ],
   'Content-Encoding': ['gzip', 'identity', 'br', 'deflate', 'lzma', 'gzip, gzip', ''],
   'Content-Range': ['bytes 0-1/2'],
-  Vary: ['*'],
+  Vary: ['*', 'x-tenant', 'Accept-Language, X-Tenant', 'cookie', ',', ''],
+  'X-Tenant': ['a', 'b', '', 'a\\u0000b', '["a"]', 't'.repeat(3_000), '\xff'],
+  'Accept-Language': ['de', 'en', '', '*', 'x'.repeat(2_000)],
+  'Tidemark-Load': ['?1', 'x'],
+  'Tidemark-Write': ['write:x', ''],
   Expect: ['100-continue', '100-Continue', 'nothing', '', '100-continue, 100-continue'],
   Upgrade: ['h2c', 'websocket'],
   Connection: ['Upgrade', 'close', 'Content-Length', 'x, y'],
