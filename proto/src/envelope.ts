@@ -146,7 +146,12 @@ export function restamp(bytes: Uint8Array, asOf: Lsn): { readonly before: Uint8A
  */
 export function decodeEntry(bytes: Uint8Array): Entry | undefined {
   const stored = decodeStored(bytes);
-  return stored === undefined || stored.packing.zstd || stored.packing.chunks > 0 ? undefined : stored.entry;
+  return stored !== undefined && isWhole(stored) ? stored.entry : undefined;
+}
+
+/** Whether the body is the value itself. */
+export function isWhole({ packing }: Stored): boolean {
+  return !packing.zstd && packing.chunks === 0;
 }
 
 /** The same of an envelope whose body may be packed. */
@@ -160,8 +165,8 @@ export function decodeStored(bytes: Uint8Array): Stored | undefined {
     const packing = { zstd: has(bytes, ENVELOPE.flagZstd), chunks: view.getUint16(70), bodyBytes: view.getUint32(66) };
     if (!isSound(entry) || isTagged(bytes) !== entry.tags.length > 0) return undefined;
     if (has(bytes, ENVELOPE.flagChunked) !== packing.chunks > 0) return undefined;
-    const isPacked = packing.zstd || packing.chunks > 0;
-    return isPacked || packing.bodyBytes === entry.body.length ? { entry, packing } : undefined;
+    const stored = { entry, packing };
+    return !isWhole(stored) || packing.bodyBytes === entry.body.length ? stored : undefined;
   } catch {
     return undefined; // A writer that computes the right checksum over lengths that do not fit, or over broken UTF-8.
   }

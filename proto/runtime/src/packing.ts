@@ -83,13 +83,13 @@ export class Packer {
     fetch: (token: string, count: number) => Promise<readonly (Uint8Array | null | undefined)[]>,
   ): Promise<Entry | undefined> {
     const { zstd, chunks, bodyBytes } = packing;
-    if (!zstd && chunks === 0) return { ...entry, body: inOwnMemory(entry.body) };
+    if (!zstd && chunks === 0) return withOwnBody(entry);
     if (bodyBytes > settings.maxItemBytes) return undefined;
     const body = chunks === 0 ? entry.body : await this.#join(entry.body, packing, fetch);
     if (body === undefined) return undefined;
     if (!zstd) return body.length === bodyBytes ? { ...entry, body } : undefined;
     const value = await decompress(body, bodyBytes);
-    return value && { ...entry, body: inOwnMemory(value) };
+    return value && withOwnBody({ ...entry, body: value });
   }
 
   async #compress(value: Uint8Array): Promise<Uint8Array | undefined> {
@@ -116,10 +116,11 @@ export class Packer {
   }
 }
 
-/** What a client read, or zlib wrote, may be a small part of a large buffer. */
-function inOwnMemory(bytes: Uint8Array): Uint8Array {
-  if (bytes.buffer.byteLength === bytes.length) return bytes;
-  const copy = Buffer.allocUnsafeSlow(bytes.length);
-  copy.set(bytes);
-  return copy;
+/** The same with memory of its own: what a client read, or zlib wrote, may be a small part of a large buffer. */
+export function withOwnBody(entry: Entry): Entry {
+  const { body } = entry;
+  if (body.buffer.byteLength === body.length) return entry;
+  const copy = Buffer.allocUnsafeSlow(body.length);
+  copy.set(body);
+  return { ...entry, body: copy };
 }

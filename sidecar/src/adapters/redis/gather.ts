@@ -32,7 +32,7 @@ export class Gather<Q, A> {
     const asked = this.#asked;
     if (asked.length === 0) return;
     this.#asked = [];
-    this.#answer(asked.map(({ question }) => question)).then(
+    void this.#answer(asked.map(({ question }) => question)).then(
       (answers) => asked.forEach(({ resolve }, i) => resolve(answers[i] as A)),
       (error: unknown) => asked.forEach(({ reject }) => reject(error)),
     );

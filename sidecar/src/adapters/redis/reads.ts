@@ -62,11 +62,14 @@ export class BucketReads {
 
   async #readUnder(questions: readonly Question[], generation: string): Promise<readonly Found[]> {
     const { keys } = this.#bucket;
-    const pairs = [...new Set(questions.map(({ namespace }) => namespace.hashHex))];
-    const names = questions.map(({ namespace, key }) => keys.entry(generation, namespace.hashHex, key));
-    const answer = await this.#calls.command('read', 'MGET', keys.log, ...pairs.map(keys.pair), ...names);
+    const pairs = pairsOf(questions);
+    const names = [keys.log];
+    for (const pair of pairs) names.push(keys.pair(pair));
+    for (const { namespace, key } of questions) names.push(keys.entry(generation, namespace.hashHex, key));
+    const answer = await this.#calls.command('read', 'MGET', ...names);
     const found = toFound(answer as Answer, { questions, pairs, generation });
-    const tagged = found.flatMap(({ bytes }, i) => (bytes !== undefined && isTagged(bytes) ? [i] : []));
+    const tagged: number[] = [];
+    for (const [i, { bytes }] of found.entries()) if (bytes !== undefined && isTagged(bytes)) tagged.push(i);
     return tagged.length === 0 ? found : this.#readTagged(questions, found, tagged);
   }
 
@@ -78,7 +81,7 @@ export class BucketReads {
   ): Promise<readonly Found[]> {
     const { generation } = found[0] as Found;
     const again = tagged.map((i) => questions[i] as Question);
-    const pairs = [...new Set(again.map(({ namespace }) => namespace.hashHex))];
+    const pairs = pairsOf(again);
     const entries = again.map(({ namespace, key }) => ({ generation, pair: namespace.hashHex, name: key }));
     const call = getTaggedCall(this.#bucket.keys, { pairs, entries });
     const answer = await this.#calls.script('read-tagged', taggedScript, call);
@@ -87,6 +90,14 @@ export class BucketReads {
     tagged.forEach((i, n) => (result[i] = checked[n] as Found));
     return result;
   }
+}
+
+/** Rules of the namespaces, each once. */
+function pairsOf(questions: readonly Question[]): readonly string[] {
+  const [only] = questions;
+  // What comes alone comes often.
+  if (questions.length === 1 && only !== undefined) return [only.namespace.hashHex];
+  return [...new Set(questions.map(({ namespace }) => namespace.hashHex))];
 }
 
 type Answer = readonly (Buffer | null)[];

@@ -86,9 +86,10 @@ export class RedisStore implements L2Store {
   read(namespace: NamespaceRules, key: string): Promise<L2Found | L2Failure> {
     return this.#calls.inTime(async () => {
       const { keys, reads } = this.#placeOf(namespace, key);
-      const { bytes, ...found } = await reads.read(namespace, key);
-      if (bytes === undefined) return { ...found, entry: undefined, stored: undefined };
-      return { ...found, entry: await this.#values.open(keys, namespace.name, bytes), stored: bytes };
+      const { context, generation, bytes: stored } = await reads.read(namespace, key);
+      const opened = stored && this.#values.open(keys, namespace.name, stored);
+      const entry = opened instanceof Promise ? await opened : opened;
+      return { context, generation, entry, stored };
     });
   }
 

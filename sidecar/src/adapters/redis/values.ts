@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { decodeStored, type Entry } from '@tidemark/proto';
+import { decodeStored, isWhole, type Entry } from '@tidemark/proto';
 import { chunkKeys, type BucketKeys } from '@tidemark/proto/redis';
-import { Packer, type PackedEntry, type PackingSettings } from '@tidemark/runtime';
+import { Packer, withOwnBody, type PackedEntry, type PackingSettings } from '@tidemark/runtime';
 import { asBuffer, type RedisCalls } from './calls.ts';
 
 /** So many chunks are removed by one command. */
@@ -29,12 +29,17 @@ export class RedisValues {
     );
   }
 
-  /** Undefined for an entry that is damaged, or of which a part is missing. */
-  async open(keys: BucketKeys, namespace: string, bytes: Uint8Array): Promise<Entry | undefined> {
+  /** Undefined for an entry that is damaged, or of which a part is missing. At once where it is neither packed nor in chunks. */
+  open(keys: BucketKeys, namespace: string, bytes: Uint8Array): Entry | undefined | Promise<Entry | undefined> {
     const stored = decodeStored(bytes);
-    const entry = stored && (await this.packer.unpack(stored, this.#settings(namespace), this.#fetchFrom(keys)));
-    if (entry === undefined) this.#calls.counters.failures.damaged += 1;
-    return entry;
+    if (stored === undefined) return this.#damaged();
+    if (isWhole(stored)) return withOwnBody(stored.entry);
+    const unpacked = this.packer.unpack(stored, this.#settings(namespace), this.#fetchFrom(keys));
+    return unpacked.then((entry) => entry ?? this.#damaged());
+  }
+
+  #damaged(): undefined {
+    this.#calls.counters.failures.damaged += 1;
   }
 
   /** Chunks of an entry that was not stored. Nobody waits for it: what stays ends with its TTL. */
