@@ -6,6 +6,7 @@ import { SqlWriter } from './adapters/sql-writer.ts';
 import type { Config } from './config.ts';
 import type { Evictor } from './core/evictor.ts';
 import type { Namespace } from './core/namespace.ts';
+import { OwnWrites } from './core/own-writes.ts';
 import { SqlRead, type SqlReadConfig } from './core/sql-read.ts';
 import {
   WriteThrough,
@@ -45,9 +46,10 @@ export function createThrough({ config, evictor, onWrite, logger, ...parts }: Th
     counted[end] = (counted[end] ?? 0) + 1;
     onWrite(namespace, tookMs);
   };
-  const through = new WriteThrough({ ...parts, most: MAX_WATCHED, onEnd });
-  evictor.spare(through.own);
   const { replica } = parts;
+  const own = new OwnWrites({ replica, most: MAX_WATCHED });
+  evictor.spare(own);
+  const through = new WriteThrough({ ...parts, own, onEnd });
   const { writeUrl: url, writePool: most, instance } = config;
   const applicationName = `tidemark sidecar ${instance} writes`;
   const pool =
@@ -84,7 +86,7 @@ export function createThrough({ config, evictor, onWrite, logger, ...parts }: Th
     pool,
     /** How many writes of each namespace ended in which way, and what became of their values. */
     counts,
-    fates: through.own.fates,
+    fates: own.fates,
 
     /** To be called after each record. */
     applied: () => through.applied(),

@@ -2,7 +2,7 @@ import { keyTag, type Lsn } from '@tidemark/proto';
 import type { Coalescer } from './coalescer.ts';
 import type { Filler } from './filler.ts';
 import type { Marks } from './marks.ts';
-import { OwnWrites, type OwnWrite } from './own-writes.ts';
+import type { OwnWrite, OwnWrites } from './own-writes.ts';
 import type { Clock, Random } from './ports.ts';
 import type { Positions } from './positions.ts';
 import type { SourceReplica } from './replica.ts';
@@ -65,8 +65,8 @@ export interface WriteThroughOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly etagOf: (contentType: string, body: Uint8Array) => string;
-  /** Writes whose values are watched; see {@link OwnWrites}. */
-  readonly most: number;
+  /** What the evictor spares. */
+  readonly own: OwnWrites;
   readonly onEnd?: (namespace: string, end: WriteEnd, tookMs: number) => void;
 }
 
@@ -79,13 +79,13 @@ const ABSENT = { body: new Uint8Array(), contentType: 'application/octet-stream'
  * the core like any other: the value is as old as V at the beginning of its transaction, and is offered when COMMIT has answered.
  */
 export class WriteThrough {
-  readonly own: OwnWrites;
+  readonly #own: OwnWrites;
   readonly #options: WriteThroughOptions;
 
   constructor(options: WriteThroughOptions) {
     this.#options = options;
-    this.own = new OwnWrites({ replica: options.replica, most: options.most });
-    options.marks.on(WRITE_MARK, (token, lsn, isAlone) => this.own.mark(token, lsn, isAlone));
+    this.#own = options.own;
+    options.marks.on(WRITE_MARK, (token, lsn, isAlone) => this.#own.mark(token, lsn, isAlone));
   }
 
   /** The writer of a namespace. */
@@ -100,7 +100,7 @@ export class WriteThrough {
   /** A record was applied as a whole: what is still there of the writes that it told of is shared with other sidecars. */
   applied(): void {
     const { filler, replica } = this.#options;
-    for (const { namespace, key, entry } of this.own.applied()) {
+    for (const { namespace, key, entry } of this.#own.applied()) {
       const asOf = replica.applied;
       const checked = { ...entry, asOf, loadedAt: Math.max(asOf, entry.loadedAt ?? 0) };
       namespace.l1.set(key, checked);
@@ -120,11 +120,11 @@ export class WriteThrough {
     const { namespace, key } = request;
     const beganMs = clock.monotonicMs();
     const token = random.token();
-    const write = this.own.begin({ token, namespace, key, tags: how.tags });
+    const write = this.#own.begin({ token, namespace, key, tags: how.tags });
     const executed = await how.execute({ ...request, mark: `${WRITE_MARK}:${token}` });
     const end = (what: WriteEnd): void => onEnd?.(namespace.name, what, clock.monotonicMs() - beganMs);
     if (executed.kind !== 'committed') {
-      this.own.end(write);
+      this.#own.end(write);
       end(executed.kind === 'failed' ? executed.why : 'nothing');
       return executed;
     }
@@ -138,9 +138,13 @@ export class WriteThrough {
     const { replica, positions } = this.#options;
     // A promoted server: its positions are of an epoch that has not begun here.
     if (timeline !== undefined && timeline !== replica.server.timeline) return Promise.resolve(undefined);
-    if (lsn !== 'ask') return Promise.resolve(replica.epoch === write.epoch ? lsn : undefined);
+    if (lsn !== 'ask') {
+      // On one timeline positions are the same whatever the epoch.
+      const isKnown = timeline !== undefined || replica.epoch === write.epoch;
+      return Promise.resolve(isKnown ? lsn : undefined);
+    }
     return new Promise((resolve) => {
-      positions.ask((position) => resolve(position?.epoch === write.epoch ? position.lsn : undefined));
+      positions.ask((position) => resolve(position?.epoch === replica.epoch ? position.lsn : undefined));
     });
   }
 
@@ -154,7 +158,7 @@ export class WriteThrough {
     const { value, lsn } = done;
     const { body, contentType, tags } = value?.kind === 'value' ? value : ABSENT;
     const asOf = value === undefined || lsn === undefined ? undefined : this.#admit(write, tags);
-    if (asOf === undefined) this.own.end(write);
+    if (asOf === undefined) this.#own.end(write);
     // Where a key has several values (SPEC I20), they have a tag in common.
     const common = namespace.variants === undefined ? [] : [keyTag(key)];
     if (namespace.rules !== undefined) replica.changed(namespace.rules, { key, tags: common, lsn });
@@ -170,17 +174,17 @@ export class WriteThrough {
       { asOf, epoch: write.epoch },
     );
     if (entry === undefined) {
-      this.own.end(write);
+      this.#own.end(write);
       return false;
     }
-    this.own.stored(write, entry);
+    this.#own.stored(write, entry);
     // Its record was here before COMMIT's answer.
     if (asOf !== write.asOf) void filler.share(namespace, key, entry);
     return true;
   }
 
   #admit(write: OwnWrite, tags: readonly string[]): Lsn | undefined {
-    return this.#options.coalescer.bypass(write.namespace) === undefined ? this.own.admit(write, tags) : undefined;
+    return this.#options.coalescer.bypass(write.namespace) === undefined ? this.#own.admit(write, tags) : undefined;
   }
 
   /** Nothing is cached under the key until V has passed the write, which on an idle database may take a second. */
