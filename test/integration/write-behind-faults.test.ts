@@ -6,7 +6,8 @@ import { appsOf } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
 import { PendingWriter, type Seen } from './support/pending-writers.ts';
 import { cacheable, showLogsOnFailure } from './support/stack.ts';
-import { metric } from './support/write.ts';
+import { makeCommitsWait } from './support/waiting-commits.ts';
+import { metric, write } from './support/write.ts';
 
 // Writes to hot keys over two sidecars while everything is killed, one after the other. Servers of its own.
 
@@ -49,6 +50,37 @@ beforeAll(async () => {
 afterAll(() => stack?.stop());
 
 beforeEach(() => showLogsOnFailure(stack));
+
+it(
+  '[I19] answers a write until every reader of the database sees its flush, not only until it was streamed',
+  { timeout: 60_000 },
+  async () => {
+    const [{ url = '', admin = '' } = {}] = stack.sidecars;
+    const [app] = appsOf(stack);
+    const rowOf = async () => (await stack.sql<{ n: number }>("select n from items where id = 'hanging'"))[0]?.n;
+    expect((await write(url, ['items', 'hanging'], '1')).status).toBe(202);
+    await eventually(async () => expect(await rowOf()).toBe(1));
+    await makeCommitsWait(stack.postgres, 'nobody');
+    try {
+      expect((await write(url, ['items', 'hanging'], '2')).status).toBe(202);
+      const applied = await metric(admin, 'tidemark_applied_lsn');
+      // The commit is in the stream, and no snapshot sees it.
+      await eventually(async () => {
+        expect(await metric(admin, 'tidemark_applied_lsn')).toBeGreaterThan(applied);
+        expect(await metric(admin, 'tidemark_visible_lsn')).toBeLessThan(await metric(admin, 'tidemark_applied_lsn'));
+      });
+      for (let i = 0; i < 20; i++) {
+        expect(await rowOf()).toBe(1);
+        expect(await app?.get('items', 'hanging')).toMatchObject({ status: 200, body: '2' });
+      }
+    } finally {
+      await stack.sql('alter system reset synchronous_standby_names');
+      await stack.sql('select pg_reload_conf()');
+    }
+    await eventually(async () => expect((await app?.get('items', 'hanging'))?.cacheStatus).not.toContain('pending'));
+    expect(await rowOf()).toBe(2);
+  },
+);
 
 it('[I19] loses no write, repeats none and reorders none, whatever is killed', { timeout: 300_000 }, async () => {
   const dice = new Dice(19);

@@ -53,7 +53,7 @@ describe('a write that Kafka has', () => {
   it('[I19] is read at once, everywhere soon, and is in Postgres in the end', async () => {
     const [here, there] = used.apps as [App, App];
     await unflushed(async () => {
-      expect(await put(0, 'one', 'v1')).toEqual({ status: 202, problem: '' });
+      expect(await put(0, 'one', 'v1')).toMatchObject({ status: 202, problem: '' });
       const seen = { status: 200, body: 'v1', cacheStatus: pending, lsn: undefined };
       expect(await here.get('items', 'one')).toMatchObject(seen);
       await eventually(async () => expect(await there.get('items', 'one', onlyIfCached)).toMatchObject(seen));

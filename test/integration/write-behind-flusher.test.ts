@@ -1,0 +1,166 @@
+import { encodePendingWrite } from '@tidemark/proto';
+import { Kafka, logLevel } from 'kafkajs';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { forgetWrites } from '../../invalidator/src/adapters/writes-topic.ts';
+import { freePort } from '../kit/index.ts';
+import { tidemarkProcess } from '../kit/tidemark.ts';
+import { withPostgres } from '../kit/names.ts';
+import { eventually } from './support/eventually.ts';
+import { showLogsOnFailure, useStack } from './support/stack.ts';
+import { metric, write } from './support/write.ts';
+
+// What the flusher does when another one works, when rows are locked, when Kafka has lost writes, and with writes of strangers.
+
+const used = useStack({
+  initSql: 'create table items (id text primary key, name text not null)',
+  config: {
+    namespaces: {
+      items: {
+        source: 'main',
+        invalidate: [{ table: 'public.items', keys: ['{id}'] }],
+        writeBehind: {
+          put: {
+            sql: 'insert into items (id, name) values ($1, $2) on conflict (id) do update set name = excluded.name',
+            params: ['{key}', '{body}'],
+          },
+        },
+      },
+    },
+  },
+  env: { flusher: { TIDEMARK_WRITES_KEEP: '1s' } },
+});
+
+beforeEach(() => showLogsOnFailure(used.stack));
+
+const put = (key: string, body: string) => write(used.stack.sidecars[0]?.url ?? '', ['items', key], body);
+const nameOf = async (key: string) =>
+  (await used.stack.sql<{ name: string }>('select name from items where id = $1', [key]))[0]?.name;
+const flushed = (key: string, name: string) => eventually(async () => expect(await nameOf(key)).toBe(name));
+const readiness = async (url: string) => (await (await fetch(`${url}/readyz`)).text()).trim();
+const parked = () => used.stack.sql('select namespace, key, error from tidemark.parked_writes order by id');
+
+async function withKafka<T>(work: (kafka: Kafka) => Promise<T>): Promise<T> {
+  return work(new Kafka({ brokers: [...used.stack.brokers], logLevel: logLevel.NOTHING }));
+}
+
+/** Oldest offset of the topic of writes, and the one that the next write gets. */
+const bounds = () =>
+  withKafka(async (kafka) => {
+    const admin = kafka.admin();
+    await admin.connect();
+    const [found] = await admin.fetchTopicOffsets(used.stack.writesTopic);
+    await admin.disconnect();
+    return { low: Number(found?.low), high: Number(found?.high) };
+  });
+
+it('[I19] waits while another one works, and goes on where that was when it is killed', async () => {
+  const { stack } = used;
+  const listen = `127.0.0.1:${await freePort()}`;
+  const second = await tidemarkProcess({
+    role: 'flusher',
+    name: 'second',
+    supervise: false,
+    env: {
+      TIDEMARK_CONFIG: stack.configFile,
+      TIDEMARK_KAFKA_BROKERS: stack.brokers.join(','),
+      TIDEMARK_POSTGRES_URL: stack.postgres,
+      TIDEMARK_WRITES_TOPIC: stack.writesTopic,
+      TIDEMARK_HTTP_LISTEN: listen,
+    },
+  });
+  onTestFinished(() => second.stop());
+  await second.start();
+  expect([await readiness(stack.flusher.url), await readiness(`http://${listen}`)]).toEqual(['flushing', 'standby']);
+  await put('one', 'v1');
+  await flushed('one', 'v1');
+  stack.flusher.hold();
+  const killing = stack.flusher.kill();
+  await put('one', 'v2');
+  await killing;
+  const killedAtMs = performance.now();
+  await flushed('one', 'v2');
+  process.stdout.write(`takeover: ${Math.round(performance.now() - killedAtMs)} ms\n`);
+  await stack.flusher.release();
+  expect([await readiness(stack.flusher.url), await readiness(`http://${listen}`)]).toEqual(['standby', 'flushing']);
+  await second.stop();
+  await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('flushing'));
+});
+
+it('[I19] waits for a row that somebody has locked, and parks nothing', { timeout: 60_000 }, async () => {
+  await put('locked', 'v1');
+  await flushed('locked', 'v1');
+  await withPostgres(used.stack.postgres, async (client) => {
+    await client.query("begin; select from items where id = 'locked' for update");
+    await put('locked', 'v2');
+    const before = await metric(used.stack.flusher.url, 'tidemark_flusher_retries_total');
+    // lock_timeout of the flusher: 5 s.
+    await eventually(
+      async () =>
+        expect(await metric(used.stack.flusher.url, 'tidemark_flusher_retries_total')).toBeGreaterThan(before),
+      { withinMs: 20_000 },
+    );
+    expect(await used.apps[0]?.get('items', 'locked')).toMatchObject({ body: 'v2' });
+    expect(await metric(used.stack.flusher.url, 'tidemark_flusher_oldest_seconds')).toBeGreaterThan(1);
+    await client.query('rollback');
+  });
+  await eventually(async () => expect(await nameOf('locked')).toBe('v2'), { withinMs: 20_000 });
+  expect(await parked()).toEqual([]);
+});
+
+it('[I19] parks what is no write, or of a namespace that there is not', async () => {
+  const stranger = { kind: 'put', contentType: '', tags: [], atMs: 0, body: new Uint8Array(0) } as const;
+  await withKafka(async (kafka) => {
+    const producer = kafka.producer();
+    await producer.connect();
+    const values = ['what is this', encodePendingWrite({ ...stranger, namespace: 'gone', key: 'a\0b' })];
+    await producer.send({
+      topic: used.stack.writesTopic,
+      messages: values.map((value) => ({ value: Buffer.from(value) })),
+    });
+    await producer.disconnect();
+  });
+  await put('after', 'v1');
+  await flushed('after', 'v1');
+  expect(await parked()).toMatchObject([
+    { namespace: null, key: null, error: expect.stringContaining('it is no write') },
+    { namespace: 'gone', key: 'a\\0b', error: 'source main has no namespace gone' },
+  ]);
+  await used.stack.sql('delete from tidemark.parked_writes');
+});
+
+it('[I19] lets Kafka forget what has been in Postgres for long enough', async () => {
+  await put('kept', 'v1');
+  await flushed('kept', 'v1');
+  const { high } = await bounds();
+  await eventually(async () => expect((await bounds()).low).toBe(high), { withinMs: 15_000, everyMs: 100 });
+});
+
+describe('where Kafka has lost writes', () => {
+  it(
+    '[I19] flushes nothing until a person has looked, and sidecars do not pretend to know',
+    { timeout: 60_000 },
+    async () => {
+      const { stack } = used;
+      stack.flusher.pause();
+      expect((await put('lost', 'v1')).status).toBe(202);
+      const { high } = await bounds();
+      await stack.flusher.kill();
+      await withKafka((kafka) => forgetWrites(kafka, stack.writesTopic, high));
+      await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('lost'), { withinMs: 20_000 });
+      expect(await metric(stack.flusher.url, 'tidemark_flusher_writes_lost')).toBe(1);
+      expect(stack.logs('flusher').at(-1)).toContain('set next_offset of topic');
+      // A sidecar that begins now cannot know what was in them.
+      await stack.sidecars[0]?.restart();
+      await eventually(async () =>
+        expect((await used.apps[0]?.get('items', 'lost'))?.cacheStatus).toBe('tidemark; fwd=bypass; detail=starting'),
+      );
+      expect(await put('lost', 'v2')).toMatchObject({ status: 503, problem: 'unavailable' });
+      await stack.sql('update tidemark.flush_progress set next_offset = $1', [high]);
+      await eventually(async () => expect((await put('lost', 'v3')).status).toBe(202), {
+        withinMs: 30_000,
+        everyMs: 50,
+      });
+      await eventually(async () => expect(await nameOf('lost')).toBe('v3'), { withinMs: 30_000 });
+    },
+  );
+});
