@@ -1,8 +1,8 @@
 import type { Coalescer } from './coalescer.ts';
 import type { Claim, Flight } from './flights.ts';
-import type { L2Look } from './l2-look.ts';
+import type { L2Look, Seen } from './l2-look.ts';
 import type { Namespace } from './namespace.ts';
-import type { Clock, L2Store, Random } from './ports.ts';
+import type { Clock, L2Failure, L2Store, Random } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
 
 /** How long callers who load wait until readers of the database see a change; usually that takes a few milliseconds. */
@@ -12,6 +12,8 @@ const FIRST_LOOK_MS = 2;
 const LAST_LOOK_MS = 50;
 /** Flights that wait for other sidecars; beyond it they load on their own. */
 const MAX_WAITING = 1_000;
+
+type Answer = 'granted' | 'taken' | L2Failure;
 
 /** One flight on its way to its holder. */
 interface Attempt {
@@ -24,7 +26,7 @@ interface Attempt {
 }
 
 /**
- * What a flight waits for before somebody loads, so that nobody loads in vain or what another loads already (SPEC I20):
+ * What a flight waits for before somebody loads, so that nobody loads in vain or what another loads already (SPEC I21):
  *
  * 1. until V has caught up with a change of the key that was applied, because no fill could be stored before (SPEC I3);
  * 2. for a claim on the key that all sidecars see in L2. Where another has it, its value is looked for there instead.
@@ -166,36 +168,44 @@ export class Clearance {
       this.#board(attempt);
       return;
     }
-    void this.#ask(attempt, nowMs);
+    this.#ask(attempt, nowMs);
   }
 
   /**
    * Claim and look go out together. L2 sees the claim first, so whoever is granted it sees what was filled before the one who had it let
    * go of it.
    */
-  async #ask(attempt: Attempt, nowMs: number): Promise<void> {
+  #ask(attempt: Attempt, nowMs: number): void {
     const { namespace, flight } = attempt;
-    const { key } = flight;
-    const l2 = this.#l2;
-    if (l2 === undefined) return;
     const token = this.#random.token();
     const claim: Claim = { namespace: namespace.rules ?? namespace.name, token, untilMs: nowMs + this.#claimMs };
     this.#letGo(flight);
     this.#waiting += 1;
-    const [answer, seen] = await Promise.all([
-      l2.claim(claim.namespace, key, { token, ttlMs: this.#claimMs }),
-      this.#look.look(namespace, flight),
-    ]);
-    this.#waiting -= 1;
+    let answer: Answer | undefined;
+    let seen: Seen | undefined;
+    const proceed = (): void => {
+      if (answer === undefined || seen === undefined) return;
+      this.#waiting -= 1;
+      this.#answered(attempt, { claim, answer, seen });
+    };
+    void this.#l2?.claim(claim.namespace, flight.key, { token, ttlMs: this.#claimMs }).then((told) => {
+      answer = told;
+      proceed();
+    });
+    this.#look.look(namespace, flight, (told) => {
+      seen = told;
+      proceed();
+    });
+  }
+
+  #answered(attempt: Attempt, { claim, answer, seen }: { claim: Claim; answer: Answer; seen: Seen }): void {
+    const { flight } = attempt;
     this.claims[answer === 'lost' ? 'away' : answer] += 1;
-    const isOn = this.#isOn(attempt);
-    if (answer === 'granted') {
-      if (isOn) flight.claim = claim;
-      else void l2.release(claim.namespace, key, token);
-    }
-    if (!isOn) {
+    if (answer === 'granted') flight.claim = claim;
+    if (!this.#isOn(attempt)) {
       if (attempt.looks > 0) this.others[seen === 'served' ? 'value' : 'left'] += 1;
       this.#end(attempt);
+      this.#letGo(flight);
     } else if (answer === 'taken') this.#wait(attempt);
     else {
       if (attempt.looks > 0) this.others[answer === 'granted' ? 'claim' : 'alone'] += 1;

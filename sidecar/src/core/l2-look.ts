@@ -43,13 +43,15 @@ export class L2Look {
     return namespace.config.l2.enabled && this.#l2?.available === true;
   }
 
-  /** Resolves in time whatever happens; what runs next runs in the tick in which a value was served, or after it. */
-  async look(namespace: Namespace, flight: Flight): Promise<Seen> {
-    const { rules } = namespace;
-    const l2 = this.#l2;
-    if (l2 === undefined) return 'away';
-    if (rules === undefined) return this.#onPlain(namespace, flight, await l2.readPlain(namespace.name, flight.key));
-    return this.#onFound(namespace, flight, await l2.read(rules, flight.key));
+  /** `then` is told in the tick in which a value was served or passed over; later than this call. Only where it is available. */
+  look(namespace: Namespace, flight: Flight, then: (seen: Seen) => void): void {
+    const { rules, name } = namespace;
+    const { key } = flight;
+    if (rules === undefined) {
+      void this.#l2?.readPlain(name, key).then((found) => then(this.#onPlain(namespace, flight, found)));
+    } else {
+      void this.#l2?.read(rules, key).then((found) => then(this.#onFound(namespace, flight, found)));
+    }
   }
 
   /** Runs in one tick: what is checked here cannot become stale before it is stored and served. */

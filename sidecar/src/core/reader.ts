@@ -170,8 +170,8 @@ export class Reader {
       namespace.flights.close(flight);
       return this.#crowdedOut(request);
     }
-    void this.#look.look(namespace, flight).then(() => {
-      if (namespace.flights.get(key) === flight) this.#coalescer.handOver(namespace, flight);
+    this.#look.look(namespace, flight, (seen) => {
+      if (seen !== 'served' && seen !== 'gone') this.#coalescer.handOver(namespace, flight);
     });
     return waiter;
   }

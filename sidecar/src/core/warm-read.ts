@@ -25,7 +25,7 @@ export function warmRead(
   }
   if (!look.available(namespace)) coalescer.handOver(namespace, flight);
   else {
-    void look.look(namespace, flight).then((seen) => {
+    look.look(namespace, flight, (seen) => {
       if (seen !== 'served' && seen !== 'gone') coalescer.handOver(namespace, flight);
     });
   }

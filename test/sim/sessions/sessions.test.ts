@@ -75,13 +75,13 @@ const careless: Readonly<Record<string, readonly [seed: number, VisitOf: VisitCl
     },
   ],
   'a miss sends its reader to the database': [
-    1,
+    5,
     class extends Visit {
       override missed(): void {}
     },
   ],
   'a load counts as seen': [
-    54,
+    124,
     class extends Visit {
       override knows(_lsn: number | undefined, lease?: string): void {
         super.knows(0, lease);
@@ -102,7 +102,7 @@ const careless: Readonly<Record<string, readonly [seed: number, VisitOf: VisitCl
     },
   ],
   'what was seen is waited for': [
-    1,
+    2,
     class extends Visit {
       override gate(settle: Parameters<Visit['gate']>[0]): () => void {
         settle(undefined);
@@ -125,7 +125,7 @@ const careless: Readonly<Record<string, readonly [seed: number, VisitOf: VisitCl
     },
   ],
   'a session of an older epoch asks where the database is': [
-    114,
+    56,
     class extends Visit {
       constructor(...[options, { token, min }, counts]: ConstructorParameters<VisitClass>) {
         const isOld = (token?.get('main')?.epoch ?? 0) < options.replica.epoch;

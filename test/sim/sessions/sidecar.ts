@@ -30,6 +30,7 @@ export interface WorldOptions {
  * everything that takes time waits in `work`.
  */
 export class WorldSidecar {
+  static #made = 0;
   readonly clock = new ManualClock();
   readonly reader: Reader;
   readonly filler: Filler;
@@ -49,7 +50,11 @@ export class WorldSidecar {
       const of = config.namespaces[each.name] as Namespace['config'];
       return new Namespace({ name: each.name, config: of, rules: each, l1: new MapStore() });
     });
-    const [clock, random, namespaces] = [this.clock, countingRandom(dice), this.#namespaces];
+    const [clock, namespaces] = [this.clock, this.#namespaces];
+    // No two sidecars give the same token.
+    const { token, fraction } = countingRandom(dice);
+    const prefix = `s${(WorldSidecar.#made += 1)}`;
+    const random = { token: () => prefix + token(), fraction };
     const evict = new Evictor(namespaces);
     const replica = new SourceReplica({ rules, evict, maxStalenessMs: 60_000 });
     this.replica = replica;
