@@ -60,6 +60,7 @@ const untold: Readonly<Record<string, string>> = {
   'sidecar TIDEMARK_SOCKET': 'set where the volume is',
   'sidecar TIDEMARK_KAFKA_SASL_USERNAME': 'from injection.credentialsSecret',
   'sidecar TIDEMARK_LOAD_URL': 'likewise',
+  'sidecar TIDEMARK_WRITE_URL': 'likewise',
   'sidecar TIDEMARK_KAFKA_SASL_PASSWORD': 'likewise',
 };
 

@@ -84,6 +84,7 @@ const trials: Readonly<Record<string, Trial>> = {
   'sidecar.redisUrl': { to: 'redis://other:1' },
   'sidecar.memcachedUrl': { to: 'memcached://other:1', given: noRedisUrl },
   'sidecar.memcachedMaxItem': { to: '2MiB' },
+  'sidecar.l1MaxBytes': { to: '256MiB' },
   'sidecar.kafkaTls.caKey': { given: { 'sidecar.kafkaTls.existingSecret': 's' } },
   'sidecar.kafkaTls.certKey': { given: { 'sidecar.kafkaTls.existingSecret': 's' } },
   'sidecar.kafkaTls.keyKey': { given: { 'sidecar.kafkaTls': { existingSecret: 's', certKey: 'c' } } },

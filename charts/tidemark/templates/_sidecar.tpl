@@ -91,6 +91,16 @@ securityContext:
   value: {{ .Values.sidecar.memcachedMaxItem | quote }}
 - name: TIDEMARK_LOAD_POOL
   value: {{ .Values.sidecar.loadPool | quote }}
+- name: TIDEMARK_WRITE_POOL
+  value: {{ .Values.sidecar.writePool | quote }}
+{{- with .Values.sidecar.l1MaxBytes }}
+- name: TIDEMARK_L1_MAX_BYTES
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.sidecar.l1MaxEntries }}
+- name: TIDEMARK_L1_MAX_ENTRIES
+  value: {{ int64 . | quote }}
+{{- end }}
 - name: TIDEMARK_MAX_STALENESS
   value: {{ .Values.sidecar.maxStaleness | quote }}
 - name: TIDEMARK_FETCH_INTERVAL
