@@ -65,7 +65,7 @@ async function evictedAt(
   while (!signal.aborted && performance.now() - committedAt < giveUpMs) {
     const cached = await shop.cache.get('product', key);
     const now = performance.now();
-    if (cached.kind === 'unreachable') return undefined;
+    if (cached.kind === 'unreachable' || cached.kind === 'unpromised') return undefined;
     if (cached.kind === 'miss') {
       // Who gets the lease owes the others a value: they would wait for it.
       if (cached.lease !== undefined) await fill(shop, cached.lease).catch(() => undefined);

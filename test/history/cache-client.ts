@@ -11,6 +11,13 @@ export type Cached =
       /** What the next request of the same session sends, where this one sent one. */
       readonly session: string | undefined;
     }
+  /** The sidecar loaded it for this request, or has kept an old value: it promises nothing about it. */
+  | {
+      readonly kind: 'unpromised';
+      readonly value: unknown;
+      readonly isOld: boolean;
+      readonly session: string | undefined;
+    }
   /** Load it. With a lease you may store it; without one the cache would not take it now, or another caller is at it. */
   | { readonly kind: 'miss'; readonly lease: string | undefined; readonly session: string | undefined }
   /** The sidecar did not answer: load it. */
@@ -58,9 +65,12 @@ export class CacheClient {
     const lsn = answer.headers['tidemark-lsn']?.toString() ?? '';
     const session = answer.headers['tidemark-session']?.toString();
     const layer = status.includes('detail=l2') ? 'l2' : 'l1';
-    if (answer.status === 200) return { kind: 'hit', value: JSON.parse(answer.body), layer, lsn, session };
-    if (answer.status === 404 && status.includes('detail=negative'))
-      return { kind: 'hit', value: undefined, layer, lsn, session };
+    const isAbsent = answer.status === 404 && status.includes('detail=negative');
+    if (answer.status === 200 || isAbsent) {
+      const value: unknown = isAbsent ? undefined : JSON.parse(answer.body);
+      if (lsn === '') return { kind: 'unpromised', value, isOld: status.includes('detail=grace'), session };
+      return { kind: 'hit', value, layer, lsn, session };
+    }
     return { kind: 'miss', lease: answer.headers['tidemark-lease']?.toString(), session };
   }
 

@@ -133,6 +133,7 @@ async function start(
       TIDEMARK_KAFKA_BROKERS: brokers(name),
       TIDEMARK_REDIS_URL: redisUrl(name),
       TIDEMARK_INVALIDATOR_URL: `http://127.0.0.1:${way(`${name}-invalidator`).port}`,
+      TIDEMARK_LOAD_URL: stack.postgres,
       TIDEMARK_MAX_STALENESS: '2s',
       // Applications wait a second for an answer.
       TIDEMARK_COALESCE_TIMEOUT: '300ms',

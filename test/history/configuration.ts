@@ -137,9 +137,11 @@ export class Configuration {
       if (config.term !== term || config.revision !== revision)
         return `${name} serves document ${config.term}.${config.revision} instead of ${term}.${revision}`;
       for (const namespace of Object.keys(this.#namespaces)) {
-        const answer = await ask(`/v1/cache/${namespace}/nothing`);
+        const answer = await ask(`/v1/cache/${namespace}/-1`);
         await answer.body?.cancel();
-        if (!answer.headers.has('tidemark-lease')) return `${name} lets nobody fill ${namespace}`;
+        // What a sidecar loads itself, it says that it stored.
+        const isStored = answer.headers.get('cache-status')?.includes('; stored') === true;
+        if (!answer.headers.has('tidemark-lease') && !isStored) return `${name} lets nobody fill ${namespace}`;
       }
       return undefined;
     } catch {

@@ -64,9 +64,10 @@ function rounded(seconds = 0): number {
 /** The report as lines for a person. */
 export function reportLines(report: Report): string[] {
   const { operations, faults, recoverSeconds, violations } = report;
-  const { l1, l2, misses, refused, unreachable, failedLoads, writes, purges, unknown, checked, unchecked } = operations;
+  const { l1, l2, misses, unpromised, refused, unreachable, failedLoads, writes, purges, unknown, checked, unchecked } =
+    operations;
   const { sessionReads, positionReads, documents } = operations;
-  const all = l1 + l2 + misses + refused + unreachable;
+  const all = l1 + l2 + misses + unpromised + refused + unreachable;
   const kinds = Object.entries(faults).map(([kind, count]) => {
     const recovery = recoverSeconds[kind];
     const times = recovery === undefined ? '' : `${recovery.median.toFixed(2)} s, at most ${recovery.max.toFixed(2)} s`;
@@ -76,7 +77,7 @@ export function reportLines(report: Report): string[] {
     ...violations.flatMap((violation) => ['', violation]),
     '',
     `seed ${report.seed}, ${report.seconds.toFixed(0)} s`,
-    `operations: ${all + writes + purges + unknown} (${all} reads: ${l1} from memory, ${l2} from Redis, ${misses} misses, ${refused} without a lease, ${unreachable} unreachable, ${failedLoads} loads failed; ${writes} writes, ${purges} purges, ${unknown} of unknown outcome)`,
+    `operations: ${all + writes + purges + unknown} (${all} reads: ${l1} from memory, ${l2} from Redis, ${misses} misses, ${unpromised} without a promise, ${refused} without a lease, ${unreachable} unreachable, ${failedLoads} loads failed; ${writes} writes, ${purges} purges, ${unknown} of unknown outcome)`,
     `checked values: ${checked} (${unchecked} more under an unknown epoch)`,
     `reads of sessions: ${sessionReads}, and ${positionReads} that demanded a position`,
     `documents of the configuration that sidecars took: ${documents}`,

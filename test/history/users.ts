@@ -121,6 +121,12 @@ export class Users {
       user.token = cached.session;
       user.written = undefined;
     }
+    if (cached.kind === 'unpromised') {
+      if (cached.isOld) this.#options.violated('', `${user.name} got an old value at ${name} in his session`);
+      const who = `${user.name}, for whom ${name} loaded it,`;
+      this.#judge(who, thing.rowsOf(cached.value), (rows) => user.view.loaded(rows));
+      return;
+    }
     if (cached.kind === 'hit') {
       this.#judge(`${user.name} at ${name}`, thing.rowsOf(cached.value), (rows) => user.view.shown(rows));
       return;

@@ -37,6 +37,8 @@ export interface Totals {
   readonly l1: number;
   readonly l2: number;
   readonly misses: number;
+  /** Loaded by a sidecar and not kept, or old. */
+  readonly unpromised: number;
   /** Answered without a value and without a lease. */
   readonly refused: number;
   readonly unreachable: number;
@@ -77,6 +79,7 @@ export class Workload {
     l1: 0,
     l2: 0,
     misses: 0,
+    unpromised: 0,
     refused: 0,
     unreachable: 0,
     failedLoads: 0,
@@ -101,6 +104,7 @@ export class Workload {
     const numbers = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
     return [
       ...numbers(items + this.#launched + 1).map((id) => this.item(id)),
+      ...numbers(items + this.#launched + 1).map((id) => this.fetched(id)),
       ...numbers(shelves).map((shelf) => this.#shelf(shelf)),
       ...numbers(docs).map((id) => this.doc(id)),
     ];
@@ -116,7 +120,9 @@ export class Workload {
     const { random } = this.#options;
     // Now and then somebody asks for an item that is not there yet: that is cached as well.
     if (random() < 0.03) return this.item(items + 1 + this.#launched);
-    return random() < 0.75 ? this.item(this.popularItem()) : this.#shelf(1 + below(random, shelves));
+    const kind = random();
+    if (kind < 0.5) return this.item(this.popularItem());
+    return kind < 0.75 ? this.fetched(this.popularItem()) : this.#shelf(1 + below(random, shelves));
   }
 
   popularItem(): number {
@@ -154,11 +160,16 @@ export class Workload {
     const sentAtMs = performance.now();
     const cached = await pod.cache.get(thing.namespace, thing.key);
     const receivedAtMs = performance.now();
-    const good = cached.kind === 'hit' || (cached.kind === 'miss' && cached.lease !== undefined);
+    const isValue = cached.kind === 'hit' || cached.kind === 'unpromised';
+    const good = isValue || (cached.kind === 'miss' && cached.lease !== undefined);
     availability.note(pod.name, { fromMs: sentAtMs, toMs: receivedAtMs, good });
     if (cached.kind === 'hit') {
       this.#totals[cached.layer] += 1;
       this.#show(pod, thing, { cached, sentAtMs, receivedAtMs });
+      return cached;
+    }
+    if (cached.kind === 'unpromised') {
+      this.#totals.unpromised += 1;
       return cached;
     }
     if (cached.kind === 'unreachable') this.#totals.unreachable += 1;
@@ -240,6 +251,12 @@ export class Workload {
       return found && { value: found.item, headers: { 'source-lsn': found.sourceLsn } };
     };
     return { namespace: 'item', key: `${id}`, tags, load: () => database.item(id), loadOld, rowsOf };
+  }
+
+  /** The same row, which sidecars load. */
+  fetched(id: number): Thing {
+    const { key, rowsOf } = this.item(id);
+    return { namespace: 'fetched', key, tags: () => [], load: () => this.#options.database.item(id), rowsOf };
   }
 
   doc(id: number): Thing {

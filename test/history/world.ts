@@ -38,6 +38,19 @@ const config = {
   sources: { main: { topic: 'tidemark.main' } },
   namespaces: {
     item: { source: 'main', l1: { maxBytes: '64KiB' }, invalidate: [{ table: 'public.items', keys: ['{id}'] }] },
+    // What applications load of `item`, the sidecars load themselves of this one; it is refreshed early, and old values are kept.
+    fetched: {
+      source: 'main',
+      ttl: { soft: '2s', hard: '1m', staleIfError: '1m' },
+      l1: { maxBytes: '64KiB' },
+      onInvalidate: 'stale',
+      grace: { for: '30s', serve: 'on-error' },
+      load: {
+        sql: `select id, version, timeline, repeat('x', ${padding.length}) as padding from items where id = $1::int`,
+        timeout: '1s',
+      },
+      invalidate: [{ table: 'public.items', keys: ['{id}'] }],
+    },
     shelf: { source: 'main', invalidate: [{ table: 'public.items', tags: ['shelf:{shelf}'] }] },
     doc: { source: 'main', invalidate: [{ table: 'public.doc_rules', keys: ['{id}'] }] },
   },
