@@ -49,7 +49,7 @@ const batchFound = {
     etag: text,
     age: count,
     ttl: count,
-    detail: { enum: ['l1', 'l2', 'coalesced'] },
+    detail: { enum: ['l1', 'l2', 'coalesced', 'loaded', 'passed', 'stale', 'grace', 'pending'] },
     problem: text,
   },
 };

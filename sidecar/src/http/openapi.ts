@@ -39,11 +39,11 @@ function problems(...codes: readonly ProblemCode[]): Record<string, object> {
 }
 
 const cacheStatus = header(
-  'RFC 9211. `hit` with `detail=l1`, `l2`, `coalesced` or `negative`; `fwd=miss`, `fwd=request` or `fwd=bypass` with the reason: `starting`, `stalled`, `uncovered`; of a session or a least position also `behind` (not applied in time), `no-position` (the invalidator cannot be asked) or `crowded`.',
+  'RFC 9211. `hit` with `detail=l1`, `l2`, `stale` (beyond its hard TTL), `grace` (invalidated), `pending` (a write that waits for the database) or `negative`; `ttl` counts to the end of freshness. `fwd=miss; stored` for what the sidecar loaded (`detail=loaded`; `passed` where it may not be stored), with `collapsed` where another request was waited for; `fwd=miss`, `fwd=stale`, `fwd=request` or `fwd=bypass` with the reason: `starting`, `stalled`, `uncovered`; of a session or a least position also `behind` (not applied in time), `no-position` (the invalidator cannot be asked) or `crowded`.',
   'tidemark; hit; ttl=57; detail=l1',
 );
 const lsn = header(
-  'The applied watermark under which this was served: every commit at or before it is in the value. Absent in ttl_only namespaces.',
+  'The applied watermark under which this was served: every commit at or before it is in the value. Absent in ttl_only namespaces, and with `detail=grace`, `passed` and `pending`.',
   '16/B374D848',
 );
 const session = header(
@@ -55,6 +55,11 @@ const valueHeaders = {
   'Tidemark-Lsn': lsn,
   ETag: header('Strong tag of the bytes and their type.', '"xiQnvOZeoHT-vl5Q7q_6uF"'),
   'Tidemark-Session': session,
+  'Tidemark-Lease': header(
+    'Of a value that is beyond its soft TTL, to one caller at a time: load it anew and store it with this.',
+    '1-Zk3vQm1cT5w8hT2n',
+  ),
+  Vary: header('Request headers by which the values of this namespace differ.', 'accept-language, x-tenant'),
   Age: header('Seconds since the value was stored.', '3'),
   'Cache-Control': header(
     'Always `no-cache`: a cache behind this one hears of no change, so it has to ask again.',
@@ -85,7 +90,7 @@ const missing = {
 const readFields = [
   field(
     'Cache-Control',
-    '`no-cache`: a miss with a lease, whatever is cached. `only-if-cached`: neither waits nor takes the lease. Other directives are ignored.',
+    '`no-cache`: a miss with a lease, or what the loader finds now, whatever is cached. `only-if-cached`: neither waits nor takes the lease. `max-age`, `min-fresh`: nothing that is older, or not fresh for so long. `max-stale`: also what is stale or in grace. `stale-if-error`: the same, only where the value cannot be loaded. Other directives are ignored.',
   ),
   field('If-None-Match', 'Entity tags of what the caller has.'),
   field(
@@ -122,7 +127,7 @@ const cachePath = {
       200: { description: 'The value.', headers: valueHeaders, ...body },
       304: notModified,
       404: missing,
-      ...problems('bad-key', 'bad-request'),
+      ...problems('bad-key', 'bad-request', 'upstream-failed', 'unavailable', 'timeout'),
     },
   },
   head: {
@@ -132,7 +137,7 @@ const cachePath = {
       200: { description: 'There is a value.', headers: valueHeaders },
       304: notModified,
       404: missing,
-      ...problems('bad-key', 'bad-request'),
+      ...problems('bad-key', 'bad-request', 'upstream-failed', 'unavailable', 'timeout'),
     },
   },
   put: {
@@ -141,7 +146,7 @@ const cachePath = {
       field('Tidemark-Lease', 'Of the miss. Required unless the namespace is ttl_only.'),
       field(
         'Cache-Control',
-        '`max-age` shortens the life of the value, never lengthens it; `no-store` and `max-age=0` are refused. Other directives are ignored.',
+        '`max-age`, `stale-while-revalidate` and `stale-if-error` shorten what the namespace allows, never lengthen it; `no-store` and `max-age=0` are refused. Other directives are ignored.',
       ),
       field(
         'Surrogate-Key',
@@ -158,6 +163,7 @@ const cachePath = {
         { example: '16/B374D848' },
       ),
       sessionField,
+      field('Vary', 'Request headers by which the value differs; only those that the namespace has in `vary`.'),
       field('Tidemark-Absent', '`?1` stores that there is no such value; without a body.'),
       field('Content-Type', 'Given back with the value. Default: application/octet-stream.'),
     ],
