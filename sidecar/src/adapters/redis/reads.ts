@@ -49,25 +49,21 @@ export class BucketReads {
     return this.#gather.ask({ namespace, key });
   }
 
-  async #read(questions: readonly Question[]): Promise<readonly Found[]> {
-    const before = this.#bucket.generation ?? '';
-    const found = await this.#readUnder(questions, before);
-    const log = found[0]?.context.log;
-    const generation = log === undefined ? undefined : parseHeader(log)?.generation;
-    if (generation === undefined || generation === before) return found;
-    // The log began anew since it was last seen: what is cached there stands under other names.
-    this.#bucket.generation = generation;
-    return this.#readUnder(questions, generation);
-  }
-
-  async #readUnder(questions: readonly Question[], generation: string): Promise<readonly Found[]> {
-    const { keys } = this.#bucket;
+  async #read(questions: readonly Question[], isAgain = false): Promise<readonly Found[]> {
+    const { keys, generation: known = '' } = this.#bucket;
     const pairs = pairsOf(questions);
     const names = [keys.log];
     for (const pair of pairs) names.push(keys.pair(pair));
-    for (const { namespace, key } of questions) names.push(keys.entry(generation, namespace.hashHex, key));
-    const answer = await this.#calls.command('read', 'MGET', ...names);
-    const found = toFound(answer as Answer, { questions, pairs, generation });
+    for (const { namespace, key } of questions) names.push(keys.entry(known, namespace.hashHex, key));
+    const answer = (await this.#calls.command('read', 'MGET', ...names)) as Answer;
+    const found = toFound(answer, { questions, pairs, generation: known });
+    const log = found[0]?.context.log;
+    const generation = log === undefined ? known : (parseHeader(log)?.generation ?? known);
+    if (generation !== known && !isAgain) {
+      // The log began anew since it was last seen: what is cached there stands under other names.
+      this.#bucket.generation = generation;
+      return this.#read(questions, true);
+    }
     const tagged: number[] = [];
     for (const [i, { bytes }] of found.entries()) if (bytes !== undefined && isTagged(bytes)) tagged.push(i);
     return tagged.length === 0 ? found : this.#readTagged(questions, found, tagged);
