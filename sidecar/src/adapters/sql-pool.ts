@@ -176,6 +176,9 @@ export class PostgresPool implements SqlPool {
         maxLifetimeSeconds: LIFETIME_S,
       });
       pool.on('error', () => undefined); // an idle connection ended; the next work makes a new one
+      // Between the pool's listener and that of the work there is a moment in which nobody listens: what the server says behind its
+      // greeting, in the same packet, would end the process.
+      pool.on('connect', (client) => client.on('error', () => undefined));
       return { pool, newClient: () => new pg.Client({ ...this.#connection, pipeline: false }) };
     });
     return this.#pg;
