@@ -15,6 +15,8 @@ export {
 } from './postgres-pair.ts';
 export { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts';
 export type { RedisFlavour } from './redis-install.ts';
+export { type RedisCluster, type RedisClusterNode, startRedisCluster } from './redis-cluster.ts';
+export { type RedisSentinels, startSentinels } from './redis-sentinels.ts';
 export { type RedisOptions, type RedisServer, type RedisSnapshot, startRedis } from './redis.ts';
 export { type Scratch, scratchFolder } from './scratch.ts';
 export {
