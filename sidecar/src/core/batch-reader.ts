@@ -1,6 +1,6 @@
 import type { Entry, Lsn } from '@tidemark/proto';
 import { isKept, type Outcome, type ValueOutcome, type Waiter } from './flights.ts';
-import { USUAL } from './freshness.ts';
+import { USUAL, type Accepts } from './freshness.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock } from './ports.ts';
 import type { Positions } from './positions.ts';
@@ -31,8 +31,8 @@ export interface BatchRequest {
   readonly mode: ReadMode;
   /** Whether all values should have held at one position. Only for namespaces that are coherent. */
   readonly snapshot: boolean;
-  /** Whether nothing in grace may be answered: for snapshots and sessions. */
-  readonly coherent?: boolean;
+  /** What of the cache the caller takes; the usual where it does not say, and never anything in grace for a snapshot. */
+  readonly accepts?: Accepts;
   /** Called once, in a tick in which everything in the answer may be served. */
   readonly settle: (answer: BatchAnswer) => void;
 }
@@ -46,9 +46,6 @@ export interface BatchReaderOptions {
   /** Longest that a snapshot is tried for; reads of single keys have limits of their own. */
   readonly timeoutMs: number;
 }
-
-/** Nothing in grace. */
-const COHERENT = { ...USUAL, grace: false };
 
 /** How often what was invalidated meanwhile is read again. */
 const MAX_ROUNDS = 8;
@@ -128,8 +125,8 @@ class Run {
 
   /** Reads what is not there, then goes on. */
   #round(): void {
-    const { items, mode, snapshot, coherent = snapshot } = this.#request;
-    const accepts = coherent ? COHERENT : USUAL;
+    const { items, mode, snapshot, accepts: asked = USUAL } = this.#request;
+    const accepts = snapshot ? { ...asked, grace: false } : asked;
     this.#rounds += 1;
     // One more than there are, so that nothing goes on while reads are still being begun.
     this.#open = 1;

@@ -5,6 +5,7 @@ import { problem, PROBLEMS, shown } from '@tidemark/runtime';
 import type { BatchAnswer, BatchItem, BatchReader } from '../core/batch-reader.ts';
 import type { Coalescer } from '../core/coalescer.ts';
 import type { Filler } from '../core/filler.ts';
+import type { Accepts } from '../core/freshness.ts';
 import { isKept, type BypassReason, type Outcome } from '../core/flights.ts';
 import type { Namespace, Namespaces } from '../core/namespace.ts';
 import type { Clock, LoadFailure } from '../core/ports.ts';
@@ -14,7 +15,7 @@ import type { Sessions, Unmet, Visit } from '../core/sessions.ts';
 import { FAILURES, FILL_STATUS, sessionHeader } from './answers.ts';
 import { BatchError, parseBatch, type BatchBody, type BatchPut } from './batch-body.ts';
 import { readBody } from './body.ts';
-import { parseCacheControl } from './cache-control.ts';
+import { acceptsOf, parseCacheControl, type CacheControl } from './cache-control.ts';
 import { etagOf } from './etag.ts';
 import { FieldError } from './fields.ts';
 import { refusingFields, type Handler } from './refuse.ts';
@@ -42,7 +43,9 @@ export function batchRoute(options: BatchRouteOptions): Handler {
   const { namespaces } = options;
   return refusingFields(async (request, response) => {
     const visit = visitOf(options.sessions, request);
-    const mode = modeOf(request);
+    const control = parseCacheControl(request.headers['cache-control']);
+    const mode = modeOf(control);
+    const accepts = acceptsOf(control, visit !== undefined);
     const read = await readBody(request, response, MAX_BATCH_BYTES);
     if (!read.ok) {
       if (read.why === 'too-large')
@@ -72,7 +75,7 @@ export function batchRoute(options: BatchRouteOptions): Handler {
     const put = await storeAll(options, puts, visit);
     const answer = (answered: BatchAnswer): void =>
       answerBatch({ ...options, response, visit, body, put }, items, answered);
-    readAll(options, { items, mode, snapshot: body.snapshot, visit, response, answer });
+    readAll(options, { items, mode, accepts, snapshot: body.snapshot, visit, response, answer });
   });
 }
 
@@ -80,8 +83,7 @@ function addressed(namespace: Namespace, key: string, request: IncomingMessage):
   return { namespace, key: addressFor(namespace, key, request) };
 }
 
-function modeOf(request: IncomingMessage): ReadMode {
-  const { noCache, onlyIfCached } = parseCacheControl(request.headers['cache-control']);
+function modeOf({ noCache, onlyIfCached }: CacheControl): ReadMode {
   return onlyIfCached ? 'only-cached' : noCache ? 'reload' : 'usual';
 }
 
@@ -128,6 +130,7 @@ async function storeAll(
 interface Reading {
   readonly items: readonly BatchItem[];
   readonly mode: ReadMode;
+  readonly accepts: Accepts;
   readonly snapshot: boolean;
   readonly visit: Visit | undefined;
   readonly response: ServerResponse;
@@ -136,12 +139,9 @@ interface Reading {
 
 /** Waits for what the caller's session demands, then reads. */
 function readAll({ batches, coalescer }: BatchRouteOptions, reading: Reading): void {
-  const { items, mode, snapshot, visit, response, answer } = reading;
+  const { items, mode, accepts, snapshot, visit, response, answer } = reading;
   const read = (): void =>
-    void response.once(
-      'close',
-      batches.read({ items, mode, snapshot, coherent: snapshot || visit !== undefined, settle: answer }),
-    );
+    void response.once('close', batches.read({ items, mode, accepts, snapshot, settle: answer }));
   const coherent = items.filter(({ namespace }) => namespace.rules !== undefined);
   const isAnswerable = coherent.some(({ namespace }) => coalescer.bypass(namespace) === undefined);
   if (visit === undefined || mode === 'reload' || !isAnswerable) {
@@ -193,7 +193,8 @@ function answerBatch(options: Answering, items: readonly BatchItem[], { outcomes
     // One value at least is answered, so whoever asks again for the rest comes to an end.
     if (bytes > 0 && bytes + entry.body.length > MAX_BATCH_BYTES) return { status: 413, problem: 'too-large' };
     bytes += entry.body.length;
-    return valueResult(entry, { detail: outcome.from, wallMs });
+    const { refresh, from: detail } = outcome;
+    return { ...valueResult(entry, { detail, wallMs }), ...(refresh && { lease: refresh.token }) };
   });
   let from = 0;
   const get = body.gets.map(([name, keys]) => [name, results.slice(from, (from += keys.length))] as const);

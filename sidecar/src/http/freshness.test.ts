@@ -39,6 +39,20 @@ describe('beyond its soft TTL', () => {
     expect(await ask()).toMatchObject({ cacheStatus: 'tidemark; hit; ttl=10; detail=l1', lease: undefined });
   });
 
+  it('the same holds in a batch', async () => {
+    await filled({ ttl });
+    const batch = async (control = ''): Promise<Record<string, unknown>> => {
+      const body = JSON.stringify({ get: { user: ['1'] } });
+      const answer = await sidecar.ask('POST', '/v1/batch', { body, headers: { 'cache-control': control } });
+      return (JSON.parse(answer.body.toString()) as { get: { user: [Record<string, unknown>] } }).get.user[0];
+    };
+    later(12_000);
+    expect(await batch()).toMatchObject({ status: 200, ttl: -2, detail: 'l1', lease: expect.any(String) as string });
+    later(60_000);
+    expect(await batch('max-stale=70')).toMatchObject({ status: 200, detail: 'stale' });
+    expect(await batch('max-stale=1, only-if-cached')).toEqual({ status: 404 });
+  });
+
   it('the offer is made again when nobody took it up', async () => {
     await filled({ ttl });
     later(12_000);
