@@ -30,6 +30,7 @@ import type { PositionClient, PurgeClient } from './core/ports.ts';
 import { Positions } from './core/positions.ts';
 import { Purger } from './core/purger.ts';
 import { Reader } from './core/reader.ts';
+import { RefreshAhead } from './core/refresh-ahead.ts';
 import { SourceReplica } from './core/replica.ts';
 import { ANY_SOURCE } from './core/session-token.ts';
 import { Sessions } from './core/sessions.ts';
@@ -177,6 +178,8 @@ function createParts(options: {
   const reader = new Reader({ coalescer, look, clock, random });
   const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
   const loads = new Loads({ coalescer, filler, replica, clock, etagOf });
+  const ahead = new RefreshAhead({ coalescer });
+  evictor.tell(ahead);
   const purger = new Purger({ client, watermark, waitMs: PURGE_WAIT_MS });
   const positions = new Positions({ client, most: LIMITS.positionQuestions });
   const sessions = new Sessions({ source, replica, watermark, positions, clock, timeoutMs });
@@ -190,6 +193,7 @@ function createParts(options: {
     watermark,
     ...keeper,
     clearance,
+    ahead,
     look,
     reader,
     filler,

@@ -19,6 +19,8 @@ export interface CoalescerLimits {
 export interface FlightLoader {
   /** Begins to load, or to load anew, what the flight is about. */
   begin(namespace: Namespace, flight: Flight): void;
+  /** Why the key could not be loaded a moment ago; undefined where it may be tried. */
+  failureOf(namespace: Namespace, key: string): LoadFailure | undefined;
 }
 
 /**
@@ -36,6 +38,7 @@ export class Coalescer {
   #waiting = 0;
   #loads: FlightLoader | undefined;
   #clearance: Clearance | undefined;
+  #ahead: { advanced(): void } | undefined;
 
   constructor(options: {
     namespaces: readonly Namespace[];
@@ -63,6 +66,11 @@ export class Coalescer {
     this.#clearance = clearance;
   }
 
+  /** Likewise, for what is loaded before anybody asks. */
+  refreshBy(ahead: { advanced(): void }): void {
+    this.#ahead = ahead;
+  }
+
   /** Whether a load that begins now would be in vain, so that it should wait a little. */
   isUnsettled(namespace: Namespace, key: string): boolean {
     return this.#clearance?.isUnsettled(namespace, key) ?? false;
@@ -75,6 +83,7 @@ export class Coalescer {
 
   /** Lets a flight that somebody waits for be loaded as soon as that is of use, whatever L2 has. */
   clear(namespace: Namespace, flight: Flight): void {
+    if (this.#hasFailed(namespace, flight)) return;
     if (this.#clearance === undefined) this.board(namespace, flight);
     else this.#clearance.seek(namespace, flight, { claims: false });
   }
@@ -212,6 +221,7 @@ export class Coalescer {
     for (const namespace of this.#namespaces) {
       for (const flight of namespace.flights.takeDoomed()) this.handOver(namespace, flight);
     }
+    this.#ahead?.advanced();
   }
 
   /** The stream begins anew, perhaps in an epoch that was there before, or rules have changed: no lease of before may be used. */
@@ -239,6 +249,7 @@ export class Coalescer {
     for (const waiter of flight.waiters)
       if (waiter.role === 'onlooker') this.#settle(namespace, waiter, { kind: 'miss', lease: undefined });
     if (flight.waiters.size === 0) this.#end(namespace, flight);
+    else if (this.#hasFailed(namespace, flight)) return;
     else if (this.#clearance === undefined) this.board(namespace, flight);
     else this.#clearance.seek(namespace, flight, { claims: true });
   }
@@ -271,6 +282,14 @@ export class Coalescer {
       const nobody = { settle: () => undefined, role: 'background', refreshes: false, accepts: USUAL } as const;
       this.join(namespace, flight, nobody);
     }
+  }
+
+  /** Everybody is told that it could not be loaded a moment ago, where that is so. */
+  #hasFailed(namespace: Namespace, flight: Flight): boolean {
+    if (!namespace.loads(flight.key)) return false;
+    const failure = this.#loads?.failureOf(namespace, flight.key);
+    if (failure !== undefined) this.failed(namespace, flight, failure);
+    return failure !== undefined;
   }
 
   /** Everybody leaves, because nothing may be cached; false where it may. */

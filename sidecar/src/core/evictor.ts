@@ -2,6 +2,7 @@ import type { Entry, Lsn, NamespaceRules } from '@tidemark/proto';
 import type { Marks } from './marks.ts';
 import type { Namespace } from './namespace.ts';
 import type { OwnWrites } from './own-writes.ts';
+import type { RefreshAhead } from './refresh-ahead.ts';
 import type { EvictionTarget } from './replica.ts';
 
 /** Keys that are compared with a prefix; that takes 2 ms. Beyond it everything goes at once (SPEC I13). */
@@ -15,6 +16,7 @@ export class Evictor implements EvictionTarget {
   #namespaces: readonly Namespace[];
   readonly #marks: Marks | undefined;
   #own: OwnWrites | undefined;
+  #ahead: RefreshAhead | undefined;
 
   /** @param namespaces at their index in the compiled rules. */
   constructor(namespaces: readonly Namespace[], marks?: Marks) {
@@ -25,6 +27,11 @@ export class Evictor implements EvictionTarget {
   /** From here on the values of our own writes are spared by what their own commits invalidate (SPEC I18). */
   spare(own: OwnWrites): void {
     this.#own = own;
+  }
+
+  /** From here on what is hot is loaded anew once it is evicted. */
+  tell(ahead: RefreshAhead): void {
+    this.#ahead = ahead;
   }
 
   /** From here on rules of other indexes are named. */
@@ -44,6 +51,7 @@ export class Evictor implements EvictionTarget {
     const entry = grace && l1.get(key);
     if (entry !== undefined) grace?.keep(key, entry);
     counters.evictedByKey += l1.delete(key);
+    this.#ahead?.evicted(namespace, key);
   }
 
   /** Fills under way say only at their end which tags they have; those are refused then. */
@@ -52,6 +60,8 @@ export class Evictor implements EvictionTarget {
     const { l1, counters, grace } = namespace;
     const spared = (this.#own?.tag(namespace, tag, lsn) ?? []).map((key) => [key, l1.get(key)] as const);
     if (grace !== undefined) for (const [key, entry] of [...l1.tagged(tag, MAX_KEPT)]) grace.keep(key, entry);
+    if (namespace.config.refresh.ahead > 0)
+      for (const [key] of l1.tagged(tag, MAX_KEPT)) this.#ahead?.evicted(namespace, key);
     counters.evictedByTag += l1.deleteTag(tag) - spared.length;
     // In the same step, so for nobody they were gone.
     for (const [key, entry] of spared) {
@@ -73,7 +83,10 @@ export class Evictor implements EvictionTarget {
     const found: (readonly [string, Entry])[] = [];
     for (const held of l1.recent(l1.entries)) if (held[0].startsWith(prefix)) found.push(held);
     for (const [key, entry] of grace === undefined ? [] : found.slice(0, MAX_KEPT)) grace?.keep(key, entry);
-    for (const [key] of found) counters.evictedByPrefix += l1.delete(key);
+    for (const [key] of found) {
+      counters.evictedByPrefix += l1.delete(key);
+      this.#ahead?.evicted(namespace, key);
+    }
     for (const { key } of flights.all()) if (key.startsWith(prefix)) flights.doom(key);
   }
 
@@ -83,6 +96,7 @@ export class Evictor implements EvictionTarget {
     this.#own?.many(namespace);
     if (grace !== undefined) for (const [key, entry] of [...l1.recent(MAX_KEPT)]) grace.keep(key, entry);
     counters.evictedByFlush += l1.clear();
+    this.#ahead?.flushed(namespace);
     flights.doomAll();
   }
 

@@ -73,12 +73,19 @@ describe('a key that is missing', () => {
     expect(loader.begun).toBe(1);
   });
 
-  it('fails for all who wait, once, and the next one tries again', async () => {
+  it('fails for all who wait, once, and for those who come right after; then one tries again', async () => {
     const reads = [core.get('user', '1'), core.get('user', '1')];
     await loader.end(FAILED);
+    reads.push(core.get('user', '1'));
     for (const read of reads) expect([read.outcome, read.settled]).toEqual([FAILED, 1]);
-    core.get('user', '1');
-    expect(loader.begun).toBe(2);
+    core.clock.advance(99);
+    expect(core.get('user', '1').outcome).toEqual(FAILED);
+    expect(loader.begun).toBe(1);
+    core.clock.advance(1);
+    const again = core.get('user', '1');
+    expect([again.outcome, loader.begun]).toEqual([undefined, 2]);
+    await loader.end('one');
+    expect(seen(again)).toEqual(['loaded', 'one', false]);
   });
 
   it('is not loaded for who takes only what is cached', () => {

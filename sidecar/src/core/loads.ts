@@ -2,6 +2,7 @@ import type { Coalescer, FlightLoader } from './coalescer.ts';
 import type { Fill, Filler } from './filler.ts';
 import type { Flight } from './flights.ts';
 import type { Lease } from './leases.ts';
+import { LoadFailures } from './load-failures.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, Loaded, LoadFailure } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
@@ -22,6 +23,7 @@ export class Loads implements FlightLoader {
   readonly #replica: ReplicaView;
   readonly #clock: Clock;
   readonly #etagOf: (contentType: string, body: Uint8Array) => string;
+  readonly #failures = new WeakMap<Namespace, LoadFailures>();
   #underWay = 0;
 
   constructor(options: {
@@ -54,6 +56,10 @@ export class Loads implements FlightLoader {
     void this.#run(namespace, flight, this.#coalescer.hold(namespace, flight));
   }
 
+  failureOf(namespace: Namespace, key: string): LoadFailure | undefined {
+    return this.#failures.get(namespace)?.of(key, this.#clock.monotonicMs());
+  }
+
   async #run(namespace: Namespace, flight: Flight, lease: Lease | undefined): Promise<void> {
     const { key, loads: load } = flight;
     const beganMs = this.#clock.monotonicMs();
@@ -73,6 +79,7 @@ export class Loads implements FlightLoader {
       this.#fail(namespace, flight, { lease, load, failure: { why: 'too-large', detail } });
       return;
     }
+    this.#failures.get(namespace)?.succeeded(key);
     const loadMs = Math.round(this.#clock.monotonicMs() - beganMs);
     const absent = loaded.kind === 'absent';
     const etag = this.#etagOf(contentType, body);
@@ -100,6 +107,10 @@ export class Loads implements FlightLoader {
     { lease, load, failure }: { lease: Lease | undefined; load: number; failure: LoadFailure },
   ): void {
     if (lease !== undefined) this.#filler.forget(lease);
+    const failures = this.#failures.get(namespace) ?? new LoadFailures();
+    this.#failures.set(namespace, failures);
+    const { why, detail } = failure;
+    failures.failed(flight.key, { why, detail }, this.#clock.monotonicMs());
     // Another load of the same key may be under way, because this one was doomed.
     if (isCurrent(namespace, flight, load)) this.#coalescer.failed(namespace, flight, failure);
   }

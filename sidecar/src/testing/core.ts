@@ -15,6 +15,7 @@ import { Loads } from '../core/loads.ts';
 import type { Namespace } from '../core/namespace.ts';
 import type { L2Store, Loader } from '../core/ports.ts';
 import { Reader, type ReadMode } from '../core/reader.ts';
+import { RefreshAhead } from '../core/refresh-ahead.ts';
 import { SourceReplica } from '../core/replica.ts';
 import { countingRandom, ManualClock } from './fakes.ts';
 import { Dice } from './random.ts';
@@ -86,6 +87,8 @@ export function testCore(options: TestCoreOptions = {}) {
   const reader = new Reader({ coalescer, look, clock, random });
   const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
   const loads = new Loads({ coalescer, filler, replica, clock, etagOf: () => '"e"' });
+  const ahead = new RefreshAhead({ coalescer });
+  evictor.tell(ahead);
   const watermark = new Watermark({ replica, clock, most: 10 });
   const stream = new TestStream({
     replica,
@@ -142,6 +145,7 @@ export function testCore(options: TestCoreOptions = {}) {
     leases,
     coalescer,
     clearance,
+    ahead,
     look,
     random,
     reader,

@@ -153,7 +153,7 @@ const careless: Readonly<Record<string, readonly [seed: number, mutant: Mutant]>
     },
   ],
   'an entry is replaced only if it is the one that was looked at': [
-    2,
+    9,
     {
       client: (client) => ({
         ...client,
@@ -183,7 +183,7 @@ const careless: Readonly<Record<string, readonly [seed: number, mutant: Mutant]>
     },
   ],
   'what is stored again is as of what was applied, no later': [
-    2,
+    1,
     {
       store: (store) =>
         new Proxy(store, {
