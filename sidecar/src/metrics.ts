@@ -17,6 +17,7 @@ import type { Restamper } from './core/restamper.ts';
 import type { ReplicaState, SourceReplica } from './core/replica.ts';
 import type { Sessions } from './core/sessions.ts';
 import { watchL1 } from './metrics/l1.ts';
+import { watchL2Values } from './metrics/l2-values.ts';
 import { observeLoads } from './metrics/loads.ts';
 import { observeWrites } from './metrics/writes.ts';
 import { watchNamespaces } from './metrics/namespaces.ts';
@@ -190,6 +191,7 @@ export class Metrics {
   #watchL2({ l2, reader, promoter, restamper }: Observed): void {
     if (l2 === undefined) return;
     const { counters } = l2;
+    watchL2Values(this.registry, l2);
     this.#counter('tidemark_l2_commands_total', 'Commands sent to L2.', ['command'], (set) => {
       for (const [command, count] of Object.entries(counters.commands)) set({ command }, count);
     });
