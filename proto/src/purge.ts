@@ -30,12 +30,16 @@ const target = z
   })
   .refine((value) => value.all || namesIn(value) > 0, 'expected keys, tags, prefixes or all: true');
 
-function namesIn(target: {
+function namesIn({
+  keys,
+  tags,
+  prefixes,
+}: {
   readonly keys: readonly string[];
   readonly tags: readonly string[];
   readonly prefixes?: readonly string[] | undefined;
 }): number {
-  return target.keys.length + target.tags.length + (target.prefixes?.length ?? 0);
+  return keys.length + tags.length + (prefixes?.length ?? 0);
 }
 
 /** Body of a purge: the content of the WAL message and of POST /v1/purge. */
@@ -43,7 +47,7 @@ export const purgeSchema = z.strictObject({
   purge: listOf(target, PURGE_LIMITS.targets)
     .refine((targets) => targets.length > 0, 'expected 1 target at least')
     .refine(
-      (targets) => targets.reduce((sum, target) => sum + namesIn(target), 0) <= PURGE_LIMITS.names,
+      (targets) => targets.reduce((sum, each) => sum + namesIn(each), 0) <= PURGE_LIMITS.names,
       `expected at most ${PURGE_LIMITS.names} keys, tags and prefixes in all`,
     ),
 });

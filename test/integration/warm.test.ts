@@ -156,7 +156,7 @@ it('requests that hit and that load are hardly slower meanwhile', async () => {
   expect(at(beside.hits, 0.5)).toBeLessThan(at(alone.hits, 0.5) * 3 + 5);
 }, 60_000);
 
-it('it ends cleanly where Postgres cannot be reached, and where Redis cannot', async () => {
+it('a warming ends cleanly where Postgres cannot be reached, and where Redis cannot', async () => {
   showLogsOnFailure(used.stack);
   const nobody = `127.0.0.1:${await freePort()}`;
   const withoutPostgres = await used.stack.addSidecar({ TIDEMARK_LOAD_URL: `postgres://x:x@${nobody}/x` });

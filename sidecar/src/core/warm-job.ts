@@ -39,3 +39,50 @@ export interface WarmOrder {
   /** Beyond them keys are left out. */
   readonly most: number;
 }
+
+export const NO_RESULTS: Readonly<Record<WarmResult, number>> = {
+  loaded: 0,
+  shared: 0,
+  present: 0,
+  absent: 0,
+  failed: 0,
+};
+
+/** One warming on its way. */
+export class WarmingJob {
+  readonly id: string;
+  readonly order: WarmOrder;
+  readonly results: Record<WarmResult, number> = { ...NO_RESULTS };
+  /** Undefined until they are known, and when it is over. */
+  keys: readonly string[] | undefined;
+  total: number | undefined;
+  /** The next key. */
+  at = 0;
+  underWay = 0;
+  failures = 0;
+  state: WarmJob['state'] = 'waiting';
+  end: WarmEnd | undefined;
+  detail: string | undefined;
+  beganMs = 0;
+  endedMs = 0;
+  /** Since when nothing could be cached. */
+  idleSinceMs: number | undefined;
+
+  constructor(id: string, order: WarmOrder) {
+    this.id = id;
+    this.order = order;
+  }
+
+  get done(): number {
+    const { loaded, shared, present, absent, failed } = this.results;
+    return loaded + shared + present + absent + failed;
+  }
+
+  shown(nowMs: number): WarmJob {
+    const { id, order, state, end = null, detail = null, total = null, done, results } = this;
+    const ms = (state === 'ended' ? this.endedMs : nowMs) - this.beganMs;
+    const rate = state === 'waiting' || ms <= 0 ? 0 : Math.round((done * 10_000) / ms) / 10;
+    const { namespace, what, by } = order;
+    return { id, namespace, what, by, state, end, detail, total, done, results: { ...results }, rate };
+  }
+}

@@ -5,8 +5,16 @@ import type { L2Look } from './l2-look.ts';
 import type { Namespace, Namespaces } from './namespace.ts';
 import { Pace } from './pace.ts';
 import type { Clock, Random } from './ports.ts';
-import type { WarmEnd, WarmJob, WarmOrder, WarmResult } from './warm-job.ts';
-import type { HotList, KeySource, NoKeys } from './warm-ports.ts';
+import {
+  NO_RESULTS,
+  WarmingJob as Job,
+  type WarmEnd,
+  type WarmJob,
+  type WarmOrder,
+  type WarmResult,
+} from './warm-job.ts';
+import { keysOf } from './warm-keys.ts';
+import type { HotList, KeySource } from './warm-ports.ts';
 import { warmRead } from './warm-read.ts';
 
 /** Warmings that wait for their turn, and those that are over and still shown. */
@@ -22,36 +30,6 @@ const LONGEST_MS = 30 * 60_000;
 const MAX_FAILURES = 20;
 /** Of L1; what is beyond it is for what applications read. */
 const FULL = 0.9;
-
-class Job {
-  readonly id: string;
-  readonly order: WarmOrder;
-  readonly results: Record<WarmResult, number> = { loaded: 0, shared: 0, present: 0, absent: 0, failed: 0 };
-  /** Undefined until they are known, and when it is over. */
-  keys: readonly string[] | undefined;
-  total: number | undefined;
-  /** The next key. */
-  at = 0;
-  underWay = 0;
-  failures = 0;
-  state: WarmJob['state'] = 'waiting';
-  end: WarmEnd | undefined;
-  detail: string | undefined;
-  beganMs = 0;
-  endedMs = 0;
-  /** Since when nothing could be cached. */
-  idleSinceMs: number | undefined;
-
-  constructor(id: string, order: WarmOrder) {
-    this.id = id;
-    this.order = order;
-  }
-
-  get done(): number {
-    const { loaded, shared, present, absent, failed } = this.results;
-    return loaded + shared + present + absent + failed;
-  }
-}
 
 /**
  * Reads keys into L1 before anybody asks for them, one warming at a time. It takes what a read would take (warm-read.ts), yields to requests
@@ -100,7 +78,8 @@ export class Warmer {
 
   /** The newest last. */
   jobs(): readonly WarmJob[] {
-    return [...this.#jobs.values()].map((job) => this.#shown(job));
+    const nowMs = this.#parts.clock.monotonicMs();
+    return [...this.#jobs.values()].map((job) => job.shown(nowMs));
   }
 
   /** Its id; undefined when too many wait already. */
@@ -140,7 +119,7 @@ export class Warmer {
     const { rate, concurrency } = warmOf(namespace);
     const pace = new Pace({ rate, concurrency, nowMs: job.beganMs });
     this.#current = { job, namespace, pace, displaced: displacedIn(namespace) };
-    void this.#keysOf(namespace, job.order).then((keys) => {
+    void keysOf(this.#parts, namespace, job.order).then((keys) => {
       if (job.state === 'ended') return;
       if ('failed' in keys) {
         this.#end(job, 'unavailable', keys.failed);
@@ -150,22 +129,6 @@ export class Warmer {
       job.total = job.keys.length;
       this.#go();
     });
-  }
-
-  async #keysOf(namespace: Namespace, { what, by, keys = [], most }: WarmOrder): Promise<readonly string[] | NoKeys> {
-    if (what === 'keys') return keys;
-    const { hotList, keySource } = this.#parts;
-    const sql = namespace.config.warm?.sql;
-    if (what === 'hot') {
-      const scope = namespace.rules ?? namespace.name;
-      const hot =
-        hotList === undefined ? { failed: 'there is no Redis to keep a list in' } : await hotList.read(scope, most);
-      // The first pod of all finds no list.
-      const isNone = 'failed' in hot || hot.length === 0;
-      if (by !== 'start' || !isNone || sql === undefined) return hot;
-    }
-    if (sql === undefined) return { failed: 'the namespace has no warm.sql' };
-    return keySource?.keys(sql, most) ?? { failed: 'this sidecar has no TIDEMARK_LOAD_URL to ask for keys' };
   }
 
   #go(): void {
@@ -276,7 +239,7 @@ export class Warmer {
   #countsOf({ order: { namespace } }: Job) {
     let counts = this.counts.get(namespace);
     if (counts === undefined) {
-      counts = { keys: { loaded: 0, shared: 0, present: 0, absent: 0, failed: 0 }, ends: new Map() };
+      counts = { keys: { ...NO_RESULTS }, ends: new Map() };
       this.counts.set(namespace, counts);
     }
     return counts;
@@ -285,14 +248,6 @@ export class Warmer {
   #forgetOldest(): void {
     const ended = [...this.#jobs.values()].filter(({ state }) => state === 'ended');
     for (const { id } of ended.slice(0, Math.max(0, ended.length - MAX_SHOWN))) this.#jobs.delete(id);
-  }
-
-  #shown(job: Job): WarmJob {
-    const { id, order, state, end = null, detail = null, total = null, done, results } = job;
-    const ms = (state === 'ended' ? job.endedMs : this.#parts.clock.monotonicMs()) - job.beganMs;
-    const rate = state === 'waiting' || ms <= 0 ? 0 : Math.round((done * 10_000) / ms) / 10;
-    const { namespace, what, by } = order;
-    return { id, namespace, what, by, state, end, detail, total, done, results: { ...results }, rate };
   }
 }
 
