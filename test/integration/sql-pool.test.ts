@@ -56,7 +56,7 @@ describe('a statement', () => {
         }),
       { timeoutMs: 5000 },
     );
-    expect(answer).toEqual({
+    expect(answer).toMatchObject({
       columns: [
         { name: 'big', type: 20 },
         { name: 'none', type: 25 },
@@ -77,6 +77,22 @@ describe('a statement', () => {
       { timeoutMs: 5000 },
     );
     expect(answers.map(({ rows }) => rows)).toEqual([[['1']], [["'; drop table x; --"]], []]);
+  });
+
+  it('that comes again is planned once for each connection, and again where the plan is gone', async () => {
+    const planned = "select count(*) from pg_prepared_statements where statement like '%$1 as planned%'";
+    const again = (): Promise<unknown> =>
+      pool.use((connection) => connection.send({ text: 'select $1 as planned', values: ['x'], again: true }), {
+        timeoutMs: 5000,
+      });
+    await again();
+    await again();
+    expect(await ask(planned)).toBe('1');
+    // As a pooler in transaction mode may do it.
+    await ask('deallocate all');
+    expect(await failure(again())).toMatchObject({ why: 'unavailable', code: '26000' });
+    expect(await again()).toMatchObject({ rows: [['x']] });
+    expect(await ask(planned)).toBe('0');
   });
 
   it('with a longer answer than allowed is refused, and the connection goes on', async () => {

@@ -4,7 +4,7 @@ import type { Origin, OriginRequest } from '../core/origin.ts';
 import type { Loaded } from '../core/ports.ts';
 import { whyForeign, type ServerIdentity } from '../core/server-identity.ts';
 import { SqlRead } from '../core/sql-read.ts';
-import { SqlError, type SqlConnection, type SqlPool, type SqlRows } from '../core/sql.ts';
+import { isPlanGone, SqlError, type SqlConnection, type SqlPool, type SqlRows } from '../core/sql.ts';
 
 const BEHIND_FIRST_MS = 2;
 const BEHIND_MAX_MS = 50;
@@ -12,16 +12,20 @@ const BEHIND_MAX_MS = 50;
 const SYNTAX = /^42/;
 
 /**
- * Begins a read whose bounds are known, and asks where the server stands before it. An own transaction, so that all of it happens on
- * one server even behind a pooler, whatever its defaults are: `read committed`, because the snapshot of the read must be younger than
- * the position; text forms as the publisher has them, because tags must be what rules make of a column.
- *
- * The position: on a standby everything up to it has been replayed, so the read sees it (asked in the statement before, SPEC I5); on a
- * primary the lease bounds it. The timeline of a standby is the newest that it is known to have reached: pg_control_* tell it late, the
- * WAL receiver at once, but only to roles that may read pg_stat_wal_receiver (pg_read_all_stats).
+ * A transaction of its own, so that all of it happens on one server even behind a pooler, whatever its defaults are. `read committed`, because
+ * the snapshot of the read must be younger than the position.
  */
-const begin = (leftMs: number, mark: string): string => `begin isolation level read committed read only;
-select set_config('statement_timeout', '${leftMs}', true), set_config('timezone', 'UTC', true),
+const BEGIN = 'begin isolation level read committed read only';
+
+/**
+ * Where the server stands before the read: on a standby everything up to there has been replayed, so a statement behind this one sees it (SPEC
+ * I5); on a primary the lease bounds the read. The timeline of a standby is the newest that it is known to have reached: pg_control_*
+ * tell it late, the WAL receiver at once, but only to roles that may read pg_stat_wal_receiver (pg_read_all_stats).
+ *
+ * Text forms are those of the publisher, because tags must be what rules make of a column.
+ */
+const BEFORE = `
+select set_config('statement_timeout', $1, true), set_config('timezone', 'UTC', true),
        set_config('datestyle', 'ISO, MDY', true), set_config('intervalstyle', 'postgres', true),
        set_config('bytea_output', 'hex', true), set_config('extra_float_digits', '1', true),
        pg_last_wal_replay_lsn(),
@@ -31,20 +35,19 @@ select set_config('statement_timeout', '${leftMs}', true), set_config('timezone'
                   (select received_tli from pg_stat_wal_receiver))
        else ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int end,
        extract(epoch from pg_postmaster_start_time())::text,
-       case when extract(epoch from pg_postmaster_start_time())::text <> '${mark}' then (select system_identifier from pg_control_system()) end,
+       case when extract(epoch from pg_postmaster_start_time())::text <> $2 then (select system_identifier from pg_control_system()) end,
        pg_is_in_recovery()`;
 
 /**
  * No change that the read shows was committed later. On a standby replay may be in the middle of a record, whose end
  * pg_last_wal_replay_lsn() tells only afterwards; what was received ends at or after it.
  */
-const END = `
+const AFTER = `
 select case when pg_is_in_recovery()
        then case when pg_last_wal_receive_lsn() >= pg_last_wal_replay_lsn() then pg_last_wal_receive_lsn() end
-       else pg_current_wal_insert_lsn() end, pg_is_in_recovery();
-commit`;
+       else pg_current_wal_insert_lsn() end, pg_is_in_recovery()`;
 
-/** How many columns of {@link begin} only set something. */
+/** How many columns of {@link BEFORE} only set something. */
 const SETTINGS = 6;
 
 /** Which server it was, and where it stood before the read. */
@@ -109,7 +112,9 @@ export class SqlLoader implements Origin {
     try {
       return await this.#readWithin(connection, values);
     } catch (error) {
-      if (!wasDescribed || !(error instanceof SqlError) || !SYNTAX.test(error.code ?? '')) throw error;
+      if (!(error instanceof SqlError)) throw error;
+      if (isPlanGone(error.code)) return this.#readWithin(connection, values);
+      if (!wasDescribed || !SYNTAX.test(error.code ?? '')) throw error;
       // A table of it was altered.
       this.#statement.forget();
       await this.#statement.describe(connection);
@@ -118,16 +123,18 @@ export class SqlLoader implements Origin {
   }
 
   async #readWithin(connection: SqlConnection, values: OriginRequest['values']): Promise<Loaded> {
-    // All at once: one round trip.
-    const [before, rows, after] = await Promise.allSettled([
-      connection.send({ text: begin(connection.leftMs(), this.#system?.mark ?? '') }),
-      connection.send(this.#statement.statement(values)),
-      connection.send({ text: END }),
+    const settings = [`${connection.leftMs()}`, this.#system?.mark ?? ''];
+    // All at once: one round trip. Where one of them fails, those behind it do, and COMMIT rolls back.
+    const [begun, before, rows, after, committed] = await Promise.allSettled([
+      connection.send({ text: BEGIN }),
+      connection.send({ text: BEFORE, values: settings, again: true }),
+      connection.send({ ...this.#statement.statement(values), again: true }),
+      connection.send({ text: AFTER, values: [], again: true }),
+      connection.send({ text: 'commit' }),
     ]);
+    if (begun.status === 'rejected') throw begun.reason;
     if (before.status === 'rejected') throw before.reason;
     const server = this.#serverOf(before.value);
-    // END stops at its first statement where the read has failed.
-    if (rows.status === 'rejected' || after.status === 'rejected') await connection.send({ text: 'rollback' });
     const why = this.#followed && whyForeign(server, this.#followed());
     if (why !== undefined) {
       connection.discard();
@@ -140,6 +147,7 @@ export class SqlLoader implements Origin {
       throw rows.reason;
     }
     if (after.status === 'rejected') throw after.reason;
+    if (committed.status === 'rejected') throw committed.reason;
     const [loadedAt, isStandby] = after.value.rows[0] ?? [];
     if (isStandby !== server.isStandby)
       throw new SqlError('unavailable', 'the standby was promoted during the load', { sent: true });

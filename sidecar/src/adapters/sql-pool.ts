@@ -1,6 +1,17 @@
 import { TimeLimit, withDeadline } from '@tidemark/runtime';
 import type { Client, ClientConfig, Pool, PoolClient, QueryArrayConfig } from 'pg';
-import { failureOf, SqlError, type SqlConnection, type SqlPool, type SqlRows, type SqlStatement } from '../core/sql.ts';
+import {
+  isPlanGone,
+  notConnected,
+  SqlError,
+  whileWorking,
+  type ServerError,
+  type SqlConnection,
+  type SqlPool,
+  type SqlRows,
+  type SqlStatement,
+} from '../core/sql.ts';
+import { Plans } from '../core/sql-plans.ts';
 
 /** A connection that is not made by then is given up; whoever waits for it has less patience. */
 const CONNECT_MS = 5_000;
@@ -21,6 +32,7 @@ export class PostgresPool implements SqlPool {
   readonly #connection: ClientConfig;
   readonly #mostWaiting: number;
   readonly #queue = new Set<Waiting>();
+  readonly #plans = new Plans();
   #pg: Promise<{ pool: Pool; newClient: () => Client }> | undefined;
   #inUse = 0;
   #closing: Promise<void> | undefined;
@@ -122,7 +134,7 @@ export class PostgresPool implements SqlPool {
 
   async #work<T>(work: (connection: SqlConnection) => Promise<T>, limit: TimeLimit): Promise<T> {
     const client = await this.#connect(limit);
-    const connection = new Connection(client, limit);
+    const connection = new Connection(client, limit, this.#plans);
     // Not heard while it works: the pool listens to idle ones only, and what is under way fails by itself.
     const onError = (): void => connection.discard();
     client.on('error', onError);
@@ -213,11 +225,13 @@ interface CancelWire {
 class Connection implements SqlConnection {
   readonly #client: PoolClient;
   readonly #limit: TimeLimit;
+  readonly #plans: Plans;
   #isDiscarded = false;
 
-  constructor(client: PoolClient, limit: TimeLimit) {
+  constructor(client: PoolClient, limit: TimeLimit, plans: Plans) {
     this.#client = client;
     this.#limit = limit;
+    this.#plans = plans;
   }
 
   get isDiscarded(): boolean {
@@ -233,7 +247,8 @@ class Connection implements SqlConnection {
   }
 
   async send(statement: SqlStatement): Promise<SqlRows> {
-    const { text, values, maxBytes = Number.POSITIVE_INFINITY } = statement;
+    const { text, values, again = false, maxBytes = Number.POSITIVE_INFINITY } = statement;
+    const plan = again ? this.#plans.nameOf(text) : undefined;
     let bytes = 0;
     const keep = (value: string): string => {
       bytes += Buffer.byteLength(value);
@@ -246,6 +261,7 @@ class Connection implements SqlConnection {
       rowMode: 'array',
       types: { getTypeParser: () => keep },
       ...(values && { values: [...values], queryMode: 'extended' }),
+      ...(plan !== undefined && { name: plan }),
     };
     try {
       const found: Found | readonly Found[] = await this.#client.query<(string | null)[]>(query);
@@ -258,7 +274,10 @@ class Connection implements SqlConnection {
       const columns = fields.map(({ name, dataTypeID: type }) => ({ name, type }));
       return { columns, rows, command: command ?? '', count: rowCount ?? undefined };
     } catch (error) {
-      throw error instanceof SqlError ? error : whileWorking(error as ServerError);
+      if (error instanceof SqlError) throw error;
+      const failed = whileWorking(error as ServerError);
+      if (isPlanGone(failed.code)) this.#plans.keepNone();
+      throw failed;
     }
   }
 }
@@ -273,34 +292,4 @@ interface Found {
 /** pg answers a list for several statements, which its types do not say. */
 function isMany(found: Found | readonly Found[]): found is readonly Found[] {
   return Array.isArray(found);
-}
-
-/** Errors of the server have a SQLSTATE of five characters and a severity, errors of sockets and TLS a name. */
-interface ServerError extends Error {
-  readonly code?: string;
-  readonly severity?: string;
-  /** What the server was doing. */
-  readonly where?: string;
-}
-
-function notConnected(error: ServerError): SqlError {
-  const { code, severity, message } = error;
-  if (code !== undefined && severity !== undefined) {
-    const why = failureOf(code);
-    return new SqlError(why === 'timeout' ? 'unavailable' : why, message, { code, sent: false });
-  }
-  // Several addresses were tried in vain: node says why of each only inside.
-  return new SqlError('unavailable', `Postgres cannot be reached: ${message || (code ?? 'no reason')}`, {
-    sent: false,
-  });
-}
-
-function whileWorking(error: ServerError): SqlError {
-  const { code, severity, message, where = '' } = error;
-  if (code !== undefined && severity !== undefined) {
-    // So it says of a value that it cannot read (bind_param_error_callback in Postgres' postgres.c).
-    const isWrongValue = where.startsWith('unnamed portal parameter');
-    return new SqlError(failureOf(code), message, { code, sent: true, isWrongValue });
-  }
-  return new SqlError('unavailable', `the connection to Postgres was lost: ${message}`, { sent: true });
 }

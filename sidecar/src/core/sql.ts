@@ -3,6 +3,10 @@ export interface SqlStatement {
   readonly text: string;
   /** Travel beside the text and never become part of it. */
   readonly values?: readonly (string | null)[];
+  /**
+   * It comes again and again: the server keeps its plan, where a pooler lets it. The text must be one of few.
+   */
+  readonly again?: boolean;
   /** Rejects with `too-large` once the values of the answer are longer; what comes behind is dropped as it arrives. */
   readonly maxBytes?: number;
 }
@@ -84,6 +88,11 @@ export class SqlError extends Error {
   }
 }
 
+/**
+ * A plan that was kept is not there, or one of the same name is: a pooler in transaction mode has led to another server. Nothing is kept from
+ * then on, and the same may be sent again at once.
+ */
+const PLAN_GONE = /^(?:26000|42P05)$/;
 const QUERY_CANCELED = '57014';
 /**
  * Classes and codes after which the same may work later: lost connections, too few resources, a server that starts, stops or is
@@ -91,8 +100,45 @@ const QUERY_CANCELED = '57014';
  */
 const PASSING = /^(?:08|40|53|57P|58)/;
 
+/** Whether nothing but a kept plan has failed. */
+export function isPlanGone(code: string | undefined): boolean {
+  return PLAN_GONE.test(code ?? '');
+}
+
 /** What a SQLSTATE means for the caller. */
-export function failureOf(code: string): SqlFailure {
+function failureOf(code: string): SqlFailure {
   if (code === QUERY_CANCELED) return 'timeout';
-  return PASSING.test(code) ? 'unavailable' : 'error';
+  return isPlanGone(code) || PASSING.test(code) ? 'unavailable' : 'error';
+}
+
+/** Errors of the server have a SQLSTATE of five characters and a severity, errors of sockets and TLS a name. */
+export interface ServerError extends Error {
+  readonly code?: string;
+  readonly severity?: string;
+  /** What the server was doing. */
+  readonly where?: string;
+}
+
+/** Why there is no connection. */
+export function notConnected(error: ServerError): SqlError {
+  const { code, severity, message } = error;
+  if (code !== undefined && severity !== undefined) {
+    const why = failureOf(code);
+    return new SqlError(why === 'timeout' ? 'unavailable' : why, message, { code, sent: false });
+  }
+  // Several addresses were tried in vain: node says why of each only inside.
+  return new SqlError('unavailable', `Postgres cannot be reached: ${message || (code ?? 'no reason')}`, {
+    sent: false,
+  });
+}
+
+/** Why a statement was not done. */
+export function whileWorking(error: ServerError): SqlError {
+  const { code, severity, message, where = '' } = error;
+  if (code !== undefined && severity !== undefined) {
+    // So it says of a value that it cannot read (bind_param_error_callback in Postgres' postgres.c).
+    const isWrongValue = where.startsWith('unnamed portal parameter');
+    return new SqlError(failureOf(code), message, { code, sent: true, isWrongValue });
+  }
+  return new SqlError('unavailable', `the connection to Postgres was lost: ${message}`, { sent: true });
 }
