@@ -1,5 +1,6 @@
 import { parseLsn, type Lsn } from '@tidemark/proto';
 import { shown } from '@tidemark/runtime';
+import type { Lifetime } from '../core/freshness.ts';
 import { keyIssue } from './address.ts';
 import { MAX_TAG_BYTES, MAX_TAGS, parseContentType } from './fields.ts';
 
@@ -7,13 +8,12 @@ import { MAX_TAG_BYTES, MAX_TAGS, parseContentType } from './fields.ts';
 export const MAX_BATCH_ITEMS = 1000;
 
 /** A value to store, as `PUT` takes it. */
-export interface BatchPut {
+export interface BatchPut extends Lifetime {
   readonly namespace: string;
   readonly key: string;
   readonly lease: string | undefined;
   readonly contentType: string;
   readonly tags: readonly string[];
-  readonly maxAgeMs: number | undefined;
   readonly sourceLsn: Lsn | undefined;
   readonly loadedAt: Lsn | undefined;
   readonly absent: boolean;
@@ -55,27 +55,34 @@ export function parseBatch(bytes: Uint8Array): BatchBody {
 
 const PUT_MEMBERS = [
   ...['namespace', 'key', 'lease', 'text', 'base64', 'absent', 'contentType', 'tags'],
-  ...['maxAge', 'sourceLsn', 'loadedAt'],
+  ...['maxAge', 'staleWhileRevalidate', 'staleIfError', 'sourceLsn', 'loadedAt'],
 ];
 
 function putOf(at: string, found: unknown): BatchPut {
   const put = object(at, found, PUT_MEMBERS);
-  const { maxAge, absent = false } = put;
+  const { absent = false } = put;
   if (typeof absent !== 'boolean') throw new BatchError(`${at}.absent: expected true or false`);
-  if (maxAge !== undefined && !(Number.isSafeInteger(maxAge) && (maxAge as number) > 0))
-    throw new BatchError(`${at}.maxAge: expected a whole number of seconds above 0`);
   return {
     namespace: text(`${at}.namespace`, put['namespace']),
     key: keyOf(`${at}.key`, put['key']),
     lease: put['lease'] === undefined ? undefined : text(`${at}.lease`, put['lease']),
     contentType: contentTypeOf(at, put['contentType']),
     tags: tagsOf(`${at}.tags`, put['tags']),
-    maxAgeMs: maxAge === undefined ? undefined : (maxAge as number) * 1000,
+    maxAgeMs: secondsOf(`${at}.maxAge`, put['maxAge'], 1),
+    staleWhileRevalidateMs: secondsOf(`${at}.staleWhileRevalidate`, put['staleWhileRevalidate'], 0),
+    staleIfErrorMs: secondsOf(`${at}.staleIfError`, put['staleIfError'], 0),
     sourceLsn: lsnOf(`${at}.sourceLsn`, put['sourceLsn']),
     loadedAt: lsnOf(`${at}.loadedAt`, put['loadedAt']),
     absent,
     body: bodyOf(at, put, absent),
   };
+}
+
+/** In milliseconds. */
+function secondsOf(at: string, found: unknown, least: number): number | undefined {
+  if (found === undefined) return undefined;
+  if (Number.isSafeInteger(found) && (found as number) >= least) return (found as number) * 1000;
+  throw new BatchError(`${at}: expected a whole number of seconds, at least ${least}`);
 }
 
 /** Exactly one of text, base64 and absent. The memory is the entry's own. */

@@ -115,6 +115,7 @@ describe('a batch', () => {
     [{ put: [{ namespace: 'user', key: '1', text: '', absent: true }] }, 'put.0: expected one of'],
     [{ put: [{ namespace: 'user', key: '1', base64: 'a' }] }, 'put.0.base64'],
     [{ put: [{ namespace: 'user', key: '1', text: '', maxAge: 0 }] }, 'put.0.maxAge'],
+    [{ put: [{ namespace: 'user', key: '1', text: '', staleIfError: -1 }] }, 'put.0.staleIfError'],
     [{ put: [{ namespace: 'user', key: '1', text: '', loadedAt: 'x' }] }, 'put.0.loadedAt'],
     [{ put: [{ namespace: 'user', key: '1', text: '', contentType: 'a\nb' }] }, 'put.0.contentType'],
     [{ put: [{ namespace: 'user', key: '1', text: '', tags: ['x'.repeat(513)] }] }, 'put.0.tags'],

@@ -25,6 +25,8 @@ const batchPut = {
     contentType: text,
     tags: names,
     maxAge: { type: 'integer', minimum: 1 },
+    staleWhileRevalidate: { type: 'integer', minimum: 0 },
+    staleIfError: { type: 'integer', minimum: 0 },
     sourceLsn: text,
     loadedAt: text,
   },
