@@ -69,6 +69,10 @@ it('[I13] more prefixes than a record may have, or more keys than can be compare
   for (let i = 0; i <= 20_000; i++) of('user').l1.set(`k${i}`, entryAt(replica.applied));
   stream.say({ purges: byPrefix('nothing:') });
   expect(of('user').l1.entries).toBe(0);
+  for (let i = 0; i <= 5_000; i++) of('user').l1.set(`k${i}`, entryAt(replica.applied));
+  of('user').l1.set('other', entryAt(replica.applied));
+  stream.say({ purges: byPrefix('k') });
+  expect(of('user').l1.entries).toBe(0);
 });
 
 it('[I6] [I11] whatever is stored and purged in whatever order, nothing stays that was loaded before its purge', () => {
