@@ -5,6 +5,7 @@ import { MAX_BATCH_BYTES } from './batch-route.ts';
 import { MAX_TAG_BYTES, MAX_TAGS } from './fields.ts';
 import { schemas, text } from './openapi-schemas.ts';
 import { warmPaths } from './openapi-warm.ts';
+import { writePaths } from './openapi-writes.ts';
 
 /*
  * The interface as an OpenAPI 3.1 document, written by hand: what matters here are headers and their meaning, which no
@@ -247,6 +248,7 @@ export const openapi = {
     '/v1/batch': batchPath,
     '/v1/purge': purgePath,
     ...warmPaths(problems),
+    ...writePaths(problems),
     '/v1/status': page('Positions, layers and namespaces, for people and scripts', 'application/json', {
       $ref: '#/components/schemas/Status',
     }),

@@ -7,6 +7,7 @@ import type { PutRequest, WriteFailure, WriteRequest, Writer, Written } from '..
 import { parseAddress, WRITE_PREFIX } from './address.ts';
 import { sessionHeader } from './answers.ts';
 import { readBody } from './body.ts';
+import { parseCacheControl } from './cache-control.ts';
 import { FieldError, parseContentType, parseTags } from './fields.ts';
 import { refusingFields, type Handler } from './refuse.ts';
 import { visitOf } from './visits.ts';
@@ -81,6 +82,7 @@ async function valueOf(
   const { headers } = request;
   const tags = parseTags(request.headersDistinct['surrogate-key']?.join(' '));
   const contentType = parseContentType(headers['content-type']);
+  const { noStore, maxAge } = parseCacheControl(headers['cache-control']);
   if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) {
     const detail = 'expected Content-Length (0 for an empty value) or a chunked body';
     problem(response, { code: 'length-required', detail });
@@ -90,7 +92,8 @@ async function valueOf(
   const { maxItemBytes } = config;
   const read = await readBody(request, response, maxItemBytes);
   if (read.ok) {
-    return { ...base, body: read.body, contentType, tags, maxAgeMs: undefined };
+    const maxAgeMs = noStore ? 0 : maxAge === undefined ? undefined : maxAge * 1000;
+    return { ...base, body: read.body, contentType, tags, maxAgeMs };
   }
   if (read.why === 'too-large') {
     const detail = `values of namespace "${name}" have at most ${maxItemBytes} bytes`;

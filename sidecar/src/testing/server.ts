@@ -8,6 +8,7 @@ import { Positions } from '../core/positions.ts';
 import { Purger } from '../core/purger.ts';
 import { Warmer } from '../core/warmer.ts';
 import { Sessions } from '../core/sessions.ts';
+import type { Writer } from '../core/writer.ts';
 import { createApp } from '../http/app.ts';
 import { batchRoute } from '../http/batch-route.ts';
 import { cacheRoutes } from '../http/cache-routes.ts';
@@ -15,6 +16,7 @@ import { hitPath } from '../http/hit-path.ts';
 import { openapi } from '../http/openapi.ts';
 import { purgeRoute } from '../http/purge-route.ts';
 import { warmRoute } from '../http/warm-route.ts';
+import { writeRoute } from '../http/write-route.ts';
 import { createListener } from '../http/server.ts';
 import { testCore, type TestCore, type TestCoreOptions } from './core.ts';
 
@@ -52,7 +54,7 @@ export interface TestServer extends TestCore {
 
 /** A core behind a server that really listens, with a purge client that writes into the test's stream. */
 export async function testServer(
-  options: TestCoreOptions & { purge?: PurgeClient; position?: PositionClient['position'] } = {},
+  options: TestCoreOptions & { purge?: PurgeClient; position?: PositionClient['position']; writer?: Writer } = {},
 ): Promise<TestServer> {
   const core = testCore(options);
   const { namespaces, replica, reader, filler, clock, watermark, stream, coalescer } = core;
@@ -84,6 +86,7 @@ export async function testServer(
     cache: cacheRoutes({ namespaces, replica, reader, filler, purger, clock, sessions, coalescer }),
     purge: purgeRoute({ namespaces, purger, sessions }),
     warm: warmRoute({ namespaces, warmer: new Warmer({ ...core, hotList: undefined, keySource: undefined }) }),
+    write: writeRoute({ namespaces, sessions, writerOf: ({ name }) => (name === 'user' ? options.writer : undefined) }),
     batch: batchRoute({ namespaces, replica, batches, filler, coalescer, sessions, clock }),
   });
   let slow = 0;

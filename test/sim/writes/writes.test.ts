@@ -61,7 +61,7 @@ async function history(seed: number, sabotage: Sabotage = {}): Promise<Found> {
 
 it(
   '[I5] [I6] [I18] nothing that was applied, or written here, is missing in what is served',
-  { timeout: 300_000 },
+  { timeout: 60_000 + 500 * HISTORIES },
   async () => {
     let [served, kept] = [0, 0];
     for (let seed = 1; seed <= HISTORIES; seed++) {
