@@ -35,6 +35,12 @@ export class KafkaProxy {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** Ends every connection there is, whatever is on its way. */
+  cutAll(): void {
+    this.cuts += this.#pairs.size;
+    for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
+  }
+
   async stop(): Promise<void> {
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
