@@ -116,6 +116,7 @@ function environments(
       ...(options.redis !== false && { TIDEMARK_REDIS_URL: place.redis }),
       TIDEMARK_INVALIDATOR_URL: `http://${addresses.invalidator}`,
       TIDEMARK_LOAD_URL: place.postgres,
+      TIDEMARK_WRITE_URL: place.postgres,
       ...given('sidecar'),
     },
   };
