@@ -94,6 +94,9 @@ describe('names that every process must agree on', () => {
       tagFences: keys.tagFences,
       pair: keys.pair(hashHex),
       entry: keys.entry(generation, hashHex, key),
+      chunk: keys.chunk('AZaz09_-AZaz09_-', 2),
+      plain: keys.plain('user-profile', key),
+      claim: keys.claim(hashHex, key),
       member: fenceMember(hashHex, key),
     }).toEqual(expected);
   });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { fewNames } from '../testing/arbitraries.ts';
-import { bucketKeys, bucketOf, fenceMember } from './layout.ts';
+import { bucketKeys, bucketOf, chunkKeys, fenceMember } from './layout.ts';
 
 /** The part of a key that Redis Cluster hashes: between the first "{" and the first "}" after it. */
 function hashTag(key: string): string | undefined {
@@ -13,7 +13,11 @@ describe('bucketKeys', () => {
     fc.assert(
       fc.property(fc.string(), fc.nat(1023), (key, bucket) => {
         const keys = bucketKeys('main', bucket);
-        const all = [keys.log, keys.keyFences, keys.tagFences, keys.pair('00ff'), keys.entry('g', '00ff', `{${key}}`)];
+        const named = `{${key}}`;
+        const all = [
+          ...[keys.log, keys.keyFences, keys.tagFences, keys.pair('00ff'), keys.entry('g', '00ff', named)],
+          ...[keys.plain('plain', named), keys.claim('00ff', named), keys.chunk('of-this-one-fill', 0)],
+        ];
         for (const one of all) expect(hashTag(one)).toBe(`main:${bucket}`);
         expect(new Set(all).size).toBe(all.length);
       }),
@@ -33,6 +37,26 @@ describe('bucketKeys', () => {
 
   it('[I7] fence members of two namespaces differ for every name', () => {
     expect(fenceMember('0000000000000001', 'k')).not.toBe(fenceMember('0000000000000002', 'k'));
+  });
+});
+
+describe('chunkKeys', () => {
+  const keys = bucketKeys('main', 0);
+
+  it('are those of as many chunks as a script says', () => {
+    expect(chunkKeys(keys, '3:of-this-one-fill')).toEqual([0, 1, 2].map((i) => keys.chunk('of-this-one-fill', i)));
+  });
+
+  it.each([
+    '',
+    '3:',
+    'x:of-this-one-fill',
+    '3:of-this-one-fil',
+    '3:of-this-one-fil}',
+    '3:of-this-one-fill:',
+    '999999:of-this-one-fill',
+  ])('%j names none', (gone) => {
+    expect(chunkKeys(keys, gone)).toEqual([]);
   });
 });
 
