@@ -44,6 +44,7 @@ describe.each(globSync('*/docs/*.md', { cwd: root }).toSorted())('%s', (file) =>
         initSql: page.blocks('sql init').join('\n'),
         sidecars: /\$\{?SIDECAR2/.test(session?.script ?? '') ? 2 : 1,
         env: supply.env ?? {},
+        redis: supply.redis,
       });
       stops.push(stack.stop);
       await cacheable(stack);

@@ -1,4 +1,4 @@
-import type { StackOptions } from '../../kit/index.ts';
+import { startMemcached, type StackOptions } from '../../kit/index.ts';
 
 /** What a page needs beside a plain stack. */
 export interface Supply {
@@ -8,11 +8,22 @@ export interface Supply {
   readonly config?: (yaml: string) => string;
   /** Environment of the session. */
   readonly session?: Readonly<Record<string, string>>;
+  /** False for sidecars without Redis. */
+  readonly redis?: boolean;
   readonly stop?: () => Promise<void>;
 }
 
 /** By the words that a page may say in `<!-- needs: … -->`. Each is asked before the page's stack starts. */
 export const NEEDS: Readonly<Record<string, () => Supply | Promise<Supply>>> = {
+  /** Sidecars that share memcached instead of Redis. */
+  memcached: async () => {
+    const server = await startMemcached();
+    return {
+      redis: false,
+      env: { sidecar: { TIDEMARK_MEMCACHED_URL: server.url } },
+      stop: () => server.stop(),
+    };
+  },
   /** Loaders that read the stack's own database. */
   load: () => ({ env: { sidecar: ({ postgres }) => ({ TIDEMARK_LOAD_URL: postgres }) } }),
 };
@@ -41,6 +52,7 @@ export async function supplied(names: readonly string[]): Promise<Required<Suppl
           ) as Record<string, string>,
       ]),
     ) as NonNullable<Supply['env']>,
+    redis: supplies.every(({ redis }) => redis !== false),
     config: (yaml) => supplies.reduce((text, { config }) => config?.(text) ?? text, yaml),
     session: Object.assign({}, ...supplies.map(({ session }) => session)) as Record<string, string>,
     stop: async () => {
