@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { testCore, tokenOf, type TestCoreOptions } from '../testing/core.ts';
 import { HandL2 } from '../testing/hand-l2.ts';
@@ -109,6 +110,39 @@ describe('a warming', () => {
     expect(job(id)).toMatchObject({ end: 'done', done: 2 });
     expect(loader.loaded).toEqual(['1', '2', '1']);
     expect(of('user').l1.entries).toBe(2);
+  });
+
+  it('[I3] [I5] leaves nothing in memory that lacks what was applied, whatever is warmed, read, announced and shown in whatever order', async () => {
+    const key = fc.constantFrom('1', '2', '3');
+    const step = fc.oneof(
+      { weight: 4, arbitrary: fc.record({ do: fc.constantFrom('warm', 'end', 'read'), key }) },
+      { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('announce', 'show'), key }) },
+    );
+    const run = async (steps: readonly { readonly do: string; readonly key: string }[]): Promise<void> => {
+      const { order, loader, of, stream, replica, get, settle, clock } = start();
+      const [announced, shown] = [new Map<string, number>(), new Map<string, number>()];
+      loader.holds = true;
+      loader.answer = (of) => value(String(shown.get(of) ?? 0));
+      for (const { do: what, key: name } of steps) {
+        if (what === 'warm') order({ keys: [name] });
+        else if (what === 'read') get('user', name);
+        else if (what === 'end') loader.waiting.shift()?.();
+        else if (what === 'announce') {
+          // In the stream before readers of the database see it.
+          announced.set(name, (announced.get(name) ?? 0) + 1);
+          stream.say({ users: [name], visible: replica.visible });
+        } else {
+          for (const [each, version] of announced) shown.set(each, version);
+          stream.say();
+        }
+        await settle();
+        clock.advance(10);
+        await settle();
+        for (const [held, entry] of of('user').l1.recent(9))
+          expect(Number(Buffer.from(entry.body).toString())).toBeGreaterThanOrEqual(announced.get(held) ?? 0);
+      }
+    };
+    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), run), { numRuns: 300 });
   });
 
   it('hardly goes on while requests wait, and at once when they have gone', async () => {
