@@ -86,7 +86,7 @@ const PATHS: Readonly<Record<SurfaceName, readonly string[]>> = {
   ],
   socket: ['/v1/batch', '/v1/purge', '/v1/status', '/readyz', WRITE, '/v1/warm'],
   admin: ['/v1/status', '/openapi.json', '/livez', '/readyz', '/metrics', '/v1/cache/plain/a', '/v1/purge'],
-  invalidator: ['/v1/purge', '/v1/purge', '/v1/position', '/v1/config', '/livez', '/readyz', '/metrics'],
+  invalidator: ['/v1/purge', '/v1/purge', '/v1/position', '/v1/flushed/writes', '/v1/config', '/livez', '/readyz', '/metrics'],
   applier: ['/livez', '/readyz', '/metrics'],
   webhook: ['/inject', '/inject', '/inject', '/mutate'],
   'webhook-health': ['/livez', '/readyz', '/metrics', '/inject'],

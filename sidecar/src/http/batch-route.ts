@@ -232,7 +232,9 @@ function snapshotResult(snapshot: NonNullable<BatchAnswer['snapshot']>): object 
 function valueResult(entry: Entry, { detail, wallMs }: { detail: string; wallMs: number }): Result {
   const { body, contentType, etag, absent, storedAtMs, freshUntilMs } = entry;
   const age = Math.max(0, Math.floor((wallMs - storedAtMs) / 1000));
-  const common = { age, ttl: Math.floor((freshUntilMs - wallMs) / 1000), detail };
+  // A write that waits is fresh until the database has it, and nobody knows when.
+  const ttl = detail === 'pending' ? {} : { ttl: Math.floor((freshUntilMs - wallMs) / 1000) };
+  const common = { age, ...ttl, detail };
   if (absent) return { status: 404, absent, ...common };
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   const value = isUtf8(bytes) ? { text: bytes.toString() } : { base64: bytes.toString('base64') };
