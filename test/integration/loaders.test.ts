@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { App } from './support/app.ts';
 import { judgeReads } from './support/judged-reads.ts';
 import { eventually } from './support/eventually.ts';
 import { useStack } from './support/stack.ts';
@@ -155,6 +156,16 @@ it('loads that find no connection in time fail, and disturb nobody afterwards', 
     expect(row).toBeUndefined();
   });
   expect((await app().get('counter', '2')).status).toBe(200);
+});
+
+it('a sidecar that has no address of Postgres says so, and loads from endpoints', async () => {
+  const without = new App((await used.stack.addSidecar({ TIDEMARK_LOAD_URL: '' })).url);
+  await eventually(async () => {
+    const { status, body } = await without.get('counter', '1', { 'cache-control': 'no-cache' });
+    expect([status, body]).toEqual([503, expect.stringContaining('TIDEMARK_LOAD_URL')]);
+  });
+  expect((await without.get('user', 'page:1')).body).toContain('the endpoint cannot be asked');
+  expect(used.stack.logs('sidecar-2').join('\n')).toContain('TIDEMARK_LOAD_URL is not set');
 });
 
 it('an endpoint that fails is left alone for a while', async () => {
