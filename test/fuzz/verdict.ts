@@ -12,12 +12,38 @@ const INSIDE = /\n\s+at |node_modules|node:internal|\.[cm]?[jt]s:\d+|\/(?:home|r
 export function complaint(answer: Answer): string | undefined {
   const { status, headers, body } = answer;
   if (!DOCUMENTED.has(status)) return `the status ${status} is not documented`;
+  const cacheStatus = headers['cache-status'];
+  if (cacheStatus !== undefined && !isCacheStatus(cacheStatus)) return `Cache-Status: ${cacheStatus}`;
   if (status < 400) return undefined;
   if (isMiss(answer)) return undefined;
   if (status === 503 && headers['content-type']?.startsWith('text/plain') === true) return undefined;
   if (headers['content-type'] !== 'application/problem+json') return `${status} with ${headers['content-type']}`;
   if (answer.method === 'HEAD') return undefined;
   return problemComplaint(status, body.toString());
+}
+
+/** Parameters of `Cache-Status` that we send, by the types of RFC 9211 section 2; no value stands for true (RFC 9651). */
+const PARAMETERS: Readonly<Record<string, RegExp>> = {
+  hit: /^$/,
+  fwd: /^=(?:bypass|request|miss|stale)$/,
+  'fwd-status': /^=[1-5]\d\d$/,
+  ttl: /^=-?\d{1,15}$/,
+  stored: /^$/,
+  collapsed: /^$/,
+  detail: /^=[a-z*][a-z0-9-]*$/,
+};
+
+/** One member with our name and known parameters, each once; `hit` and `fwd` exclude each other, and the last two go with `fwd`. */
+function isCacheStatus(field: string): boolean {
+  const [name, ...parameters] = field.split('; ');
+  const names = parameters.map((parameter) => parameter.split('=', 1)[0] ?? '');
+  const isKnown = parameters.every(
+    (text, i) => PARAMETERS[names[i] ?? '']?.test(text.slice(names[i]?.length)) === true,
+  );
+  const has = (each: string): boolean => names.includes(each);
+  const isOnce = new Set(names).size === names.length;
+  const needsForward = ['stored', 'collapsed', 'fwd-status'].some(has);
+  return name === 'tidemark' && isKnown && isOnce && !(has('hit') && has('fwd')) && (!needsForward || has('fwd'));
 }
 
 /** 404 without a document: nothing is cached, or it is known that there is nothing. */
