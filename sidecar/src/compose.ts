@@ -114,7 +114,7 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
     createL1: ({ l1 }) => new MemoryStore({ ...l1, budget, policy: createPolicy(l1.policy, () => random.fraction()) }),
     createGrace: (of) => Grace.of(of, clock),
     createPending: (name, of) => behind.createPending(name, of),
-    createLoader: loading.createLoader,
+    createLoader: (name, settings) => loading.createLoader(name, settings),
     createVariants: ({ vary }) => vary && new Variants({ config: vary, digest: variantDigest }),
   });
   const lag = new L2Lag(L2_LAG_SAMPLES);
