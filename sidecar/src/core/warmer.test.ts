@@ -1,62 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { testCore, tokenOf, type TestCoreOptions } from '../testing/core.ts';
 import { HandL2 } from '../testing/hand-l2.ts';
-import type { Loaded, Loader } from './ports.ts';
-import type { WarmOrder } from './warm-job.ts';
-import type { HotList, KeySource } from './warm-ports.ts';
-import { WarmTriggers } from './warm-triggers.ts';
-import { Warmer } from './warmer.ts';
-
-const value = (text: string, bytes = 0): Loaded => ({
-  kind: 'value',
-  body: Buffer.from(text.padEnd(bytes)),
-  contentType: 'text/plain',
-  tags: [],
-});
-const FAILED: Loaded = { kind: 'failed', why: 'unavailable', detail: 'Postgres is away' };
-
-class FakeLoader implements Loader {
-  readonly loaded: string[] = [];
-  readonly waiting: (() => void)[] = [];
-  /** Whether loads end only when the test says so. */
-  holds = false;
-  answer: (key: string) => Loaded = value;
-  readonly handles = (): boolean => true;
-
-  load({ key }: { key: string }): Promise<Loaded> {
-    this.loaded.push(key);
-    const loaded = this.answer(key);
-    if (!this.holds) return Promise.resolve(loaded);
-    return new Promise((resolve) => this.waiting.push(() => resolve(loaded)));
-  }
-}
-
-function start(
-  options: TestCoreOptions & { hotList?: HotList; keySource?: KeySource; loader?: FakeLoader | undefined } = {},
-) {
-  const loader = 'loader' in options ? options.loader : new FakeLoader();
-  const core = testCore({ waiters: 1000, ...options, loaders: loader === undefined ? {} : { user: loader } });
-  const warmer = new Warmer({ ...core, hotList: options.hotList, keySource: options.keySource });
-  core.stream.say();
-  const settle = async (): Promise<void> => {
-    for (let i = 0; i < 12; i += 1) await Promise.resolve();
-  };
-  /** Time passes, and the stream goes on. */
-  const pass = async (ms: number, speaks = true): Promise<void> => {
-    for (let at = 0; at < ms; at += 5) {
-      core.clock.advance(5);
-      if (speaks && at % 500 === 0) core.stream.say();
-      await settle();
-    }
-  };
-  const order = (more: Partial<WarmOrder> = {}): string =>
-    warmer.order({ namespace: 'user', by: 'request', what: 'keys', most: 100_000, ...more }) ?? 'none';
-  const job = (id: string) => warmer.jobs().find((each) => each.id === id);
-  return { ...core, loader: loader ?? new FakeLoader(), warmer, pass, settle, order, job };
-}
-
-const keysTo = (count: number): string[] => Array.from({ length: count }, (_, i) => `k${i}`);
+import { FAILED, keysTo, startWarming as start, value } from '../testing/warming.ts';
 
 describe('a warming', () => {
   it('loads what is missing at its rate, and says how far it is', async () => {
@@ -122,7 +67,7 @@ describe('a warming', () => {
       const { order, loader, of, stream, replica, get, settle, clock } = start();
       const [announced, shown] = [new Map<string, number>(), new Map<string, number>()];
       loader.holds = true;
-      loader.answer = (of) => value(String(shown.get(of) ?? 0));
+      loader.answer = (asked) => value(String(shown.get(asked) ?? 0));
       for (const { do: what, key: name } of steps) {
         if (what === 'warm') order({ keys: [name] });
         else if (what === 'read') get('user', name);
@@ -142,7 +87,7 @@ describe('a warming', () => {
           expect(Number(Buffer.from(entry.body).toString())).toBeGreaterThanOrEqual(announced.get(held) ?? 0);
       }
     };
-    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), run), { numRuns: 300 });
+    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), run), { numRuns: 150 });
   });
 
   it('hardly goes on while requests wait, and at once when they have gone', async () => {
@@ -233,84 +178,5 @@ describe('a warming', () => {
     expect(warmer.pending).toBe(0);
     for (let i = 0; i < 100; i += 1) warmer.cancel(order({ keys: ['x'] }));
     expect(warmer.jobs().length).toBeLessThanOrEqual(33);
-  });
-});
-
-describe('keys', () => {
-  const hotList = (keys: readonly string[], available = true): HotList & { readonly told: string[][] } => ({
-    available,
-    told: [],
-    add(_namespace, added) {
-      this.told.push([...added]);
-      return Promise.resolve();
-    },
-    read: (_namespace, most) => Promise.resolve(keys.slice(0, most)),
-  });
-  const user = { warm: { atStart: 2, every: '1m', sql: 'select id from users', most: 5 } };
-
-  it('come from the list of what is read most, and from SQL where the first pod finds none', async () => {
-    const keySource: KeySource = { keys: (_sql, most) => Promise.resolve(keysTo(most)) };
-    const list = hotList(['a', 'b', 'c']);
-    const some = start({ hotList: list, keySource, user });
-    const triggers = new WarmTriggers({ ...some, hotList: list });
-    triggers.check();
-    triggers.check();
-    await some.pass(100);
-    expect(some.loader.loaded).toEqual(['a', 'b']);
-    expect(some.warmer.jobs()).toMatchObject([{ by: 'start', what: 'hot', end: 'done' }]);
-    const none = start({ hotList: hotList([]), keySource, user });
-    none.order({ what: 'hot', by: 'start', most: 2 });
-    await none.pass(100);
-    expect(none.loader.loaded).toEqual(['k0', 'k1']);
-  });
-
-  it('are warmed again on schedule, and what is read here is told to others', async () => {
-    const keySource: KeySource = { keys: (_sql, most) => Promise.resolve(keysTo(most)) };
-    const list = hotList([]);
-    const { pass, warmer, loader, get, clock, ...core } = start({ hotList: list, keySource, user });
-    const triggers = new WarmTriggers({ ...core, clock, warmer, hotList: list });
-    for (let i = 0; i < 200; i += 1) get('user', 'hot');
-    await pass(5);
-    for (let second = 0; second < 70; second += 1) {
-      await pass(1000);
-      triggers.check();
-    }
-    expect(warmer.jobs().map(({ by, what, end, total }) => [by, what, end, total])).toEqual([
-      ['start', 'hot', 'done', 2],
-      ['schedule', 'sql', 'done', 5],
-    ]);
-    expect(new Set(loader.loaded)).toEqual(new Set(['hot', ...keysTo(5)]));
-    expect(list.told[0]).toEqual(['hot']);
-  });
-
-  it('are awaited from a Redis that is not there yet', async () => {
-    const list = { ...hotList(['a']), available: false };
-    const { pass, warmer, ...core } = start({ hotList: list, user });
-    const triggers = new WarmTriggers({ ...core, warmer, hotList: list });
-    triggers.check();
-    expect(warmer.jobs()).toEqual([]);
-    list.available = true;
-    triggers.check();
-    await pass(50);
-    expect(warmer.jobs()).toMatchObject([{ by: 'start', results: { loaded: 1 } }]);
-  });
-
-  it.each<[Partial<WarmOrder>, string]>([
-    [{ what: 'hot' }, 'there is no Redis to keep a list in'],
-    [{ what: 'sql' }, 'the namespace has no warm.sql'],
-    [{ what: 'keys', namespace: 'gone', keys: ['1'] }, 'the namespace is not served any more'],
-  ])('that are not to be had end it: %j', async (of, detail) => {
-    const { order, job, pass } = start();
-    const id = order(of);
-    await pass(10);
-    expect(job(id)).toMatchObject({ end: 'unavailable', detail });
-  });
-
-  it('in L1 are not looked up again', async () => {
-    const { get, put, order, job, pass } = start({ loader: undefined, l2: new HandL2() });
-    put('user', '1', tokenOf(get('user', '1', 'reload')));
-    const id = order({ keys: ['1'] });
-    await pass(10);
-    expect(job(id)).toMatchObject({ end: 'done', results: { present: 1 } });
   });
 });
