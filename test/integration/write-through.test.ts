@@ -1,3 +1,7 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { parseLsn } from '@tidemark/proto';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
@@ -8,6 +12,26 @@ import { showLogsOnFailure, useStack } from './support/stack.ts';
 import { metric, write } from './support/write.ts';
 
 // Writes that are in Postgres when they are answered, over two sidecars and a third whose stream lags as long as a test wants.
+
+/** The application's own endpoint: writes a note, and leaves the mark if it is told to. */
+const endpoint = createServer((request, response) => {
+  void (async () => {
+    const key = decodeURIComponent(request.url?.split('/').at(-1) ?? '');
+    const client = new pg.Client({ connectionString: used.stack.postgres });
+    await client.connect();
+    await client.query('begin');
+    const set = 'on conflict (id) do update set note = excluded.note';
+    await client.query(`insert into notes (id, note) values ($1, $2) ${set}`, [key, await text(request)]);
+    const mark = key.startsWith('marked') ? request.headers['tidemark-write'] : undefined;
+    if (mark !== undefined) await client.query("select pg_logical_emit_message(true, 'tidemark.mark', $1)", [mark]);
+    await client.query('commit');
+    await client.end();
+    response.writeHead(204).end();
+  })();
+}).listen(0, '127.0.0.1');
+await once(endpoint, 'listening');
+const endpointUrl = `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}`;
+afterAll(() => void endpoint.close());
 
 const rule = (table: string, ...keys: string[]) => ({ table: `public.${table}`, keys });
 const used = useStack({
@@ -55,6 +79,11 @@ const used = useStack({
         source: 'main',
         invalidate: [rule('notes', '{id}')],
         writeThrough: { put: { sql: 'update notes set note = $2 where id = $1' }, cache: 'nothing' },
+      },
+      remote: {
+        source: 'main',
+        invalidate: [rule('notes', '{id}')],
+        writeThrough: { put: { http: { url: `${endpointUrl}/notes/{key}` } } },
       },
       files: {
         source: 'main',
@@ -210,6 +239,21 @@ describe('a value that was written', () => {
     await used.stack.sql(`update files set type = 'image/y' where id = 'f'`);
     await eventually(async () => expect((await lagging.app.get('files', 'f', onlyIfCached)).status).toBe(404));
     expect((await app.get('files', 'f', onlyIfCached)).status).toBe(404);
+  });
+
+  it('[I18] by the application itself is served at once, and stays if the application left the mark', async () => {
+    const letFlow = holdBack();
+    const lsns = new Map<string, string>();
+    for (const key of ['marked', 'unmarked']) {
+      const { status, lsn = '' } = await put(LAGGING, ['remote', key], 'v1');
+      expect([status, lsn]).toEqual([204, expect.stringMatching(/^\d+\/[\dA-F]+$/)]);
+      expect((await lagging.app.get('remote', key, onlyIfCached)).body).toBe('v1');
+      lsns.set(key, lsn);
+    }
+    letFlow();
+    const later = { ...onlyIfCached, 'tidemark-min-lsn': lsns.get('unmarked') ?? '' };
+    expect((await lagging.app.get('remote', 'marked', later)).body).toBe('v1');
+    expect((await lagging.app.get('remote', 'unmarked', later)).status).toBe(404);
   });
 
   it('[I14] [I18] is known to the session that wrote it, whichever sidecar it asks', async () => {
