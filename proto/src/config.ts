@@ -5,7 +5,7 @@ import { show } from './config/show.ts';
 
 export type { HttpLoaderConfig, LoaderConfig, SqlLoaderConfig } from './config/load.ts';
 export { NAME_PATTERN } from './config/name.ts';
-export { DEFAULT_L1_SIZE, type L1Policy } from './config/l1.ts';
+export { DEFAULT_L1_SIZE, L1_POLICIES, type L1Policy } from './config/l1.ts';
 export { ENTRY_ROOM_BYTES, namespaceSchema } from './config/namespace.ts';
 export { MAX_WARM_KEYS, warmDefaults, type WarmConfig } from './config/warm.ts';
 export { quantities, type QuantityLimits } from './config/quantities.ts';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { L1Policy } from '@tidemark/proto';
+import { L1_POLICIES } from '@tidemark/proto';
 import { hitPercent, keysOf } from '../../sidecar/src/testing/hit-ratio.ts';
 import { asLines, CAPACITIES, TRACES, type Trace } from '../../sidecar/src/testing/traces.ts';
 import { cached } from '../kit/cache.ts';
@@ -18,7 +18,6 @@ import { hitCosts } from './eviction/costs.ts';
  *   node test/bench/eviction.ts [--write]     --write: keep the simulator's figures for the tests
  */
 
-const POLICIES: readonly L1Policy[] = ['lru', 'lfu', 'fifo', 'random', 'ttl'];
 const FIGURES = fileURLToPath(new URL('../../sidecar/src/testing/caffeine.json', import.meta.url));
 
 /** They come with the simulator: a join and two scans of Postgres, a text search, a file system, objects of a shop, of a web site, of a ledger. */
@@ -49,16 +48,16 @@ function row(name: string, cells: readonly (number | string)[]): void {
 function compare(name: string, options: { trace: Trace; file: string; maxEntries: number }): Figures {
   const { trace, file, maxEntries } = options;
   const keys = keysOf(trace);
-  const ours = POLICIES.map((policy) => hitPercent(policy, keys, maxEntries));
+  const ours = L1_POLICIES.map((policy) => hitPercent(policy, keys, maxEntries));
   const theirs = simulate(classPath, file, maxEntries);
-  const lfu = ours[POLICIES.indexOf('lfu')] as number;
+  const lfu = ours[L1_POLICIES.indexOf('lfu')] as number;
   const ratio = lfu / theirs['product.Caffeine'];
   ratios.push(ratio);
   row(`${name}/${maxEntries}`, [...ours, ...PEERS.map((peer) => theirs[peer]), ratio]);
   return theirs;
 }
 
-row('trace/entries', [...POLICIES, ...PEERS.map((peer) => peer.replace(/^.*\./, '').slice(0, 8)), 'lfu/Caff.']);
+row('trace/entries', [...L1_POLICIES, ...PEERS.map((peer) => peer.replace(/^.*\./, '').slice(0, 8)), 'lfu/Caff.']);
 const kept: Record<string, { sha256: string; percent: Record<string, Figures> }> = {};
 for (const [name, generate] of Object.entries(TRACES)) {
   const trace = generate();
@@ -90,4 +89,4 @@ else if (readFileSync(FIGURES, 'utf8') !== figures)
 console.log(
   '\nCPU of a hit, ns, with 35,000 entries: least and median of 60 rounds, each subject in a process of its own',
 );
-for (const { subject, leastNs, medianNs } of hitCosts(['map', ...POLICIES])) row(subject, [leastNs, medianNs]);
+for (const { subject, leastNs, medianNs } of hitCosts(['map', ...L1_POLICIES])) row(subject, [leastNs, medianNs]);

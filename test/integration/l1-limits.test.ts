@@ -1,3 +1,4 @@
+import { L1_POLICIES } from '@tidemark/proto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createStack, type Stack } from '../kit/index.ts';
 import { sharedServers } from '../kit/shared.ts';
@@ -5,14 +6,13 @@ import { showLogsOnFailure } from './support/stack.ts';
 
 const TOTAL_BYTES = 256 * 1024;
 const VALUE = 'x'.repeat(1_000);
-const POLICIES = ['lru', 'lfu', 'fifo', 'random', 'ttl'] as const;
 
 const common = { source: 'main', invalidation: 'ttl_only', l2: { enabled: false } };
 let stack: Stack;
 let url: string;
 
 beforeAll(async () => {
-  const namespaces = POLICIES.map((policy) => [policy, { ...common, l1: { maxBytes: '1MiB', policy } }]);
+  const namespaces = L1_POLICIES.map((policy) => [policy, { ...common, l1: { maxBytes: '1MiB', policy } }]);
   stack = await createStack(sharedServers(), {
     config: JSON.stringify({ sources: { main: { topic: 'main' } }, namespaces: Object.fromEntries(namespaces) }),
     env: { sidecar: { TIDEMARK_L1_MAX_BYTES: `${TOTAL_BYTES}B` } },
@@ -37,14 +37,14 @@ const bytesOf = (namespace: string): Promise<number> => metric(`tidemark_l1_byte
 
 it('namespaces of every policy borrow what others leave, and get their share back', async () => {
   showLogsOnFailure(stack);
-  const [first, ...others] = POLICIES;
+  const [first, ...others] = L1_POLICIES;
   for (let i = 0; i < 300; i++) await put(first, `k${i}`);
   expect(await bytesOf(first)).toBeGreaterThan(0.95 * TOTAL_BYTES);
   for (let i = 0; i < 100; i++) for (const policy of others) await put(policy, `k${i}`);
   let sum = 0;
-  for (const policy of POLICIES) {
+  for (const policy of L1_POLICIES) {
     const bytes = await bytesOf(policy);
-    expect(bytes).toBeGreaterThan(TOTAL_BYTES / POLICIES.length - 3_000);
+    expect(bytes).toBeGreaterThan(TOTAL_BYTES / L1_POLICIES.length - 3_000);
     sum += bytes;
   }
   expect(sum).toBeLessThanOrEqual(TOTAL_BYTES);

@@ -1,4 +1,4 @@
-import type { L1Policy } from '@tidemark/proto';
+import { L1_POLICIES, type L1Policy } from '@tidemark/proto';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { anEntry } from '../../testing/entries.ts';
@@ -21,7 +21,7 @@ const SIZE = sizeOf('a0000', anEntry());
 
 // Stores by the weight that each has, and what is put into which of them.
 const weights = fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 2, maxLength: 5 });
-const policies = fc.array(fc.constantFrom<L1Policy>('lru', 'lfu', 'fifo', 'random', 'ttl'), {
+const policies = fc.array(fc.constantFrom(...L1_POLICIES), {
   minLength: 5,
   maxLength: 5,
 });

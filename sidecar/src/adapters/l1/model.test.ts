@@ -1,4 +1,4 @@
-import type { Entry, L1Policy } from '@tidemark/proto';
+import { L1_POLICIES, type Entry, type L1Policy } from '@tidemark/proto';
 import { deepStrictEqual as same, ok } from 'node:assert/strict';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -31,7 +31,7 @@ type Command = { readonly store: number } & (
 );
 
 const settings: fc.Arbitrary<Settings> = fc.record({
-  policy: fc.constantFrom<L1Policy>('lru', 'lfu', 'fifo', 'random', 'ttl'),
+  policy: fc.constantFrom(...L1_POLICIES),
   maxBytes: fc.integer({ min: 3_000, max: 12_000 }),
   maxEntries: fc.option(fc.integer({ min: 1, max: 9 }), { nil: undefined }),
 });

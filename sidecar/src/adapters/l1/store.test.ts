@@ -1,4 +1,4 @@
-import { parseConfig, type Entry, type L1Policy, type NamespaceConfig } from '@tidemark/proto';
+import { L1_POLICIES, parseConfig, type Entry, type L1Policy, type NamespaceConfig } from '@tidemark/proto';
 import { describe, expect, it } from 'vitest';
 import { anEntry } from '../../testing/entries.ts';
 import { Dice } from '../../testing/random.ts';
@@ -7,8 +7,6 @@ import { createPolicy } from './policies.ts';
 import { sizeOf } from './size.ts';
 import { MemoryStore } from './store.ts';
 
-const EVERY_POLICY: readonly L1Policy[] = ['lru', 'lfu', 'fifo', 'random', 'ttl'];
-
 function storeOf(policy: L1Policy, limits: { maxBytes?: number; maxEntries?: number; budget?: Budget }): MemoryStore {
   const dice = new Dice(1);
   return new MemoryStore({ maxBytes: 2 ** 30, ...limits, policy: createPolicy(policy, () => dice.fraction()) });
@@ -16,7 +14,7 @@ function storeOf(policy: L1Policy, limits: { maxBytes?: number; maxEntries?: num
 
 const held = (store: MemoryStore): string[] => [...store.recent(Infinity)].map(([key]) => key).toSorted();
 
-describe.each(EVERY_POLICY)('with the policy %s', (policy) => {
+describe.each(L1_POLICIES)('with the policy %s', (policy) => {
   it('[I13] a tag of very many entries takes everything at once', () => {
     const store = storeOf(policy, {});
     const fill = (count: number): void => {
