@@ -21,8 +21,11 @@ const ATTEMPTS = 4;
 const RETRY_FIRST_MS = 5;
 const RETRY_MAX_MS = 100;
 
-/** serialization_failure and deadlock_detected: nothing was written, and the same may work at once (Postgres documentation, chapter 13.5). */
-const UNDONE_FOR_OTHERS = /^40(?:001|P01)$/;
+/**
+ * serialization_failure and deadlock_detected (Postgres documentation, chapter 13.5), and plans that are gone behind a pooler (see core/sql.ts):
+ * nothing was written, and the same may work at once.
+ */
+const UNDONE_FOR_OTHERS = /^(?:40001|40P01|26000|42P05)$/;
 /** COMMIT was not refused but broke off: connections lost, servers that stop, errors of the machine. The commit may have happened. */
 const BROKE_OFF = /^(?:08|57P|58|XX)/;
 /** Syntax errors, unknown columns and the like: so it is when a statement has another shape than before. */
@@ -158,6 +161,8 @@ export class SqlWriter implements WriteExecutor {
       const { reason } = wrong as { reason: unknown };
       if (!(reason instanceof SqlError)) throw reason;
       if (READ_ONLY.test(reason.code ?? '')) connection.discard();
+      // Whatever kept the transaction from beginning did not keep the write, which was on its way already: then it stands alone.
+      if (wrong === begun && written.status === 'fulfilled') return unknown(reason);
       if (wrong !== found || !SYNTAX.test(reason.code ?? '')) throw reason;
       back?.read.forget();
       return { kind: 'undone', error: reason };
@@ -286,7 +291,7 @@ function isWhy(error: unknown, why: SqlError['why']): boolean {
 }
 
 function unknown({ message, code }: SqlError): Executed {
-  const detail = `COMMIT was sent, but its answer did not come (${message}): read the value to find out`;
+  const detail = `it was sent, but it is not known whether it was committed (${message}): read the value to find out`;
   return { kind: 'failed', why: 'unknown', detail, sqlState: code };
 }
 
