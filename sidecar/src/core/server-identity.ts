@@ -13,9 +13,10 @@ export interface ServerIdentity {
  */
 export function whyForeign(server: ServerIdentity, followed: ServerIdentity): string | undefined {
   const { systemId, timeline } = followed;
-  if (server.systemId !== systemId)
+  // What nobody knows agrees with nothing.
+  if (systemId === undefined || server.systemId !== systemId)
     return `it is system ${server.systemId ?? 'unknown'}, but the stream comes from system ${systemId ?? 'unknown'}`;
-  if (server.timeline !== timeline)
+  if (timeline === undefined || server.timeline !== timeline)
     return `it is on timeline ${server.timeline ?? 'unknown'}, but the stream comes from timeline ${timeline ?? 'unknown'}`;
   return undefined;
 }
