@@ -18,7 +18,7 @@ const timesMs = fc
   .tuple(timeMs, timeMs, timeMs, timeMs)
   .map((some) => some.toSorted((a, b) => a - b) as [number, number, number, number]);
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
-const rest = fc.record({
+const anything = fc.record({
   asOf: lsn,
   epoch: lsn,
   loadMs: u32,
@@ -29,7 +29,7 @@ const rest = fc.record({
   body: fc.uint8Array({ maxLength: 60 }),
 });
 const entry: fc.Arbitrary<Entry> = fc
-  .tuple(rest, timesMs)
+  .tuple(anything, timesMs)
   .map(([some, [storedAtMs, freshUntilMs, expiresAtMs, keepUntilMs]]) => ({
     ...some,
     storedAtMs,

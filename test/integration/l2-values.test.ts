@@ -34,7 +34,7 @@ afterAll(() => redis.disconnect());
 const urlOf = (sidecar: 0 | 1, id: number): string => `${used.stack.sidecars[sidecar]!.url}/v1/cache/docs/${id}`;
 
 /** Stores a value by way of the first sidecar, with a lease. */
-async function put(id: number, body: Buffer): Promise<void> {
+async function store(id: number, body: Buffer): Promise<void> {
   const miss = await fetch(urlOf(0, id));
   const headers = { 'tidemark-lease': miss.headers.get('tidemark-lease') ?? '', 'content-type': 'application/json' };
   const response = await fetch(urlOf(0, id), { method: 'PUT', headers, body: new Uint8Array(body) });
@@ -50,7 +50,7 @@ it.each([
   ['noise', noiseOf(1_500_000), Math.ceil(1_500_000 / 65_536)],
 ])('[I7] %s of 1.5 MB is shared, and nothing of it is left when its row changes', async (name, body, pieces) => {
   const id = name === 'text' ? 1 : 2;
-  await put(id, body);
+  await store(id, body);
   await eventually(async () => {
     const found = await fetch(urlOf(1, id), { headers: { 'cache-control': 'only-if-cached' } });
     expect(found.headers.get('cache-status')).toContain('detail=l2');

@@ -40,7 +40,7 @@ export async function redisWorld(options: {
   const logs = openFenceLogs(client, { source: SOURCE, buckets, maxFences: 1000 });
   const placeOf = (key: string) => {
     const bucket = bucketOf(buckets, user.hashHex, key);
-    return { bucket, entry: keys[bucket]!.entry('g', user.hashHex, key) };
+    return { bucket, entry: bucketKeys(SOURCE, bucket).entry('g', user.hashHex, key) };
   };
   return {
     client,

@@ -23,9 +23,11 @@ export class RedisValues {
   }
 
   /** Settles when all chunks are there. Rejects as a command does. */
-  async writeChunks(keys: BucketKeys, { chunks, token }: PackedEntry, ttlMs: number): Promise<void> {
+  async writeChunks(keys: BucketKeys, { chunks, token }: PackedEntry, lastMs: number): Promise<void> {
     await Promise.all(
-      chunks.map((chunk, i) => this.#calls.command('chunk', 'SET', keys.chunk(token, i), asBuffer(chunk), 'PX', ttlMs)),
+      chunks.map((chunk, i) =>
+        this.#calls.command('chunk', 'SET', keys.chunk(token, i), asBuffer(chunk), 'PX', lastMs),
+      ),
     );
   }
 
@@ -49,8 +51,8 @@ export class RedisValues {
 
   /** The same for those of an entry that is there no more, as a script named them; `kept` is not removed. */
   discardOf(keys: BucketKeys, gone: unknown, kept: PackedEntry | undefined): void {
-    if (gone === null || gone === undefined) return;
-    const names = chunkKeys(keys, String(gone));
+    if (!Buffer.isBuffer(gone)) return;
+    const names = chunkKeys(keys, gone.toString('latin1'));
     // A command that was sent twice finds what it stored itself.
     if (kept?.token !== '' && kept !== undefined && names[0] === keys.chunk(kept.token, 0)) return;
     this.#remove(names);
