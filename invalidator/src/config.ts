@@ -26,7 +26,7 @@ import {
 } from '@tidemark/runtime';
 import { complaintAbout, type ElectionTimes } from './core/election.ts';
 import { httpUrl, kubeconfigFile, slotName } from './config/values.ts';
-import { flushInterval, writesKeep, writesTopicName } from './config/flush.ts';
+import { flushEnv, resolveFlush, type FlushConfig } from './config/flush.ts';
 import { injectEnv, resolveInject, type InjectConfig } from './config/injection.ts';
 
 const listen = (fallback: string) =>
@@ -104,30 +104,6 @@ const apply = {
   listen: listen('127.0.0.1:7081'),
 };
 
-const flush = {
-  ...followerEnv,
-  writesTopic: required('TIDEMARK_WRITES_TOPIC', {
-    description:
-      'Kafka topic in which sidecars put the writes of namespaces with writeBehind; made where it is missing',
-    parse: writesTopicName,
-  }),
-  postgresUrl: required('TIDEMARK_POSTGRES_URL', {
-    description:
-      'URL of the primary, for a role that may run the statements of writeBehind and write to schema tidemark',
-    parse: postgresUrl,
-    secret: true,
-  }),
-  flushIntervalMs: withDefault('TIDEMARK_FLUSH_INTERVAL', '50ms', {
-    description: 'shortest time between two transactions while writes come one by one; longer ones coalesce more',
-    parse: flushInterval,
-  }),
-  writesKeepMs: withDefault('TIDEMARK_WRITES_KEEP', '24h', {
-    description: 'how long Kafka keeps writes that are in Postgres, for a database that goes back (failover, restore)',
-    parse: writesKeep,
-  }),
-  listen: listen('127.0.0.1:7083'),
-};
-
 const replay = {
   ...commonEnv,
   logLevel: { ...commonEnv.logLevel, default: 'warn' },
@@ -173,7 +149,7 @@ const selftest = {
 const specs = {
   run,
   apply,
-  flush,
+  flush: flushEnv,
   inject: injectEnv,
   replay,
   capture: { ...commonEnv, logLevel: replay.logLevel },
@@ -204,9 +180,6 @@ export interface ElectionConfig {
 /** Settings of `apply`. */
 export type ApplyConfig = FollowerConfig &
   Omit<EnvOf<typeof apply>, keyof typeof followerEnv> & { readonly redisTls: TlsIdentity | undefined };
-
-/** Settings of `flush`. */
-export type FlushConfig = FollowerConfig & Omit<EnvOf<typeof flush>, keyof typeof followerEnv>;
 
 /** Settings of `replay`. */
 export type ReplayConfig = Own<typeof replay> & { readonly redisTls: TlsIdentity | undefined };
@@ -242,8 +215,7 @@ export function applyConfig(env: Env, configFile: string | undefined): ApplyConf
 
 /** Throws like {@link runConfig}. */
 export function flushConfig(env: Env, configFile: string | undefined): FlushConfig {
-  const settings = readEnv(flush, withFile(env, configFile), { alsoKnown: allNames });
-  return Object.freeze({ ...settings, ...resolveFollower(settings) });
+  return Object.freeze(resolveFlush(readEnv(flushEnv, withFile(env, configFile), { alsoKnown: allNames })));
 }
 
 /** Settings of `inject`. Throws like {@link runConfig}. */

@@ -55,7 +55,7 @@ it(
   '[I19] answers a write until every reader of the database sees its flush, not only until it was streamed',
   { timeout: 60_000 },
   async () => {
-    const [{ url = '', admin = '' } = {}] = stack.sidecars;
+    const [{ url, admin } = { url: '', admin: '' }] = stack.sidecars;
     const [app] = appsOf(stack);
     const rowOf = async () => (await stack.sql<{ n: number }>("select n from items where id = 'hanging'"))[0]?.n;
     expect((await write(url, ['items', 'hanging'], '1')).status).toBe(202);

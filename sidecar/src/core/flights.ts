@@ -113,7 +113,15 @@ export class Flights {
   }
 
   open(key: string): Flight {
-    const flight: Flight = { key, lease: undefined, seeking: false, claim: undefined, grantedAtMs: 0, loads: 0, waiters: new Set() };
+    const flight: Flight = {
+      key,
+      lease: undefined,
+      seeking: false,
+      claim: undefined,
+      grantedAtMs: 0,
+      loads: 0,
+      waiters: new Set(),
+    };
     this.#byKey.set(key, flight);
     return flight;
   }
