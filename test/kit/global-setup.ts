@@ -1,7 +1,9 @@
 import type { TestProject } from 'vitest/node';
 import { toStderr } from './error.ts';
 import { onParentGone } from './guard.ts';
+import { memcachedCommand } from './memcached-install.ts';
 import { programOf } from './programs.ts';
+import { redisCommand } from './redis-install.ts';
 import { type ServerAddresses, type Servers, addressesOf, startServers } from './servers.ts';
 
 declare module 'vitest' {
@@ -36,6 +38,9 @@ function start(): Promise<Servers> {
   onParentGone(() => process.exit(143));
   // Bundled while the servers start; a failure is told by the first that needs the program.
   void Promise.allSettled([programOf('sidecar'), programOf('invalidator')]);
+  // Fetched once for the machine, before a test's time runs; what cannot be had is told by the test that needs it.
+  const others = [memcachedCommand(toStderr), redisCommand(toStderr, 'valkey'), redisCommand(toStderr, 'redis-6.2')];
   // Nothing that the tests keep must survive the machine: no waiting for the disk.
-  return startServers({ progress: toStderr, supervise: true, postgres: { fsync: false } });
+  const servers = startServers({ progress: toStderr, supervise: true, postgres: { fsync: false } });
+  return Promise.all([servers, Promise.allSettled(others)]).then(([started]) => started);
 }
