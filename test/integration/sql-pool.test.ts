@@ -3,7 +3,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { PostgresPool } from '../../sidecar/src/adapters/sql-pool.ts';
 import { SqlError } from '../../sidecar/src/core/sql.ts';
-import { startPostgres, type PostgresServer } from '../kit/index.ts';
+import { makeAuthority, startPostgres, type Authority, type PostgresServer } from '../kit/index.ts';
 import { withPostgres } from '../kit/names.ts';
 import { eventually } from './support/eventually.ts';
 
@@ -178,6 +178,23 @@ describe('whatever takes too long', () => {
     const error = await failure(ask('select 1', 100, made({ url: url.href })));
     expect(error).toMatchObject({ why: 'unavailable', sent: false });
   });
+});
+
+it('speaks TLS as its URL says, also to end what takes too long, and to nobody whom it does not trust', async () => {
+  const [authority, stranger] = [await makeAuthority('ours'), await makeAuthority('theirs')];
+  onTestFinished(async () => void (await Promise.all([authority.remove(), stranger.remove()])));
+  const { certFile, keyFile } = await authority.issue('server');
+  const own = await startPostgres({ flags: { ssl: 'on', ssl_cert_file: certFile, ssl_key_file: keyFile } });
+  onTestFinished(() => own.stop());
+  const trusting = ({ caFile }: Authority): string =>
+    `${own.url}?sslmode=verify-full&sslrootcert=${encodeURIComponent(caFile)}`;
+  const secure = made({ url: trusting(authority) });
+  expect(await ask('select ssl from pg_stat_ssl where pid = pg_backend_pid()', 5000, secure)).toBe('t');
+  expect(await failure(ask('select pg_sleep(600)', 100, secure))).toMatchObject({ why: 'timeout' });
+  const others = "select count(*) from pg_stat_activity where state = 'active' and pid <> pg_backend_pid()";
+  await eventually(async () => expect(await ask(others, 5000, secure)).toBe('0'));
+  const { why, message } = await failure(ask('select 1', 5000, made({ url: trusting(stranger) })));
+  expect([why, message]).toEqual(['unavailable', expect.stringContaining('certificate')]);
 });
 
 describe('Postgres', () => {

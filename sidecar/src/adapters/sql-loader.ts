@@ -162,7 +162,8 @@ export class SqlLoader implements Origin {
       systemId: this.#system?.mark === mark ? this.#system?.id : undefined,
       timeline: typeof timeline === 'string' ? Number(timeline) : undefined,
       isStandby,
-      sourceLsn: isStandby === 't' ? lsnOf(replayed) : undefined,
+      // Of a standby that does not say, nothing is taken.
+      sourceLsn: isStandby === 't' ? (lsnOf(replayed) ?? 0) : undefined,
     };
   }
 }
