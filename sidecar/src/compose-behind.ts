@@ -16,7 +16,7 @@ import { etagOf } from './http/etag.ts';
 const APPEND_MS = 10_000;
 const SEEN_MS = 5_000;
 /** Most bytes of writes that wait for Kafka. */
-const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+const MAX_QUEUED_BYTES = 16 * 1024 * 1024;
 /** Names no topic: a sidecar that was not told one knows of no write. */
 const NO_TOPIC = '';
 

@@ -27,7 +27,7 @@ const used = useStack({
       },
     },
   },
-  env: { flusher: { TIDEMARK_WRITES_KEEP: '1s' } },
+  env: { flusher: { TIDEMARK_WRITES_KEEP: '5s' } },
 });
 
 beforeEach(() => showLogsOnFailure(used.stack));
@@ -126,6 +126,27 @@ it('[I19] parks what is no write, or of a namespace that there is not', async ()
     { namespace: 'gone', key: 'a\\0b', error: 'source main has no namespace gone' },
   ]);
   await used.stack.sql('delete from tidemark.parked_writes');
+});
+
+it('[I19] flushes again what a database that went back does not have any more', { timeout: 60_000 }, async () => {
+  const { stack } = used;
+  const offset = async () =>
+    Number(
+      (await stack.sql<{ next: string }>('select next_offset::text as next from tidemark.flush_progress'))[0]?.next,
+    );
+  const before = await offset();
+  for (const key of ['back-1', 'back-2']) await put(key, 'v1');
+  await flushed('back-2', 'v1');
+  expect(await offset()).toBe(before + 2);
+  // As a failover leaves it that has lost the last commits: the rows, how far it was, and every connection.
+  await stack.sql(`
+    begin;
+    delete from items where id like 'back-%';
+    update tidemark.flush_progress set next_offset = ${before};
+    select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'tidemark flusher%' and datname = current_database();
+    commit`);
+  for (const key of ['back-1', 'back-2']) await flushed(key, 'v1');
+  expect(await offset()).toBe(before + 2);
 });
 
 it('[I19] lets Kafka forget what has been in Postgres for long enough', async () => {

@@ -77,7 +77,7 @@ export async function openFlushDatabase(options: {
     await client.connect();
     // A flusher whose machine is gone must not keep the turn for two hours (the default of most kernels).
     await client.query(
-      'set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3; set idle_in_transaction_session_timeout = 60000',
+      'set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3; set idle_in_transaction_session_timeout = 15000',
     );
     await ensureTables(client);
   } catch (error) {
@@ -224,7 +224,8 @@ class Session implements FlushDatabase {
     await this.#client.query({
       name: 'park',
       text: `insert into tidemark.parked_writes (topic, partition, "offset", namespace, key, kind, written_at, code, error, record)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             on conflict (topic, partition, "offset") do update set code = excluded.code, error = excluded.error`,
       values: [
         this.#topic,
         PARTITION,

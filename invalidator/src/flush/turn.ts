@@ -233,8 +233,11 @@ export class FlushTurn {
     if (nowMs - this.#retriedAtMs < RETRY_PARKED_MS) return;
     this.#retriedAtMs = nowMs;
     const { document, source, logger } = this.#context;
+    const isFresh = this.#database === undefined;
     try {
       const database = await this.#session();
+      // A database that went back (a failover that lost commits) is flushed again, whether anything is written meanwhile or not.
+      if (isFresh && (await database.progress()) !== this.#next) throw new Ended();
       const retried = await database.retryParked((records) =>
         planFlush(records, { document: document(), source, coalesces: false }),
       );
