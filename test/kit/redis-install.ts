@@ -32,7 +32,10 @@ function runs(command: string): boolean {
  * redis-server from PATH, else the binary (6.2) inside a Maven artifact: it needs no rights, and unlike a package of the
  * system it leaves no service running. Nothing where neither can be had.
  */
-export async function redisCommand(progress: Progress, flavour: RedisFlavour = usualFlavour()): Promise<string | undefined> {
+export async function redisCommand(
+  progress: Progress,
+  flavour: RedisFlavour = usualFlavour(),
+): Promise<string | undefined> {
   if (flavour === 'valkey') return valkeyCommand(progress);
   const inPath = flavour === 'usual' ? ['redis-server', 'valkey-server'] : [];
   for (const command of inPath) if (runs(command)) return command;
