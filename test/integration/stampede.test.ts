@@ -58,7 +58,8 @@ async function loadsByChange(namespace: string): Promise<number[]> {
   const options = { origin: origin.url, namespace, count: READERS, thinkMs: 5 };
   const readers = stack.sidecars.map(({ url }) => new Readers({ ...options, sidecar: url }));
   const shows = (n: number) => async (): Promise<void> => {
-    for (const app of apps) expect((await app.get(namespace, '1', { 'cache-control': 'only-if-cached' })).body).toBe(`${n}`);
+    for (const app of apps)
+      expect((await app.get(namespace, '1', { 'cache-control': 'only-if-cached' })).body).toBe(`${n}`);
   };
   await eventually(shows(changes.lsns.length - 1));
   const counts: number[] = [];

@@ -15,5 +15,7 @@ export const refresh = z.strictObject({
     .min(0)
     .max(1_000)
     .default(0)
-    .describe('So many of the hottest keys are loaded as soon as a change evicts them, before anybody asks. Needs load.'),
+    .describe(
+      'So many of the hottest keys are loaded as soon as a change evicts them, before anybody asks. Needs load.',
+    ),
 });

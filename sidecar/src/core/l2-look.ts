@@ -75,7 +75,8 @@ export class L2Look {
     this.#keep(namespace, flight, entry);
     const isWhole = entry === found.entry && entry.tags.length > 0;
     const log = this.#promoter && isWhole ? parseHeader(found.context?.log ?? '') : undefined;
-    if (log !== undefined && found.context !== undefined) this.#promoter?.wasRead(namespace, flight.key, { found, log });
+    if (log !== undefined && found.context !== undefined)
+      this.#promoter?.wasRead(namespace, flight.key, { found, log });
     return 'served';
   }
 

@@ -53,7 +53,14 @@ export class Origin {
   async stop(): Promise<void> {
     this.#server.closeAllConnections();
     this.#server.close();
-    await this.#pool?.end();
+    await this.disconnect();
+  }
+
+  /** Loads fail again. */
+  async disconnect(): Promise<void> {
+    const pool = this.#pool;
+    this.#pool = undefined;
+    await pool?.end();
   }
 
   async #load(namespace: string): Promise<string | undefined> {
