@@ -233,36 +233,6 @@ it('plain entries need no log', async () => {
   expect(await store.readPlain('p', 'k')).toBeUndefined();
 });
 
-describe('claims', () => {
-  it.each([
-    ['a key of a fence log', namespace],
-    ['a key without one', 'p'],
-  ] as const)("on %s are one process's until it gives them back", async (_, on) => {
-    const other = newStore(client);
-    const [mine, theirs] = [
-      { token: 'mine', ttlMs: 60_000 },
-      { token: 'theirs', ttlMs: 60_000 },
-    ];
-    const both = await Promise.all([store.claim(on, 'k', mine), other.claim(on, 'k', theirs)]);
-    expect(both.toSorted()).toEqual(['granted', 'taken']);
-    const [holder, loser] = both[0] === 'granted' ? ['mine', 'theirs'] : ['theirs', 'mine'];
-    expect(await store.claim(on, 'another', mine)).toBe('granted');
-    expect(await store.release(on, 'k', loser)).toBe('gone');
-    expect(await store.claim(on, 'k', { token: loser, ttlMs: 60_000 })).toBe('taken');
-    expect(await store.release(on, 'k', holder)).toBe('released');
-    expect(await store.release(on, 'k', holder)).toBe('gone');
-    expect(await store.claim(on, 'k', { token: loser, ttlMs: 60_000 })).toBe('granted');
-  });
-
-  it('end with their time', async () => {
-    expect(await store.claim(namespace, 'k', { token: 'a', ttlMs: 20 })).toBe('granted');
-    await eventually(async () => {
-      expect(await store.claim(namespace, 'k', { token: 'b', ttlMs: 60_000 })).toBe('granted');
-    });
-    expect(await store.release(namespace, 'k', 'a')).toBe('gone');
-  });
-});
-
 it('the probe tells how far the log is', async () => {
   expect(await store.probe()).toBeUndefined();
   await begin('g1', 1234);

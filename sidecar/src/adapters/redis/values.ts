@@ -23,12 +23,18 @@ export class RedisValues {
   }
 
   /** Settles when all chunks are there. Rejects as a command does. */
-  async writeChunks(keys: BucketKeys, { chunks, token }: PackedEntry, lastMs: number): Promise<void> {
-    await Promise.all(
-      chunks.map((chunk, i) =>
-        this.#calls.command('chunk', 'SET', keys.chunk(token, i), asBuffer(chunk), 'PX', lastMs),
-      ),
-    );
+  async writeChunks(keys: BucketKeys, packed: PackedEntry, lastMs: number): Promise<void> {
+    const { chunks, token } = packed;
+    try {
+      await Promise.all(
+        chunks.map((chunk, i) =>
+          this.#calls.command('chunk', 'SET', keys.chunk(token, i), asBuffer(chunk), 'PX', lastMs),
+        ),
+      );
+    } catch (error) {
+      this.discard(keys, packed);
+      throw error;
+    }
   }
 
   /** Undefined for an entry that is damaged, or of which a part is missing. At once where it is neither packed nor in chunks. */
@@ -54,7 +60,7 @@ export class RedisValues {
     if (!Buffer.isBuffer(gone)) return;
     const names = chunkKeys(keys, gone.toString('latin1'));
     // A command that was sent twice finds what it stored itself.
-    if (kept?.token !== '' && kept !== undefined && names[0] === keys.chunk(kept.token, 0)) return;
+    if (kept !== undefined && kept.chunks.length > 0 && names[0] === keys.chunk(kept.token, 0)) return;
     this.#remove(names);
   }
 
