@@ -5,6 +5,7 @@ import type { RedisStore } from './adapters/redis/store.ts';
 import type { Budget } from './adapters/l1/budget.ts';
 import type { KafkaFeed } from './adapters/kafka-feed.ts';
 import type { BatchReader } from './core/batch-reader.ts';
+import type { Clearance } from './core/clearance.ts';
 import type { Coalescer } from './core/coalescer.ts';
 import type { Taken } from './core/configuration.ts';
 import type { Follower } from './core/follower.ts';
@@ -13,6 +14,7 @@ import type { Namespace } from './core/namespace.ts';
 import type { Positions } from './core/positions.ts';
 import type { Promoter } from './core/promoter.ts';
 import type { Reader } from './core/reader.ts';
+import type { RefreshAhead } from './core/refresh-ahead.ts';
 import type { Restamper } from './core/restamper.ts';
 import type { ReplicaState, SourceReplica } from './core/replica.ts';
 import type { Sessions } from './core/sessions.ts';
@@ -21,6 +23,7 @@ import { watchL2Values } from './metrics/l2-values.ts';
 import { observeLoads } from './metrics/loads.ts';
 import { observeWrites } from './metrics/writes.ts';
 import { watchNamespaces } from './metrics/namespaces.ts';
+import { watchStampedes } from './metrics/stampedes.ts';
 import { readCounter, readGauge, type Give } from './metrics/reading.ts';
 
 export interface Observed {
@@ -31,6 +34,8 @@ export interface Observed {
   readonly follower: Follower;
   readonly feed: KafkaFeed;
   readonly coalescer: Coalescer;
+  readonly clearance: Clearance;
+  readonly ahead: RefreshAhead;
   readonly leases: Leases;
   readonly reader: Reader;
   readonly sessions: Sessions;
@@ -116,6 +121,7 @@ export class Metrics {
   watch(parts: Observed): void {
     watchNamespaces(this.registry, parts.namespaces);
     watchL1(this.registry, parts);
+    watchStampedes(this.registry, parts);
     this.#watchFeed(parts);
     this.#watchL2(parts);
     this.#watchPositions(parts);

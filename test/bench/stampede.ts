@@ -18,7 +18,6 @@ const [seconds = 20, readersEach = 200] = process.argv.slice(2).map(Number);
 const SIDECARS = 3;
 /** Slow enough that the machine is not full with the readers themselves: the waits would tell of that. */
 const THINK_MS = 500;
-/** Beside the changes, so that pauses of the bench's own do not look like reads. */
 const PROCESSES = 2;
 const LEAST_MS = 1;
 
@@ -68,14 +67,15 @@ async function run({ name, namespace, waits }: Case): Promise<void> {
       ...stack.sidecars.map(({ url }) => url),
     ]),
   );
-  await pause(3_000);
+  // Each reader has read a few times.
+  await Promise.all(children.map((child) => once(child, 'message')));
   for (const child of children) child.send('forget');
   const [before, startMs] = [origin.loadsOf(namespace), performance.now()];
   for (let i = 0; i < seconds; i += 1) {
-    await pause(startMs + i * 1_000 - performance.now());
+    await pause(Math.max(0, startMs + i * 1_000 - performance.now()));
     await changes.next();
   }
-  await pause(startMs + seconds * 1_000 - performance.now());
+  await pause(Math.max(0, startMs + seconds * 1_000 - performance.now()));
   const [loads, tookS] = [origin.loadsOf(namespace) - before, (performance.now() - startMs) / 1_000];
   const reports = await Promise.all(
     children.map(async (child) => {

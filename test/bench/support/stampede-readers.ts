@@ -14,6 +14,12 @@ export interface Report {
   readonly errors: number;
 }
 
+const warm = setInterval(() => {
+  if (readers.some((each) => each.timings.length < 3 * Number(count))) return;
+  clearInterval(warm);
+  process.send?.('warm');
+}, 100);
+
 process.on('message', (message) => {
   if (message === 'forget') for (const each of readers) each.timings = [];
   else
