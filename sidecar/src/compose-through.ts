@@ -34,10 +34,7 @@ export interface ThroughOptions extends Pick<
   readonly logger: Logger;
 }
 
-/** What performs the writes of namespaces with `writeThrough`. */
-export type Through = ReturnType<typeof createThrough>;
-
-/** Connects to nothing until something is written. */
+/** What performs the writes of namespaces with `writeThrough`. Connects to nothing until something is written. */
 export function createThrough({ config, evictor, onWrite, logger, ...parts }: ThroughOptions) {
   const counts = new Map<string, Partial<Record<WriteEnd, number>>>();
   const onEnd = (namespace: string, end: WriteEnd, tookMs: number): void => {

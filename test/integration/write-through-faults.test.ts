@@ -4,7 +4,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { Dice } from '../../sidecar/src/testing/random.ts';
 import { startStack, type Stack } from '../kit/index.ts';
-import { App, appsOf } from './support/app.ts';
+import { appsOf, type App } from './support/app.ts';
 import { cacheable, showLogsOnFailure } from './support/stack.ts';
 import { metric, write } from './support/write.ts';
 

@@ -93,7 +93,7 @@ describe('writeThrough', () => {
       'a write goes one way',
       { writeBehind: { put: { ...PUT, params: ['{key}', '{body}'] } } },
     ],
-  ])('refuses %s', (_, writeThrough, place, message, more) => {
+  ])('refuses %s', (...[, writeThrough, place, message, more]) => {
     const parsed = parse(writeThrough, more);
     const path = `namespaces.users.writeThrough${place}`;
     expect(parsed.ok ? [] : parsed.issues).toContainEqual({ path, message: expect.stringContaining(message) });

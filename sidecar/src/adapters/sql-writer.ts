@@ -13,8 +13,9 @@ import { Backoff, TimeLimit } from '@tidemark/runtime';
 import { fill } from '../core/origin.ts';
 import type { SqlFound, SqlRead } from '../core/sql-read.ts';
 import { SqlError, type SqlConnection, type SqlPool, type SqlRows, type SqlStatement } from '../core/sql.ts';
+import { failed, isReadOnly, unknown } from '../core/write-failures.ts';
 import type { Executed, Marked, WriteExecutor, WrittenValue } from '../core/write-through.ts';
-import type { PutRequest, WriteFailure, WriteRequest } from '../core/writer.ts';
+import type { PutRequest, WriteRequest } from '../core/writer.ts';
 
 /** How often a write is tried that Postgres undid for the sake of others, and how long it waits in between. */
 const ATTEMPTS = 4;
@@ -30,8 +31,6 @@ const UNDONE_FOR_OTHERS = /^(?:40001|40P01|26000|42P05)$/;
 const BROKE_OFF = /^(?:08|57P|58|XX)/;
 /** Syntax errors, unknown columns and the like: so it is when a statement has another shape than before. */
 const SYNTAX = /^42/;
-/** read_only_sql_transaction, and what BEGIN READ WRITE says on a standby (feature_not_supported). */
-const READ_ONLY = /^(?:25006|0A000)$/;
 
 /** The token in a mark is ours; anything else in it could end the text. */
 const SAFE_MARK = /^[A-Za-z0-9:_-]{1,256}$/;
@@ -160,7 +159,7 @@ export class SqlWriter implements WriteExecutor {
       await connection.send({ text: 'rollback' });
       const { reason } = wrong as { reason: unknown };
       if (!(reason instanceof SqlError)) throw reason;
-      if (READ_ONLY.test(reason.code ?? '')) connection.discard();
+      if (isReadOnly(reason)) connection.discard();
       // Whatever kept the transaction from beginning did not keep the write, which was on its way already: then it stands alone.
       if (wrong === begun && written.status === 'fulfilled') return unknown(reason);
       if (wrong !== found || !SYNTAX.test(reason.code ?? '')) throw reason;
@@ -288,28 +287,4 @@ function positionOf(told: PromiseSettledResult<SqlRows>): { lsn: Lsn | 'ask'; ti
 
 function isWhy(error: unknown, why: SqlError['why']): boolean {
   return error instanceof SqlError && error.why === why;
-}
-
-function unknown({ message, code }: SqlError): Executed {
-  const detail = `it was sent, but it is not known whether it was committed (${message}): read the value to find out`;
-  return { kind: 'failed', why: 'unknown', detail, sqlState: code };
-}
-
-function failed(error: SqlError): Executed {
-  const { code } = error;
-  return { kind: 'failed', why: failureOf(error), detail: sayable(error), sqlState: code };
-}
-
-function failureOf({ why, code = '' }: SqlError): WriteFailure {
-  if (READ_ONLY.test(code)) return 'unavailable';
-  if (why === 'too-large') return 'misconfigured';
-  if (why !== 'error') return why;
-  // Integrity constraints; data exceptions and what functions raise (Postgres documentation, appendix A).
-  if (code.startsWith('23')) return 'conflict';
-  return code.startsWith('22') || code === 'P0001' ? 'invalid' : 'misconfigured';
-}
-
-/** Postgres quotes what it could not read at the end of the message; it may be longer than anybody wants to see. */
-function sayable({ message, code = '' }: SqlError): string {
-  return code.startsWith('22') ? message.replace(/: "[^]*$/, '') : message;
 }

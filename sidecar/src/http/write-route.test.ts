@@ -121,7 +121,7 @@ describe('what is not written', () => {
       400,
       'bad-request',
     ],
-  ])('%s', async (_, method, path, request, status, problem) => {
+  ])('%s', async (...[, method, path, request, status, problem]) => {
     expect(await sidecar.ask(method, path, request)).toMatchObject({ status, problem });
     expect(asked).toEqual([]);
   });

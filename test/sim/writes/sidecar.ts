@@ -35,6 +35,7 @@ const parsed = parseConfig({
 });
 if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
 const { config } = parsed;
+const of = config.namespaces['values'] as Namespace['config'];
 export const rules = rulesOfSource(config, 'main');
 export const ROWS = ['a', 'b'];
 
@@ -79,13 +80,7 @@ export class WorldSidecar {
   constructor(world: World) {
     const { dice, database, l2: model, name, sabotage } = world;
     this.#world = world;
-    const [of] = rules.namespaces;
-    const namespace = new Namespace({
-      name: 'values',
-      config: config.namespaces['values']!,
-      rules: of,
-      l1: new MapStore(),
-    });
+    const namespace = new Namespace({ name: 'values', config: of, rules: rules.namespaces[0], l1: new MapStore() });
     this.#namespace = namespace;
     const random = countingRandom(dice);
     const clock = this.#clock;
