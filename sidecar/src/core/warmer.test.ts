@@ -149,6 +149,26 @@ describe('a warming', () => {
     });
   });
 
+  it('lets others go first as long as it cannot go on', async () => {
+    const { order, job, pass, stream, rules } = start();
+    const covers = rules.namespaces.filter(({ name }) => name !== 'user').map(({ hash }) => hash);
+    stream.say({ covers });
+    const [stuck, other, third] = [
+      order({ keys: ['1'] }),
+      order({ namespace: 'list', keys: ['2'] }),
+      order({ keys: ['3'] }),
+    ];
+    await pass(1_000, false);
+    expect([job(stuck), job(other), job(third)]).toMatchObject([
+      { state: 'running', done: 0 },
+      { state: 'ended', end: 'done', done: 1 },
+      { state: 'running', done: 0 },
+    ]);
+    stream.say();
+    await pass(1_000);
+    expect([job(stuck)?.end, job(third)?.end]).toEqual(['done', 'done']);
+  });
+
   it('is ended by whoever asks, and the next one begins', async () => {
     const { order, job, pass, warmer, loader } = start();
     const [first, second] = [order({ keys: keysTo(1000) }), order({ keys: ['x'] })];

@@ -51,8 +51,17 @@ export class Warmer {
     readonly keySource: KeySource | undefined;
   };
   readonly #jobs = new Map<string, Job>();
+  /** Those that wait for their turn, in their order. */
+  #queue: Job[] = [];
   #current:
-    | { readonly job: Job; readonly namespace: Namespace; readonly pace: Pace; readonly displaced: number }
+    | {
+        readonly job: Job;
+        readonly namespace: Namespace;
+        readonly pace: Pace;
+        /** When it came to its turn. */
+        readonly beganMs: number;
+        readonly displaced: number;
+      }
     | undefined;
   #underWay = 0;
   #cancelTimer: () => void = () => undefined;
@@ -87,6 +96,7 @@ export class Warmer {
     if (this.pending >= MAX_WAITING) return undefined;
     const job = new Job(this.#parts.random.token(), order);
     this.#jobs.set(job.id, job);
+    this.#queue.push(job);
     this.#forgetOldest();
     this.#next();
     return job.id;
@@ -106,19 +116,24 @@ export class Warmer {
 
   #next(): void {
     if (this.#current !== undefined) return;
-    const job = [...this.#jobs.values()].find(({ state }) => state === 'waiting');
+    const job = this.#queue.shift();
     if (job === undefined) return;
     const { clock, namespaces } = this.#parts;
+    const nowMs = clock.monotonicMs();
+    if (job.state === 'waiting') job.beganMs = nowMs;
     job.state = 'running';
-    job.beganMs = clock.monotonicMs();
     const namespace = namespaces.get(job.order.namespace);
     if (namespace === undefined) {
       this.#end(job, 'unavailable', 'the namespace is not served any more');
       return;
     }
     const { rate, concurrency } = warmOf(namespace);
-    const pace = new Pace({ rate, concurrency, nowMs: job.beganMs });
-    this.#current = { job, namespace, pace, displaced: displacedIn(namespace) };
+    const pace = new Pace({ rate, concurrency, nowMs });
+    this.#current = { job, namespace, pace, beganMs: nowMs, displaced: displacedIn(namespace) };
+    if (job.keys !== undefined) {
+      this.#soon();
+      return;
+    }
     void keysOf(this.#parts, namespace, job.order).then((keys) => {
       if (job.state === 'ended') return;
       if ('failed' in keys) {
@@ -147,6 +162,8 @@ export class Warmer {
     const { keys } = job;
     if (keys === undefined) return undefined;
     for (let looks = 0; looks < KEYS_PER_STEP; looks++) {
+      // A key may have ended at once, and the warming with it.
+      if (this.#current !== current) return undefined;
       const nowMs = clock.monotonicMs();
       const key = keys[job.at];
       if (key === undefined) {
@@ -167,7 +184,12 @@ export class Warmer {
       if (why !== undefined) {
         job.idleSinceMs ??= nowMs;
         if (nowMs - job.idleSinceMs >= PATIENCE_MS) return this.#over(job, 'unavailable', why);
-        return LOOK_MS;
+        if (nowMs - current.beganMs < LOOK_MS || this.#queue.length === 0) return LOOK_MS;
+        // What can go on is not kept waiting by what cannot.
+        this.#queue.push(job);
+        this.#current = undefined;
+        this.#next();
+        return undefined;
       }
       job.idleSinceMs = undefined;
       if (isHeld(namespace, key, clock.wallMs())) {
@@ -224,6 +246,7 @@ export class Warmer {
     const { ends } = this.#countsOf(job);
     ends.set(end, (ends.get(end) ?? 0) + 1);
     job.keys = undefined;
+    this.#queue = this.#queue.filter((each) => each !== job);
     if (this.#current?.job === job) {
       this.#cancelTimer();
       this.#current = undefined;

@@ -35,7 +35,11 @@ export function startWarming(
   options: TestCoreOptions & { hotList?: HotList; keySource?: KeySource; loader?: FakeLoader | undefined } = {},
 ) {
   const loader = 'loader' in options ? options.loader : new FakeLoader();
-  const core = testCore({ waiters: 1000, ...options, loaders: loader === undefined ? {} : { user: loader } });
+  const core = testCore({
+    waiters: 1000,
+    ...options,
+    loaders: loader === undefined ? {} : { user: loader, list: loader },
+  });
   const warmer = new Warmer({ ...core, hotList: options.hotList, keySource: options.keySource });
   core.stream.say();
   const settle = async (): Promise<void> => {
