@@ -191,18 +191,6 @@ describe('parseConfig', () => {
       'found "63KiB", expected a size from 64KiB to 16GiB',
     ],
     [
-      'an L1 of no entries',
-      coherent({ l1: { maxEntries: 0 } }),
-      'namespaces.users.l1.maxEntries',
-      'found 0, expected at least 1',
-    ],
-    [
-      'an unknown policy',
-      coherent({ l1: { policy: 'arc' } }),
-      'namespaces.users.l1.policy',
-      'found "arc", expected "lru" or "lfu" or "fifo" or "random" or "ttl"',
-    ],
-    [
       'a size in other units',
       coherent({ maxItemBytes: '1MB' }),
       'namespaces.users.maxItemBytes',
@@ -279,12 +267,12 @@ describe('parseConfig', () => {
   it('takes the largest and the smallest of everything', () => {
     const most = coherent({
       ttl: { hard: '365d', negative: '1s', jitter: '100%' },
-      l1: { maxBytes: '16GiB', maxEntries: 100_000_000 },
+      l1: { maxBytes: '16GiB' },
       maxItemBytes: '16MiB',
     });
     const least = coherent({
       ttl: { hard: '1s', jitter: '0%' },
-      l1: { maxBytes: '64KiB', maxEntries: 1 },
+      l1: { maxBytes: '64KiB' },
       maxItemBytes: '1B',
     });
     expect([parseConfig(most).ok, parseConfig(least).ok]).toEqual([true, true]);
