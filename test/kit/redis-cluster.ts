@@ -45,7 +45,7 @@ export async function startRedisCluster(options: {
       const settings = {
         ...{
           'cluster-enabled': 'yes',
-          'cluster-node-timeout': '1500',
+          'cluster-node-timeout': '4000',
           databases: '1',
           'repl-diskless-sync-delay': '0',
         },
