@@ -24,7 +24,10 @@ const http = z.strictObject({
     .describe('http:// or https://, with {key} or parts of it in its path or query; each is percent-encoded.'),
   method: z.enum(['PUT', 'POST', 'PATCH', 'DELETE']).optional().describe('Default: PUT, or DELETE for delete.'),
   headers: z
-    .record(z.string().regex(FIELD_NAME), z.string().regex(FIELD_VALUE, 'expected printable ASCII characters'))
+    .record(
+      z.string().regex(FIELD_NAME),
+      z.string().regex(FIELD_VALUE, 'expected printable ASCII characters').describe('Its value.'),
+    )
     .default({})
     .describe('Header fields to send. The document is no place for secrets.'),
 });
