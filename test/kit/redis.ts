@@ -94,7 +94,7 @@ async function choose(options: RedisOptions): Promise<{ program: Program; dataFo
   if (command === undefined && !dockerWorks()) {
     throw new KitError(
       flavour === 'valkey'
-        ? 'Valkey cannot be started: there is no valkey-server, no Python with pip to fetch one, and Docker does not answer. Install valkey-server (brew install valkey, apt install valkey-server), or Python 3 with pip.'
+        ? 'Valkey cannot be started: there is no valkey-server, none to fetch for this machine, and Docker does not answer. Install valkey-server (brew install valkey, apt install valkey-server).'
         : 'Redis cannot be started: there is no redis-server, no Java with Maven to fetch one, and Docker does not answer. Install redis-server (apt install redis-server, brew install redis), or set TIDEMARK_TEST_REDIS_URL.',
     );
   }
