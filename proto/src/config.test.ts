@@ -203,18 +203,6 @@ describe('parseConfig', () => {
       'found 1048576 bytes, expected at most 1044480 (4KiB less than l1.maxBytes)',
     ],
     [
-      'chunks beyond what a command should carry',
-      coherent({ l2: { chunk: '16MiB' } }),
-      'namespaces.users.l2.chunk',
-      'found "16MiB", expected a size from 64KiB to 8MiB',
-    ],
-    [
-      'a switch in words',
-      coherent({ l2: { enabled: 'yes' } }),
-      'namespaces.users.l2.enabled',
-      'found "yes", expected boolean',
-    ],
-    [
       'a table without a schema',
       withRule({ table: 'users', keys: ['{id}'] }),
       'namespaces.users.invalidate.0.table',
