@@ -3,7 +3,7 @@ import type { Marks } from './marks.ts';
 import type { Namespace } from './namespace.ts';
 import type { OwnWrites } from './own-writes.ts';
 import type { RefreshAhead } from './refresh-ahead.ts';
-import type { EvictionTarget } from './replica.ts';
+import type { EvictionTarget } from './fenced-memory.ts';
 
 /** Keys that are compared with a prefix, and those that go one by one: 2 ms each. Beyond it everything goes at once (SPEC I13). */
 const MAX_COMPARED = 20_000;

@@ -1,7 +1,8 @@
 import { encodeBatch, type Batch } from '@tidemark/proto';
 import { describe, expect, it } from 'vitest';
 import { testCore } from '../testing/core.ts';
-import { SourceReplica, type EvictionTarget } from './replica.ts';
+import type { EvictionTarget } from './fenced-memory.ts';
+import { SourceReplica } from './replica.ts';
 
 const { rules } = testCore();
 const covers = rules.namespaces.map(({ hash }) => hash);

@@ -1,32 +1,17 @@
 import {
   classify,
   decodeBatch,
-  Fences,
   invalidate,
   type Batch,
   type CompiledRules,
   type DecodedBatch,
-  type InvalidationSink,
   type Lsn,
   type NamespaceRules,
   type Span,
   type Step,
 } from '@tidemark/proto';
-import { NameBound, PREFIX_WEIGHT } from './name-bound.ts';
+import { FencedMemory, type EvictionTarget } from './fenced-memory.ts';
 import type { ServerIdentity } from './server-identity.ts';
-
-/** Where evictions go: the sidecar's own memory. Every call is synchronous; nothing is servable between two of them. */
-export interface EvictionTarget {
-  /**
-   * What a transaction said of itself, with its commit position: of all of a record, before what the record evicts. `isAlone` is
-   * false where a purge stands at the same position.
-   */
-  mark(text: string, lsn: Lsn, isAlone: boolean): void;
-  key(namespace: NamespaceRules, key: string, lsn: Lsn): void;
-  tag(namespace: NamespaceRules, tag: string, lsn: Lsn): void;
-  prefix(namespace: NamespaceRules, prefix: string, lsn: Lsn): void;
-  namespace(namespace: NamespaceRules, lsn: Lsn): void;
-}
 
 /** `starting`: no record seen yet. `stalled`: nothing heard for longer than the allowed staleness. */
 export type ReplicaState = 'starting' | 'live' | 'stalled';
@@ -58,9 +43,7 @@ export class SourceReplica {
   #rules: CompiledRules;
   readonly #evict: EvictionTarget;
   readonly #maxStalenessMs: number;
-  readonly #fenceSlots: { readonly keySlots?: number; readonly tagSlots?: number };
-  #fences: Fences;
-  readonly #sink: InvalidationSink;
+  readonly #memory: FencedMemory;
   #started = false;
   #epoch = 0;
   #applied: Lsn = 0;
@@ -74,7 +57,6 @@ export class SourceReplica {
   #hearsOlder = false;
   #times = NO_TIMES;
   #server = NO_SERVER;
-  readonly #bound: NameBound;
   #unreadableBlocks = 0;
 
   /**
@@ -91,32 +73,9 @@ export class SourceReplica {
     this.#rules = options.rules;
     this.#evict = options.evict;
     this.#maxStalenessMs = options.maxStalenessMs;
-    this.#fenceSlots = options.fenceSlots ?? {};
-    this.#fences = new Fences({ namespaces: options.rules.namespaces.length, ...this.#fenceSlots });
-    this.#covered = options.rules.namespaces.map(() => false);
-    this.#bound = new NameBound({
-      most: options.maxNames,
-      flush: (namespace, lsn) => this.#fenceNamespace(namespace, lsn),
-    });
-    this.#bound.reconfigure(options.rules);
-    this.#sink = {
-      key: (namespace, key, lsn) => {
-        if (this.#bound.isFlushed(namespace)) return;
-        this.#fences.raiseKey(namespace.index, key, lsn);
-        this.#evict.key(namespace, key, lsn);
-      },
-      tag: (namespace, tag, lsn) => {
-        if (this.#bound.isFlushed(namespace)) return;
-        this.#fences.raiseTag(namespace.index, tag, lsn);
-        this.#evict.tag(namespace, tag, lsn);
-      },
-      prefix: (namespace, prefix, lsn) => {
-        if (this.#bound.isFlushed(namespace, PREFIX_WEIGHT)) return;
-        this.#fences.raisePrefix(namespace.index, prefix, lsn);
-        this.#evict.prefix(namespace, prefix, lsn);
-      },
-      namespace: (namespace, lsn) => this.#fenceNamespace(namespace, lsn),
-    };
+    const { rules, evict, fenceSlots: slots = {}, maxNames } = options;
+    this.#memory = new FencedMemory({ rules, evict, slots, maxNames });
+    this.#covered = rules.namespaces.map(() => false);
   }
 
   get epoch(): number {
@@ -135,7 +94,7 @@ export class SourceReplica {
 
   /** H: the fence memory knows nothing at or below this; infinite while nothing at all is known. */
   get horizon(): Lsn {
-    return this.#started ? this.#fences.horizon : Number.POSITIVE_INFINITY;
+    return this.#started ? this.#memory.horizon : Number.POSITIVE_INFINITY;
   }
 
   /** Of the newest record that was not a duplicate. */
@@ -175,7 +134,7 @@ export class SourceReplica {
 
   /** A position at or above every invalidation above the horizon that concerns an entry. */
   newestFence(namespace: NamespaceRules, key: string, tags: readonly string[]): Lsn {
-    return this.#fences.newest(namespace.index, key, tags);
+    return this.#memory.newest(namespace, key, tags);
   }
 
   /** Whether a lease granted now could be filled: false while a change of the key is not visible to readers yet. */
@@ -215,14 +174,8 @@ export class SourceReplica {
    * when. What is held under the key and the tags goes, and nothing older comes in its place: "a phantom, never a hole" (SPEC I4).
    */
   changed(namespace: NamespaceRules, what: { key: string; tags: readonly string[]; lsn: Lsn | undefined }): void {
-    const { key, tags, lsn = 0 } = what;
-    if (this.#rules.namespaces[namespace.index] !== namespace) return;
-    this.#fences.raiseKey(namespace.index, key, lsn);
-    this.#evict.key(namespace, key, lsn);
-    for (const tag of tags) {
-      this.#fences.raiseTag(namespace.index, tag, lsn);
-      this.#evict.tag(namespace, tag, lsn);
-    }
+    if (this.#rules.namespaces[namespace.index] === namespace)
+      this.#memory.raise(namespace, { ...what, lsn: what.lsn ?? 0 });
   }
 
   /** Continuity is gone and the next position is unknown: flush, and answer misses until a record starts us again. */
@@ -249,11 +202,9 @@ export class SourceReplica {
    */
   reconfigure(rules: CompiledRules): void {
     this.#rules = rules;
-    this.#fences = new Fences({ namespaces: rules.namespaces.length, ...this.#fenceSlots });
-    this.#fences.restart(this.#newest);
+    this.#memory.reconfigure(rules, this.#newest);
     const covers = new Set(this.#covers);
     this.#covered = rules.namespaces.map(({ hash }) => covers.has(hash));
-    this.#bound.reconfigure(rules);
   }
 
   #observeTooNew(span: Span, visible: Lsn): Observed {
@@ -286,7 +237,7 @@ export class SourceReplica {
     this.#epoch = span.epoch;
     this.#applied = span.to;
     this.#visible = visible;
-    this.#fences.restart(this.#newest);
+    this.#memory.restart(this.#newest);
     this.#flush();
   }
 
@@ -298,8 +249,8 @@ export class SourceReplica {
     }
     this.#learnCovers(batch);
     if (batch.tables.length > 0 || batch.purges.length > 0) {
-      this.#bound.begin(batch.to);
-      this.#unreadableBlocks += invalidate(this.#rules, batch, this.#sink).unreadable;
+      this.#memory.beginRecord(batch.to);
+      this.#unreadableBlocks += invalidate(this.#rules, batch, this.#memory).unreadable;
     }
     this.#applied = batch.to;
     this.#newest = Math.max(this.#newest, batch.to);
@@ -325,17 +276,12 @@ export class SourceReplica {
       const covered = covers.has(namespace.hash);
       if (covered === this.#covered[namespace.index]) continue;
       this.#covered[namespace.index] = covered;
-      this.#fenceNamespace(namespace, batch.to);
+      this.#memory.namespace(namespace, batch.to);
     }
   }
 
-  #fenceNamespace(namespace: NamespaceRules, lsn: Lsn): void {
-    this.#fences.raiseNamespace(namespace.index, lsn);
-    this.#evict.namespace(namespace, lsn);
-  }
-
   #flush(): void {
-    for (const namespace of this.#rules.namespaces) this.#evict.namespace(namespace, this.#applied);
+    this.#memory.flush(this.#rules.namespaces, this.#applied);
   }
 }
 
