@@ -1,3 +1,4 @@
+/* oxlint-disable max-lines -- who waits, who loads and how both end is one state machine: in parts each would need the others' insides */
 import type { Entry } from '@tidemark/proto';
 import type { Clearance } from './clearance.ts';
 import type { BypassReason, Flight, Outcome, ValueFrom, ValueOutcome, Waiter } from './flights.ts';

@@ -38,19 +38,19 @@ export class SharedL2 {
 
   /** As one sidecar has it. */
   open(): L2Store {
-    const shared = this;
+    const isUp = (): boolean => this.isUp;
     return {
       get available() {
-        return shared.isUp;
+        return isUp();
       },
-      read: (_: NamespaceRules, key: string) => shared.#ask(() => shared.#read(key)),
-      fill: (_: NamespaceRules, key: string, entry: Entry) => shared.#ask(() => shared.#fill(key, entry)),
+      read: (_: NamespaceRules, key: string) => this.#ask(() => this.#read(key)),
+      fill: (_: NamespaceRules, key: string, entry: Entry) => this.#ask(() => this.#fill(key, entry)),
       promote: () => Promise.resolve('ok'),
       readPlain: () => Promise.resolve(undefined),
       writePlain: () => Promise.resolve('ok'),
       deletePlain: () => Promise.resolve('ok'),
-      claim: (_: Claimable, key: string, claim) => shared.#ask(() => shared.#claim(key, claim)),
-      release: (_: Claimable, key: string, token: string) => shared.#ask(() => shared.#release(key, token)),
+      claim: (_: Claimable, key: string, claim) => this.#ask(() => this.#claim(key, claim)),
+      release: (_: Claimable, key: string, token: string) => this.#ask(() => this.#release(key, token)),
     };
   }
 

@@ -52,9 +52,9 @@ export class WorldSidecar {
     });
     const [clock, namespaces] = [this.clock, this.#namespaces];
     // No two sidecars give the same token.
-    const { token, fraction } = countingRandom(dice);
+    const counting = countingRandom(dice);
     const prefix = `s${(WorldSidecar.#made += 1)}`;
-    const random = { token: () => prefix + token(), fraction };
+    const random = { token: () => prefix + counting.token(), fraction: () => counting.fraction() };
     const evict = new Evictor(namespaces);
     const replica = new SourceReplica({ rules, evict, maxStalenessMs: 60_000 });
     this.replica = replica;
