@@ -1,4 +1,4 @@
-import { compileRules, encodeBatch, type NamespaceConfig } from '@tidemark/proto';
+import { compileRules, encodeBatch, L1_POLICIES, type L1Policy } from '@tidemark/proto';
 import { createPolicy } from '../../../sidecar/src/adapters/l1/policies.ts';
 import { MemoryStore } from '../../../sidecar/src/adapters/l1/store.ts';
 import { RedisStore } from '../../../sidecar/src/adapters/redis/store.ts';
@@ -65,7 +65,7 @@ export interface Answer {
 
 const LONG_POLL_MS = 500;
 /** Room for two entries: the least recently used goes. */
-const L1_BYTES = 1_900;
+const L1_BYTES = 2_050;
 
 /** One sidecar process, wired as sidecar/src/compose.ts wires it. */
 export class SimSidecar {
@@ -119,8 +119,12 @@ export class SimSidecar {
       events: { state: nothing, irregular: nothing, applied: nothing },
     });
     const replica = this.#replica;
-    const createL1 = ({ l1 }: NamespaceConfig) =>
-      new MemoryStore({ maxBytes: L1_BYTES, policy: createPolicy(l1.policy, options.fraction) });
+    // Whatever evicts, nothing stale may be left: each namespace of each sidecar has another policy.
+    let created = name.charCodeAt(name.length - 1);
+    const createL1 = () => {
+      const policy = L1_POLICIES[(created += 1) % L1_POLICIES.length] as L1Policy;
+      return new MemoryStore({ maxBytes: L1_BYTES, policy: createPolicy(policy, options.fraction) });
+    };
     this.#configuration = new Configuration({
       source: 'main',
       served: undefined,
