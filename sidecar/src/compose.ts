@@ -24,6 +24,7 @@ import { L2Look } from './core/l2-look.ts';
 import { Grace } from './core/grace.ts';
 import { Leases } from './core/leases.ts';
 import { Loads } from './core/loads.ts';
+import { Passing } from './core/passing.ts';
 import { Marks } from './core/marks.ts';
 import { unconfigured, type Namespace, type Namespaces } from './core/namespace.ts';
 import type { PositionClient, PurgeClient } from './core/ports.ts';
@@ -178,6 +179,7 @@ function createParts(options: {
   const reader = new Reader({ coalescer, look, clock, random });
   const filler = new Filler({ replica, leases, coalescer, l2, clock, random });
   const loads = new Loads({ coalescer, filler, replica, clock, etagOf });
+  const passing = new Passing(loads);
   const ahead = new RefreshAhead({ coalescer });
   evictor.tell(ahead);
   const purger = new Purger({ client, watermark, waitMs: PURGE_WAIT_MS });
@@ -198,6 +200,7 @@ function createParts(options: {
     reader,
     filler,
     loads,
+    passing,
     purger,
     positions,
     sessions,

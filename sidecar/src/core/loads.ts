@@ -4,6 +4,7 @@ import type { Flight } from './flights.ts';
 import type { Lease } from './leases.ts';
 import { LoadFailures } from './load-failures.ts';
 import type { Namespace } from './namespace.ts';
+import type { Passed } from './passing.ts';
 import type { Clock, Loaded, LoadFailure } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
 
@@ -60,6 +61,38 @@ export class Loads implements FlightLoader {
     return this.#failures.get(namespace)?.of(key, this.#clock.monotonicMs());
   }
 
+  /** Loads for callers whom the cache cannot answer now; nothing of it is stored. Never rejects. */
+  async alone(namespace: Namespace, key: string): Promise<Passed> {
+    const known = this.failureOf(namespace, key);
+    if (known !== undefined) return { kind: 'failed', ...known };
+    const beganMs = this.#clock.monotonicMs();
+    const loaded = await this.#load(namespace, key);
+    if (loaded.kind === 'failed') return loaded;
+    if (loaded.sourceLsn !== undefined) {
+      const detail = 'only a standby was read, and it is not known now what it lacks';
+      return { kind: 'failed', why: 'unavailable', detail };
+    }
+    const fill = this.#fillOf(namespace, key, { loaded, lease: undefined, beganMs });
+    const { maxItemBytes } = namespace.config;
+    if (fill.body.length > maxItemBytes)
+      return { kind: 'failed', why: 'too-large', detail: tooLarge(fill.body, maxItemBytes) };
+    namespace.counters.passed += 1;
+    return { kind: 'value', entry: this.#filler.entryOf(fill, { asOf: 0, epoch: this.#replica.epoch }) };
+  }
+
+  #fillOf(
+    namespace: Namespace,
+    key: string,
+    of: { loaded: Exclude<Loaded, { kind: 'failed' }>; lease: Lease | undefined; beganMs: number },
+  ): Fill & { loadMs: number } {
+    const { loaded, lease, beganMs } = of;
+    const { body, contentType, tags, ...said } = loaded.kind === 'absent' ? { ...ABSENT, ...loaded } : loaded;
+    const loadMs = Math.round(this.#clock.monotonicMs() - beganMs);
+    const absent = loaded.kind === 'absent';
+    const etag = this.#etagOf(contentType, body);
+    return { ...said, namespace, key, token: lease?.token, tags, absent, contentType, etag, body, loadMs };
+  }
+
   async #run(namespace: Namespace, flight: Flight, lease: Lease | undefined): Promise<void> {
     const { key, loads: load } = flight;
     const beganMs = this.#clock.monotonicMs();
@@ -72,22 +105,19 @@ export class Loads implements FlightLoader {
       this.#fail(namespace, flight, { lease, load, failure: loaded });
       return;
     }
-    const { body, contentType, tags, ...said } = loaded.kind === 'absent' ? { ...ABSENT, ...loaded } : loaded;
+    const fill = this.#fillOf(namespace, key, { loaded, lease, beganMs });
+    const { body, sourceLsn } = fill;
     const { maxItemBytes } = namespace.config;
     if (body.length > maxItemBytes) {
-      const detail = `found ${body.length} bytes, expected at most ${maxItemBytes} (maxItemBytes)`;
+      const detail = tooLarge(body, maxItemBytes);
       this.#fail(namespace, flight, { lease, load, failure: { why: 'too-large', detail } });
       return;
     }
     this.#failures.get(namespace)?.succeeded(key);
-    const loadMs = Math.round(this.#clock.monotonicMs() - beganMs);
-    const absent = loaded.kind === 'absent';
-    const etag = this.#etagOf(contentType, body);
-    const fill: Fill = { ...said, namespace, key, token: lease?.token, tags, absent, contentType, etag, body, loadMs };
     const outcome = this.#filler.offer(fill);
     if (outcome.kind !== 'refused') return;
     // What a standby shows may be older than the question.
-    if (said.sourceLsn === undefined && showsApplied && lease?.epoch === this.#replica.epoch)
+    if (sourceLsn === undefined && showsApplied && lease?.epoch === this.#replica.epoch)
       this.#coalescer.passed(namespace, flight, { entry: this.#filler.entryOf(fill, lease), load });
     if (isCurrent(namespace, flight, load)) this.#coalescer.handOver(namespace, flight);
   }
@@ -114,6 +144,10 @@ export class Loads implements FlightLoader {
     // Another load of the same key may be under way, because this one was doomed.
     if (isCurrent(namespace, flight, load)) this.#coalescer.failed(namespace, flight, failure);
   }
+}
+
+function tooLarge({ length }: Uint8Array, most: number): string {
+  return `found ${length} bytes, expected at most ${most} (maxItemBytes)`;
 }
 
 function isCurrent({ flights }: Namespace, flight: Flight, load: number): boolean {

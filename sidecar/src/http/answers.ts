@@ -25,6 +25,8 @@ export class LsnText {
 export interface ValueAnswer {
   readonly entry: Entry;
   readonly from: ValueFrom;
+  /** Why it was read for this caller alone. */
+  readonly bypass?: BypassReason | undefined;
   /** Another caller's request to the origin was used. */
   readonly collapsed?: boolean | undefined;
   readonly wallMs: number;
@@ -43,7 +45,8 @@ export interface ValueAnswer {
  * `Cache-Status` of a value (RFC 9211). `ttl` counts to the end of its freshness and is negative afterwards. What was got from the origin
  * for this request, or for another one that it waited for, is no hit.
  */
-function statusOf({ entry, from, collapsed, wallMs }: ValueAnswer): string {
+function statusOf({ entry, from, bypass, collapsed, wallMs }: ValueAnswer): string {
+  if (bypass !== undefined) return `tidemark; fwd=bypass; fwd-status=${entry.absent ? 404 : 200}; detail=${bypass}`;
   // It is fresh until the database has it, and nobody knows when.
   if (from === 'pending') return 'tidemark; hit; detail=pending';
   const ttl = Math.floor((entry.freshUntilMs - wallMs) / 1000);

@@ -3,8 +3,9 @@ import { formatLsn } from '@tidemark/proto';
 import { methodNotAllowed, problem, shown, type ProblemOptions } from '@tidemark/runtime';
 import type { Coalescer } from '../core/coalescer.ts';
 import type { Filler, FillRefusal } from '../core/filler.ts';
-import { isKept, type BypassReason, type Outcome } from '../core/flights.ts';
+import { isKept, type BypassReason, type Outcome, type ValueOutcome } from '../core/flights.ts';
 import type { Namespace, Namespaces } from '../core/namespace.ts';
+import type { Passing } from '../core/passing.ts';
 import type { Clock } from '../core/ports.ts';
 import type { Purger } from '../core/purger.ts';
 import type { Reader, ReadMode } from '../core/reader.ts';
@@ -28,6 +29,7 @@ export interface CacheRoutesOptions {
   readonly purger: Purger;
   readonly sessions: Sessions;
   readonly coalescer: Coalescer;
+  readonly passing: Passing;
   readonly clock: Clock;
 }
 
@@ -75,7 +77,7 @@ export function cacheRoutes(options: CacheRoutesOptions): Handler {
   });
 }
 
-function getRoute({ reader, replica, clock, sessions, coalescer }: CacheRoutesOptions): Route {
+function getRoute({ reader, replica, clock, sessions, coalescer, passing }: CacheRoutesOptions): Route {
   return ({ namespace, address: key }, request, response) => {
     refuseMinLsn(request, namespace);
     const visit = visitOf(sessions, request);
@@ -88,7 +90,29 @@ function getRoute({ reader, replica, clock, sessions, coalescer }: CacheRoutesOp
     const mode: ReadMode = onlyIfCached || wouldNotLoad ? 'only-cached' : noCache ? 'reload' : 'usual';
     const bypass = (why: BypassReason): void => {
       visit?.missed(undefined);
-      answerBypass(response, why, visit?.token());
+      if (mode === 'only-cached' || !passing.isFor(namespace, key, why)) {
+        answerBypass(response, why, visit?.token());
+        return;
+      }
+      void passing.read(namespace, key).then((passed) => {
+        if (passed.kind === 'failed') answerFailure(response, passed, visit?.token());
+        else answer({ ...passed, from: 'passed' }, why);
+      });
+    };
+    const answer = (outcome: ValueOutcome, why?: BypassReason): void => {
+      const isCoherent = namespace.rules !== undefined && isKept(outcome.from);
+      answerValue(response, {
+        entry: outcome.entry,
+        from: outcome.from,
+        bypass: why,
+        collapsed: outcome.collapsed,
+        refresh: outcome.refresh?.token,
+        wallMs: clock.wallMs(),
+        lsn: isCoherent ? formatLsn(replica.applied) : undefined,
+        ifNoneMatch: request.headers['if-none-match'],
+        withBody: !isHead,
+        session: visit?.token(),
+      });
     };
     const settle = (outcome: Outcome): void => {
       if (outcome.kind === 'bypass') bypass(outcome.why);
@@ -100,20 +124,9 @@ function getRoute({ reader, replica, clock, sessions, coalescer }: CacheRoutesOp
         answerMiss(response, { lease, forward, session: visit?.token() });
       } else if (isKept(outcome.from) && visit?.saw(outcome.entry) === false) bypass('behind');
       else {
-        const isCoherent = namespace.rules !== undefined && isKept(outcome.from);
         // Nobody knows how new it is: as if the session had loaded it itself.
         if (!isKept(outcome.from)) visit?.missed(undefined);
-        answerValue(response, {
-          entry: outcome.entry,
-          from: outcome.from,
-          collapsed: outcome.collapsed,
-          refresh: outcome.refresh?.token,
-          wallMs: clock.wallMs(),
-          lsn: isCoherent ? formatLsn(replica.applied) : undefined,
-          ifNoneMatch: request.headers['if-none-match'],
-          withBody: !isHead,
-          session: visit?.token(),
-        });
+        answer(outcome);
       }
     };
     const read = (): void => {

@@ -210,6 +210,52 @@ describe('a namespace that is loaded by the sidecar', () => {
     expect(failed.headers['retry-after']).toBe(status === 503 ? '1' : undefined);
   });
 
+  describe('while the cache can answer nothing', () => {
+    const stall = (): void => sidecar.clock.advance(6_000);
+
+    it('is read for each caller, and nothing of it is kept', async () => {
+      await start(value());
+      await ask();
+      stall();
+      answer = value({ body: Buffer.from('new') });
+      const passed = await ask();
+      expect(passed).toMatchObject({
+        ...{ status: 200, body: Buffer.from('new') },
+        cacheStatus: 'tidemark; fwd=bypass; fwd-status=200; detail=stalled',
+      });
+      expect(passed.headers['tidemark-lsn']).toBeUndefined();
+      sidecar.stream.say();
+      expect((await ask()).body.toString()).toBe('loaded');
+    });
+
+    it('says what does not exist, and what failed', async () => {
+      await start({ kind: 'absent' });
+      stall();
+      expect(await ask()).toMatchObject({
+        ...{ status: 404, cacheStatus: 'tidemark; fwd=bypass; fwd-status=404; detail=stalled' },
+      });
+      answer = { kind: 'failed', why: 'timeout', detail: 'too slow' };
+      expect(await ask()).toMatchObject({ status: 504, problem: 'timeout' });
+    });
+
+    it('gives nothing that was read from a standby, and nothing to who takes only what is cached', async () => {
+      await start(value({ sourceLsn: 1 }));
+      stall();
+      expect(await ask()).toMatchObject({ status: 503, problem: 'unavailable' });
+      expect(await ask('only-if-cached')).toMatchObject({
+        status: 404,
+        cacheStatus: 'tidemark; fwd=bypass; detail=stalled',
+      });
+    });
+
+    it('leaves a session open for what it was shown', async () => {
+      await start(value());
+      stall();
+      const shown = await ask(undefined, { 'tidemark-session': 'new' });
+      expect([shown.status, shown.session?.endsWith('~*')]).toEqual([200, true]);
+    });
+  });
+
   it('says so in a batch as well', async () => {
     await start({ kind: 'failed', why: 'open', detail: 'it rests' });
     const batch = await sidecar.ask('POST', '/v1/batch', { body: JSON.stringify({ get: { user: ['1'] } }) });

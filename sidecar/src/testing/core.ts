@@ -12,6 +12,7 @@ import { Grace } from '../core/grace.ts';
 import { L2Look } from '../core/l2-look.ts';
 import { Leases } from '../core/leases.ts';
 import { Loads } from '../core/loads.ts';
+import { Passing } from '../core/passing.ts';
 import type { Namespace } from '../core/namespace.ts';
 import type { L2Store, Loader } from '../core/ports.ts';
 import { Reader, type ReadMode } from '../core/reader.ts';
@@ -151,6 +152,7 @@ export function testCore(options: TestCoreOptions = {}) {
     reader,
     filler,
     loads,
+    passing: new Passing(loads),
     watermark,
     stream,
     get,

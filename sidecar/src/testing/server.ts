@@ -83,7 +83,7 @@ export async function testServer(
     status: () => ({}) as never,
     openapi,
     logger,
-    cache: cacheRoutes({ namespaces, replica, reader, filler, purger, clock, sessions, coalescer }),
+    cache: cacheRoutes({ ...core, namespaces, replica, reader, filler, purger, clock, sessions, coalescer }),
     purge: purgeRoute({ namespaces, purger, sessions }),
     warm: warmRoute({ namespaces, warmer: new Warmer({ ...core, hotList: undefined, keySource: undefined }) }),
     write: writeRoute({ namespaces, sessions, writerOf: ({ name }) => (name === 'user' ? options.writer : undefined) }),
