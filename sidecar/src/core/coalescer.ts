@@ -98,8 +98,11 @@ export class Coalescer {
     if (namespace.flights.get(key) !== undefined) return false;
     const flight = namespace.flights.open(key);
     const nobody = { settle: done, role: 'background', refreshes: false, accepts: USUAL } as const;
-    if (this.join(namespace, flight, nobody) === undefined) namespace.flights.close(flight);
-    else this.handOver(namespace, flight);
+    if (this.join(namespace, flight, nobody) === undefined) {
+      namespace.flights.close(flight);
+      return false;
+    }
+    this.handOver(namespace, flight);
     return true;
   }
 
