@@ -34,7 +34,8 @@ export function hitPath(options: {
     if (entry === undefined || namespace.pending?.get(key as string) !== undefined) return false;
     const wallMs = clock.wallMs();
     // Shortly before its end a hit may begin a refresh, which is decided elsewhere.
-    if (entry.freshUntilMs - namespace.earlyReach * entry.loadMs <= wallMs || coalescer.bypass(namespace) !== undefined) return false;
+    if (entry.freshUntilMs - namespace.earlyReach * entry.loadMs <= wallMs || coalescer.bypass(namespace) !== undefined)
+      return false;
     namespace.counters.hitsL1 += 1;
     if (--namespace.hot.countdown < 0) namespace.hot.sample(key as string);
     const lsn = namespace.rules === undefined ? undefined : lsnText.of(replica.applied);
