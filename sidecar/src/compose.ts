@@ -113,8 +113,8 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
     evictor,
     coalescer,
     createL1: ({ l1 }) => new MemoryStore({ ...l1, budget, policy: createPolicy(l1.policy, () => random.fraction()) }),
-    createGrace: (of) => Grace.of(of, clock),
-    createPending: (name, of) => behind.createPending(name, of),
+    createGrace: (settings) => Grace.of(settings, clock),
+    createPending: (name, settings) => behind.createPending(name, settings),
     createLoader: (name, settings) => loading.createLoader(name, settings),
     createVariants: ({ vary }) => vary && new Variants({ config: vary, digest: variantDigest }),
   });

@@ -34,7 +34,10 @@ async function exported(): Promise<Map<string, string>> {
  * prom-client measures by itself is put before its documented names.
  */
 const sidecarSources = join(chart, '../../sidecar/src');
-const metricFiles = ['metrics.ts', ...readdirSync(join(sidecarSources, 'metrics')).map((file) => join('metrics', file))];
+const metricFiles = [
+  'metrics.ts',
+  ...readdirSync(join(sidecarSources, 'metrics')).map((file) => join('metrics', file)),
+];
 const sidecarSource = metricFiles.map((file) => readFileSync(join(sidecarSources, file), 'utf8')).join('');
 
 async function isExported(name: string): Promise<boolean> {

@@ -161,9 +161,9 @@ function taken(value: string, framing: Framing): string {
 }
 
 /** By what values of one key differ; of several fields Node makes one. */
-function variantOf(headers: Plan['headers']): string {
+function variantOf(fields: Plan['headers']): string {
   const of = (wanted: string): string =>
-    headers
+    fields
       .filter(([name]) => name.toLowerCase() === wanted)
       .map(([, value]) => value.trim())
       .join(', ');

@@ -1,7 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { SeenRow } from './checker.ts';
 import type { Database } from './database.ts';
-import type { Pod, Thing, Workload } from './workload.ts';
+import type { Thing } from './thing.ts';
+import type { Pod, Workload } from './workload.ts';
 import { docs, probeItem } from './world.ts';
 
 const everyMs = 20;

@@ -4,7 +4,8 @@ import type { Database } from './database.ts';
 import type { Journal } from './journal.ts';
 import { pick, type Random } from './random.ts';
 import { describeWentBack, SessionView, type WentBack } from './session-view.ts';
-import type { Thing, Workload } from './workload.ts';
+import type { Thing } from './thing.ts';
+import type { Workload } from './workload.ts';
 
 interface Options {
   readonly pods: readonly [

@@ -7,30 +7,13 @@ import type { Database, Row } from './database.ts';
 import type { Epochs } from './epochs.ts';
 import type { Journal } from './journal.ts';
 import { below, pick, type Random, zipf } from './random.ts';
+import { seen, type Loaded, type Thing } from './thing.ts';
 import { docs, items, shelves } from './world.ts';
 
 /** An application and the sidecar beside it. */
 export interface Pod {
   readonly name: string;
   readonly cache: CacheClient;
-}
-
-/** A value, and what a fill with it says of it. */
-interface Loaded {
-  readonly value: unknown;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-/** Something that is cached: where, how it is loaded, and which rows a value of it shows. */
-export interface Thing {
-  readonly namespace: string;
-  readonly key: string;
-  /** What a fill says now for a miss that has come. */
-  readonly tags: () => readonly string[];
-  readonly load: () => Promise<unknown>;
-  /** From a standby that may lag, and how far it was. Undefined where there is none. */
-  readonly loadOld?: () => Promise<Loaded | undefined>;
-  readonly rowsOf: (value: unknown) => SeenRow[];
 }
 
 export interface Totals {
@@ -303,9 +286,4 @@ export class Workload {
       },
     });
   }
-}
-
-function seen(table: string, id: number, row: Row | undefined): SeenRow {
-  const { version = 0, timeline = 1, isOfStandby = false } = row ?? {};
-  return { row: `${table}/${id}`, version, timeline, isOfStandby };
 }

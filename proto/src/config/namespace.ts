@@ -98,12 +98,13 @@ export const namespaceSchema = z
         message: `found it beside vary, expected one of the two: nobody could say for which caller's value it is meant`,
       });
     }
-    const { maxItemBytes = 0, l1 } = value;
-    if (maxItemBytes > l1.maxBytes - ENTRY_ROOM_BYTES) {
+    const { maxItemBytes = 0 } = value;
+    const room = value.l1.maxBytes - ENTRY_ROOM_BYTES;
+    if (maxItemBytes > room) {
       context.addIssue({
         code: 'custom',
         path: ['maxItemBytes'],
-        message: `found ${maxItemBytes} bytes, expected at most ${l1.maxBytes - ENTRY_ROOM_BYTES} (4KiB less than l1.maxBytes): the sidecar could not hold larger values in its memory`,
+        message: `found ${maxItemBytes} bytes, expected at most ${room} (4KiB less than l1.maxBytes): the sidecar could not hold larger values in its memory`,
       });
     }
   })

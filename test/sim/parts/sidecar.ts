@@ -1,3 +1,4 @@
+// oxlint-disable max-lines -- one process, wired in one place as sidecar/src/compose.ts wires it
 import { compileRules, encodeBatch, L1_POLICIES, type L1Policy } from '@tidemark/proto';
 import { createPolicy } from '../../../sidecar/src/adapters/l1/policies.ts';
 import { MemoryStore } from '../../../sidecar/src/adapters/l1/store.ts';
@@ -133,7 +134,7 @@ export class SimSidecar {
       coalescer,
       createL1,
       createGrace: (config) => Grace.of(config, clock),
-      createLoader: (name) => (name === 'byid' ? this.#loader() : undefined),
+      createLoader: (of) => (of === 'byid' ? this.#loader() : undefined),
     });
     void new Loads({
       coalescer: sabotage.passesToAll === true ? passingToAll(coalescer) : coalescer,

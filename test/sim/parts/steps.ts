@@ -1,5 +1,6 @@
 import type { Dice } from '../../../sidecar/src/testing/random.ts';
 import { MAX_STALENESS_MS, ROWS } from './keys.ts';
+import { purgeBySidecar } from './purge-by-sidecar.ts';
 import type { World } from './world.ts';
 
 type Step = readonly [weight: number, name: string, act: (world: World) => unknown];
@@ -28,7 +29,7 @@ const USUAL: readonly Step[] = [
     ({ primary }) =>
       primary.slot && primary.slot.confirmed <= primary.replayed && (primary.syncedSlot = { ...primary.slot }),
   ],
-  [0.4, 'delete', (world) => world.purgeBySidecar()],
+  [0.4, 'delete', purgeBySidecar],
   [0.3, 'purge', (world) => world.primary.emit('purge', [world.purge()])],
   [0.5, 'other WAL', ({ primary, dice }) => (primary.insertLsn += dice.below(30))],
 ];

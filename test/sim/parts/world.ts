@@ -1,13 +1,12 @@
-import { Purger } from '../../../sidecar/src/core/purger.ts';
 import { Dice } from '../../../sidecar/src/testing/random.ts';
 import { SimApplier } from './applier.ts';
 import { SimInvalidator } from './invalidator.ts';
 import { Topic } from './kafka.ts';
 import type { Flavor } from '../history.ts';
 import { DOCUMENTS, FEATURES, type SimDocument } from './documents.ts';
-import type { Loaded } from '../../../sidecar/src/core/ports.ts';
-import { USUAL, type Accepts } from '../../../sidecar/src/core/freshness.ts';
-import { bodyOf, ROWS, type KeySpec, type Loaded as LoadedRows } from './keys.ts';
+import { USUAL } from '../../../sidecar/src/core/freshness.ts';
+import { anyWish, loadedBy } from './features.ts';
+import { bodyOf, ROWS, type KeySpec, type Loaded } from './keys.ts';
 import { Network } from './network.ts';
 import { Oracle } from './oracle.ts';
 import { Ids, Server, type OpenTransaction, type WalRecord } from './postgres.ts';
@@ -24,7 +23,7 @@ interface Load {
   readonly token: string;
   /** Position of the standby that is going to be read. */
   readonly sourceLsn?: number;
-  readonly loaded?: LoadedRows;
+  readonly loaded?: Loaded;
 }
 
 /** What one message takes. */
@@ -199,45 +198,13 @@ export class World {
     return { namespace, keys: [key], tags: [], all: false };
   }
 
-  /** DELETE at a sidecar: the answer comes when the purge has come back there. */
-  purgeBySidecar(): void {
-    const sidecar = this.dice.pick(this.sidecars);
-    const invalidator = this.dice.pick(this.invalidators);
-    const channel = this.network.open(sidecar.clock);
-    const purge = this.purge();
-    let record: WalRecord | undefined;
-    const purger = new Purger({
-      watermark: sidecar.watermark,
-      waitMs: 2_000,
-      client: {
-        purge: async ({ purge: targets }) => {
-          try {
-            record = await channel.call(() => invalidator.emitPurge(targets));
-            return { lsn: record.end };
-          } catch (error) {
-            return { failed: String(error) };
-          } finally {
-            this.network.close(channel);
-          }
-        },
-      },
-    });
-    void purger
-      .purge({
-        purge: [{ ...purge, keys: [...purge.keys], tags: [...purge.tags], prefixes: [...(purge.prefixes ?? [])] }],
-      })
-      .then(({ ok }) => {
-        if (ok && record !== undefined) this.oracle.acknowledged(record);
-      });
-  }
-
   get(): void {
     const sidecar = this.dice.pick(this.sidecars);
     if (sidecar.clock.isAsleep) return;
     if (sidecar.document === undefined) return;
     const spec = this.dice.pick(sidecar.document.keys);
     const mode = this.dice.chance(0.05) ? 'reload' : this.dice.chance(0.05) ? 'only-cached' : 'usual';
-    const accepts = this.#flavor === 'features' ? this.#accepts() : USUAL;
+    const accepts = this.#flavor === 'features' ? anyWish(this.dice) : USUAL;
     const waiter = sidecar.get(spec, { mode, accepts });
     if (waiter !== undefined && this.dice.chance(0.05)) sidecar.leave(waiter);
   }
@@ -269,28 +236,6 @@ export class World {
     }
   }
 
-  /** Some callers take old values, some want young ones. */
-  #accepts(): Accepts {
-    const { dice } = this;
-    if (dice.chance(0.6)) return USUAL;
-    const maxStaleMs = dice.chance(0.7) ? dice.below(30_000) : 0;
-    return { ...USUAL, maxStaleMs, grace: dice.chance(0.8), ...(dice.chance(0.2) && { maxAgeMs: dice.below(5_000) }) };
-  }
-
-  /** A sidecar reads the database itself: the primary, or a standby that says first how far it is; or fails. */
-  async #load({ clock }: SimSidecar, { rows }: KeySpec): Promise<Loaded> {
-    const { dice } = this;
-    const [beforeMs, afterMs] = [dice.below(100), dice.below(400)];
-    const [isStandby, fails] = [dice.chance(0.2), dice.chance(0.1)];
-    const sourceLsn = isStandby ? this.primary.replayed : undefined;
-    await clock.sleep(beforeMs);
-    const versions = isStandby ? this.primary.readStandby(rows) : this.primary.read(rows);
-    const body = bodyOf({ readAt: this.primary.ids.last, versions });
-    await clock.sleep(afterMs);
-    if (fails) return { kind: 'failed', why: 'error', detail: '' };
-    return { kind: 'value', body, contentType: '', tags: [], sourceLsn };
-  }
-
   fresh(): string {
     this.#names += 1;
     return `n${this.#names}`;
@@ -319,7 +264,9 @@ export class World {
       ...{ name: `sidecar ${i}${this.fresh()}`, time, network, topic, redis, oracle, document: this.#found() },
       ...{ sabotage: sabotage.sidecar ?? {}, script: sabotage.script, fraction: () => this.dice.fraction() },
       onLease: (sidecar, spec, token) => void this.loads.push({ sidecar, spec, token }),
-      ...(this.#flavor === 'features' && { load: (sidecar, spec) => this.#load(sidecar, spec) }),
+      ...(this.#flavor === 'features' && {
+        load: ({ clock }, spec) => loadedBy(clock, { spec, primary: () => this.primary, dice: this.dice }),
+      }),
     });
   }
 
