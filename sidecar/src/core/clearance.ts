@@ -1,4 +1,4 @@
-import type { Coalescer } from './coalescer.ts';
+import type { Coalescer, FlightClearance } from './coalescer.ts';
 import type { Claim, Flight } from './flights.ts';
 import type { L2Look, Seen } from './l2-look.ts';
 import type { Namespace } from './namespace.ts';
@@ -35,7 +35,7 @@ interface Attempt {
  * claim, a sidecar loads on its own. A claim ends by itself if its holder dies, in half the time that callers wait, so that
  * there is time left for the next one.
  */
-export class Clearance {
+export class Clearance implements FlightClearance {
   /** How waiting for V ended, and for how many flights it had to be waited for. */
   readonly settling = { waited: 0, gaveUp: 0 };
   /** What L2 said to claims. */

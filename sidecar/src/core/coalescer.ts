@@ -1,6 +1,5 @@
 /* oxlint-disable max-lines -- who waits, who loads and how both end is one state machine: in parts each would need the others' insides */
 import type { Entry } from '@tidemark/proto';
-import type { Clearance } from './clearance.ts';
 import type { BypassReason, Flight, Outcome, ValueFrom, ValueOutcome, Waiter } from './flights.ts';
 import { worthOf, USUAL } from './freshness.ts';
 import type { Lease, Leases } from './leases.ts';
@@ -24,6 +23,20 @@ export interface FlightLoader {
   failureOf(namespace: Namespace, key: string): LoadFailure | undefined;
 }
 
+/** Says when a flight may be loaded, so that nobody loads in vain or what another sidecar loads already; see clearance.ts. */
+export interface FlightClearance {
+  /** Whether a load that begins now would be in vain, so that it should wait a little. */
+  isUnsettled(namespace: Namespace, key: string): boolean;
+  /** Whether sidecars agree who loads. */
+  isShared(namespace: Namespace): boolean;
+  /** The flight boards once it may be loaded, or is served meanwhile. @param how.claims whether other sidecars are to agree */
+  seek(namespace: Namespace, flight: Flight, how: { readonly claims: boolean }): void;
+  /** A record was applied as a whole. */
+  advanced(): void;
+  /** The flight is over. @param shared settles when L2 has its value */
+  release(flight: Flight, shared?: Promise<unknown>): void;
+}
+
 /**
  * Lets one caller load a missing key while the others wait for its value. Whoever waits is settled exactly once: with
  * the value when it is stored, with a lease of its own when the holder's fill was refused or is doomed or takes too
@@ -38,7 +51,7 @@ export class Coalescer {
   readonly #limits: CoalescerLimits;
   #waiting = 0;
   #loads: FlightLoader | undefined;
-  #clearance: Clearance | undefined;
+  #clearance: FlightClearance | undefined;
   #ahead: { advanced(): void } | undefined;
 
   constructor(options: {
@@ -63,7 +76,7 @@ export class Coalescer {
   }
 
   /** Likewise. Without one nothing is waited for. */
-  clearBy(clearance: Clearance): void {
+  clearBy(clearance: FlightClearance): void {
     this.#clearance = clearance;
   }
 

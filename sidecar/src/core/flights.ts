@@ -49,6 +49,9 @@ export type Outcome =
   | { readonly kind: 'bypass'; readonly why: BypassReason }
   | ({ readonly kind: 'failed' } & LoadFailure);
 
+/** What was read from the origin for a caller, and is kept nowhere. */
+export type Passed = { readonly kind: 'value'; readonly entry: Entry } | ({ readonly kind: 'failed' } & LoadFailure);
+
 /** A caller that waits; settled exactly once, unless it leaves. */
 export interface Waiter {
   readonly flight: Flight;

@@ -1,10 +1,9 @@
 import type { Coalescer, FlightLoader } from './coalescer.ts';
 import type { Fill, Filler } from './filler.ts';
-import type { Flight } from './flights.ts';
+import type { Flight, Passed } from './flights.ts';
 import type { Lease } from './leases.ts';
 import { LoadFailures } from './load-failures.ts';
 import type { Namespace } from './namespace.ts';
-import type { Passed } from './passing.ts';
 import type { Clock, Loaded, LoadFailure } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
 

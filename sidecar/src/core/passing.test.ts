@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { testCore } from '../testing/core.ts';
+import type { Passed } from './flights.ts';
 import type { Namespace } from './namespace.ts';
-import { Passing, type Passed } from './passing.ts';
+import { Passing } from './passing.ts';
 
 const FAILED: Passed = { kind: 'failed', why: 'error', detail: 'it broke' };
 

@@ -1,11 +1,6 @@
-import type { Entry } from '@tidemark/proto';
-import type { BypassReason } from './flights.ts';
+import type { BypassReason, Passed } from './flights.ts';
 import type { Loads } from './loads.ts';
 import type { Namespace } from './namespace.ts';
-import type { LoadFailure } from './ports.ts';
-
-/** What was read from the origin for a caller, and is kept nowhere. */
-export type Passed = { readonly kind: 'value'; readonly entry: Entry } | ({ readonly kind: 'failed' } & LoadFailure);
 
 /** Why a caller may be given what the origin has now. Where a write waits for the database (SPEC I19), that would be older. */
 const PASSABLE: ReadonlySet<BypassReason> = new Set([
