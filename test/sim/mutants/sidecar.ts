@@ -1,70 +1,27 @@
+import type { EvictionTarget } from '../../../sidecar/src/core/fenced-memory.ts';
 import { ALL_RULES } from '../parts/documents.ts';
 import type { Mutant } from './mutant.ts';
 
 const COVERS = ALL_RULES.namespaces.map(({ hash }) => hash);
 
+/** One way to evict does nothing. */
+function without(left: 'key' | 'tag' | 'prefix' | 'namespace') {
+  return (target: EvictionTarget): EvictionTarget => ({
+    mark: (...a) => target.mark(...a),
+    key: (...a) => target.key(...a),
+    tag: (...a) => target.tag(...a),
+    prefix: (...a) => target.prefix(...a),
+    namespace: (...a) => target.namespace(...a),
+    [left]: () => undefined,
+  });
+}
+
 /** Guards of a sidecar (SPEC I1, I3 to I10). */
 export const SIDECAR_MUTANTS: readonly Mutant[] = [
-  {
-    guard: 'keys are evicted from L1',
-    seed: 1,
-    sabotage: {
-      sidecar: {
-        evictions: (target) => ({
-          mark: (...a) => target.mark(...a),
-          key: () => undefined,
-          tag: (...a) => target.tag(...a),
-          prefix: (...a) => target.prefix(...a),
-          namespace: (...a) => target.namespace(...a),
-        }),
-      },
-    },
-  },
-  {
-    guard: 'tags are evicted from L1',
-    seed: 2,
-    sabotage: {
-      sidecar: {
-        evictions: (target) => ({
-          mark: (...a) => target.mark(...a),
-          key: (...a) => target.key(...a),
-          tag: () => undefined,
-          prefix: (...a) => target.prefix(...a),
-          namespace: (...a) => target.namespace(...a),
-        }),
-      },
-    },
-  },
-  {
-    guard: 'prefixes are evicted from L1',
-    seed: 2,
-    sabotage: {
-      sidecar: {
-        evictions: (target) => ({
-          mark: (...a) => target.mark(...a),
-          key: (...a) => target.key(...a),
-          tag: (...a) => target.tag(...a),
-          prefix: () => undefined,
-          namespace: (...a) => target.namespace(...a),
-        }),
-      },
-    },
-  },
-  {
-    guard: 'namespaces are flushed from L1',
-    seed: 2,
-    sabotage: {
-      sidecar: {
-        evictions: (target) => ({
-          mark: (...a) => target.mark(...a),
-          key: (...a) => target.key(...a),
-          tag: (...a) => target.tag(...a),
-          prefix: (...a) => target.prefix(...a),
-          namespace: () => undefined,
-        }),
-      },
-    },
-  },
+  { guard: 'keys are evicted from L1', seed: 1, sabotage: { sidecar: { evictions: without('key') } } },
+  { guard: 'tags are evicted from L1', seed: 2, sabotage: { sidecar: { evictions: without('tag') } } },
+  { guard: 'prefixes are evicted from L1', seed: 2, sabotage: { sidecar: { evictions: without('prefix') } } },
+  { guard: 'namespaces are flushed from L1', seed: 2, sabotage: { sidecar: { evictions: without('namespace') } } },
   {
     guard: 'leases carry the visible clock',
     seed: 26,

@@ -6,7 +6,7 @@ import { anEntry } from '../../testing/entries.ts';
 import { Dice } from '../../testing/random.ts';
 import { Budget } from './budget.ts';
 import { List } from './list.ts';
-import { Lru } from './lru.ts';
+import { Queue } from './queue.ts';
 import { createPolicy } from './policies.ts';
 import { RandomChoice } from './random.ts';
 import { sizeOf } from './size.ts';
@@ -157,8 +157,8 @@ describe('stores of any policy that share a budget', () => {
 
   const nothing = (): void => undefined;
   it.each<[mistake: string, plant: () => void]>([
-    ['lru forgets to let go', () => vi.spyOn(Lru.prototype, 'removed').mockImplementation(nothing)],
-    ['lru forgets nothing at a flush', () => vi.spyOn(Lru.prototype, 'clear').mockImplementation(nothing)],
+    ['lru forgets to let go', () => vi.spyOn(Queue.prototype, 'removed').mockImplementation(nothing)],
+    ['lru forgets nothing at a flush', () => vi.spyOn(Queue.prototype, 'clear').mockImplementation(nothing)],
     ['lfu forgets nothing at a flush', () => vi.spyOn(WTinyLfu.prototype, 'clear').mockImplementation(nothing)],
     ['random forgets to let go', () => vi.spyOn(RandomChoice.prototype, 'removed').mockImplementation(nothing)],
     ['the heap forgets to let go', () => vi.spyOn(TtlFirst.prototype, 'removed').mockImplementation(nothing)],

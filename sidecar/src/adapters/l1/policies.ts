@@ -1,7 +1,6 @@
 import type { L1Policy } from '@tidemark/proto';
-import { Fifo } from './fifo.ts';
-import { Lru } from './lru.ts';
 import type { Policy } from './policy.ts';
+import { Queue } from './queue.ts';
 import { RandomChoice } from './random.ts';
 import { TtlFirst } from './ttl-first.ts';
 import { WTinyLfu } from './w-tiny-lfu.ts';
@@ -10,11 +9,11 @@ import { WTinyLfu } from './w-tiny-lfu.ts';
 export function createPolicy(name: L1Policy, fraction: () => number): Policy {
   switch (name) {
     case 'lru':
-      return new Lru();
+      return new Queue(true);
     case 'lfu':
       return new WTinyLfu(fraction);
     case 'fifo':
-      return new Fifo();
+      return new Queue(false);
     case 'random':
       return new RandomChoice(fraction);
     case 'ttl':

@@ -2,10 +2,16 @@ import { List, Places } from './list.ts';
 import type { Node } from './node.ts';
 import type { Policy } from './policy.ts';
 
-/** The value that was stored longest ago goes first, whoever uses it. */
-export class Fifo implements Policy {
+/** The entry that has waited longest goes first: since its last use (`lru`), or since it was stored, whoever uses it (`fifo`). */
+export class Queue implements Policy {
+  readonly #usesCount: boolean;
   #places = new Places();
   #list = new List(this.#places);
+
+  /** @param usesCount whether a use begins the wait anew */
+  constructor(usesCount: boolean) {
+    this.#usesCount = usesCount;
+  }
 
   added(node: Node): void {
     this.#places.take(node);
@@ -17,7 +23,9 @@ export class Fifo implements Policy {
     this.#list.moveFirst(node);
   }
 
-  used(): void {}
+  used(node: Node): void {
+    if (this.#usesCount) this.#list.moveFirst(node);
+  }
 
   removed(node: Node): void {
     this.#list.remove(node);
