@@ -3,7 +3,7 @@ import { type Child, type Exit, signalIfThere } from './child.ts';
 import { KitError } from './error.ts';
 import { type ProcessEvent, type ProcessHandle, describeExit } from './handle.ts';
 import { LogRing } from './log.ts';
-import { descendants } from './tree.ts';
+import { descendants, waitUntilStill } from './tree.ts';
 
 export interface ManagedSpec {
   readonly name: string;
@@ -173,6 +173,8 @@ export class ManagedProcess implements ProcessHandle {
 
   pause(): void {
     this.#signalAll('SIGSTOP');
+    const { pid } = this;
+    if (pid !== undefined) for (const each of [pid, ...this.#workers(pid)]) waitUntilStill(each);
   }
 
   resume(): void {
