@@ -39,6 +39,18 @@ describe('a warming', () => {
     expect([of('user').l1.entries, of('user').flights.size]).toEqual([1, 0]);
   });
 
+  it('waits while what is read could not be kept, as right after a start', async () => {
+    const { order, job, pass, stream, loader, of } = start();
+    stream.say({ users: ['1'], visible: stream.to });
+    const id = order({ keys: ['1'] });
+    await pass(100, false);
+    expect([job(id)?.state, loader.loaded]).toEqual(['running', []]);
+    stream.say();
+    await pass(500);
+    expect(job(id)).toMatchObject({ end: 'done', results: { loaded: 1 } });
+    expect(of('user').l1.entries).toBe(1);
+  });
+
   it('[I5] keeps nothing that may lack a change that came meanwhile', async () => {
     const { order, job, pass, settle, loader, of, stream } = start();
     loader.holds = true;

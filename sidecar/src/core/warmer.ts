@@ -16,6 +16,7 @@ import {
 import { keysOf } from './warm-keys.ts';
 import type { HotList, KeySource } from './warm-ports.ts';
 import { warmRead } from './warm-read.ts';
+import { displacedIn, isFull, isHeld } from './warm-room.ts';
 
 /** Warmings that wait for their turn, and those that are over and still shown. */
 const MAX_WAITING = 64;
@@ -28,8 +29,6 @@ const LOOK_MS = 250;
 const LONGEST_MS = 30 * 60_000;
 /** So many keys in a row that could not be got mean that none can. */
 const MAX_FAILURES = 20;
-/** Of L1; what is beyond it is for what applications read. */
-const FULL = 0.9;
 
 /**
  * Reads keys into L1 before anybody asks for them, one warming at a time. It takes what a read would take (warm-read.ts), yields to requests
@@ -158,7 +157,7 @@ export class Warmer {
     const current = this.#current;
     if (current === undefined) return undefined;
     const { job, namespace, pace } = current;
-    const { clock, coalescer, namespaces, look } = this.#parts;
+    const { clock, coalescer, namespaces } = this.#parts;
     const { keys } = job;
     if (keys === undefined) return undefined;
     for (let looks = 0; looks < KEYS_PER_STEP; looks++) {
@@ -174,13 +173,7 @@ export class Warmer {
         return this.#over(job, 'unavailable', 'its settings have changed');
       if (nowMs - job.beganMs > LONGEST_MS) return this.#over(job, 'too-long');
       if (isFull(namespace) || displacedIn(namespace) > current.displaced) return this.#over(job, 'full');
-      const bypass = coalescer.bypass(namespace);
-      const why =
-        bypass === undefined
-          ? namespace.loads(key) || look.available(namespace)
-            ? undefined
-            : 'nothing loads the values, and there is no L2 to get them from'
-          : `nothing could be cached: ${bypass}`;
+      const why = this.#obstacle(namespace, key);
       if (why !== undefined) {
         job.idleSinceMs ??= nowMs;
         if (nowMs - job.idleSinceMs >= PATIENCE_MS) return this.#over(job, 'unavailable', why);
@@ -204,6 +197,17 @@ export class Warmer {
       this.#read(job, namespace, key);
     }
     return 1;
+  }
+
+  /** Why a read would leave nothing in memory now; undefined where it may. */
+  #obstacle(namespace: Namespace, key: string): string | undefined {
+    const { coalescer, look } = this.#parts;
+    const bypass = coalescer.bypass(namespace);
+    if (bypass !== undefined) return `nothing could be cached: ${bypass}`;
+    if (!namespace.loads(key))
+      return look.available(namespace) ? undefined : 'nothing loads the values, and there is no L2 to get them from';
+    // Also at a start, while what was committed before is not visible yet: then no fill is as new as the horizon (SPEC I5).
+    return coalescer.isUnsettled(namespace, key) ? 'a change is not visible to readers of the database yet' : undefined;
   }
 
   #read(job: Job, namespace: Namespace, key: string): void {
@@ -276,20 +280,6 @@ export class Warmer {
 
 function warmOf({ config }: Namespace): WarmConfig {
   return config.warm ?? warmDefaults;
-}
-
-function displacedIn({ l1 }: Namespace): number {
-  return Object.values(l1.displaced).reduce((sum, count) => sum + count, 0);
-}
-
-function isFull({ l1, config }: Namespace): boolean {
-  const { maxEntries } = config.l1;
-  return l1.bytes > FULL * l1.maxBytes || (maxEntries !== undefined && l1.entries >= maxEntries);
-}
-
-function isHeld({ l1 }: Namespace, key: string, wallMs: number): boolean {
-  const entry = l1.get(key);
-  return entry !== undefined && entry.freshUntilMs > wallMs;
 }
 
 function resultOf(outcome: Outcome): WarmResult {
