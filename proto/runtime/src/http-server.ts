@@ -37,6 +37,12 @@ export function guardServer<Guarded extends Pick<Server, LimitedMembers> & NodeJ
   server.keepAliveTimeout = limits.keepAliveMs ?? KEEP_ALIVE_MS;
   server.on('clientError', onClientError);
   server.on('checkExpectation', onExpectation);
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    // Of an answer that waits for its turn on the connection Node would send this behind its head, inside the body
+    // (lib/_http_outgoing.js: _send puts the head in front of what is queued). A server may omit it (RFC 9110 section 10.1.1).
+    if (response.socket !== null) response.writeContinue();
+    server.emit('request', request, response);
+  });
   return server;
 }
 type LimitedMembers = 'maxConnections' | 'requestTimeout' | 'headersTimeout' | 'keepAliveTimeout';

@@ -18,8 +18,10 @@ export function readBody(request: IncomingMessage, response: ServerResponse, max
   const declared = request.headers['content-length'];
   const length = declared === undefined ? undefined : Number(declared);
   if (length !== undefined && length > maxBytes) return Promise.resolve({ ok: false, why: 'too-large' });
-  // A caller that asked whether it may send (Expect: 100-continue) has waited until here; one of HTTP/1.0 did not ask.
-  if (request.headers.expect !== undefined && request.httpVersion !== '1.0') response.writeContinue();
+  // A caller that asked whether it may send (Expect: 100-continue) has waited until here; one of HTTP/1.0 did not ask. Of an answer
+  // that waits for its turn on the connection it would stand in the wrong place; see runtime's http-server.ts.
+  const asks = request.headers.expect !== undefined && request.httpVersion !== '1.0';
+  if (asks && response.socket !== null) response.writeContinue();
   return new Promise((resolve) => {
     const body = new GrowingBody();
     const finish = (result: BodyResult): void => {

@@ -134,3 +134,16 @@ it('HEAD of every page has the headers of GET and no body', async () => {
     ]);
   }
 });
+
+it('an interim answer stands in no body, where requests follow each other without waiting', async () => {
+  const first = 'GET /livez HTTP/1.1\r\nHost: x\r\n\r\n';
+  const second = 'GET /openapi.json HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n';
+  const answers = await sidecar.raw(first + second);
+  const [, length, body] =
+    /Content-Length: (\d+)[^{]*(\{.*)$/is.exec(answers.slice(answers.lastIndexOf('HTTP/1.1 200'))) ?? [];
+  expect(Buffer.byteLength(body ?? '')).toBe(Number(length));
+  expect(JSON.parse(body ?? '')).toHaveProperty('openapi');
+  const put =
+    'PUT /v1/cache/plain/1 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx';
+  expect(await sidecar.raw(put)).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 20[14] /);
+});

@@ -5,7 +5,7 @@ import { createHttpServer, type ServerLimits } from '@tidemark/runtime';
 export function createListener(listener: RequestListener, limits: ServerLimits): Server {
   const server = createHttpServer(listener, limits);
   // Otherwise Node asks for the body before anybody could refuse it; body.ts asks instead.
-  server.on('checkContinue', listener);
+  server.removeAllListeners('checkContinue').on('checkContinue', listener);
   return server;
 }
 
