@@ -1,4 +1,5 @@
-import type { Coalescer, FlightClearance } from './coalescer.ts';
+import type { Coalescer } from './coalescer.ts';
+import type { FlightClearance } from './flight-ports.ts';
 import type { Claim, Flight } from './flights.ts';
 import type { L2Look, Seen } from './l2-look.ts';
 import type { Namespace } from './namespace.ts';
@@ -70,7 +71,7 @@ export class Clearance implements FlightClearance {
     this.#clock = options.clock;
     this.#random = options.random;
     this.#waitMs = options.waitMs;
-    this.#coalescer.clearBy(this);
+    this.#coalescer.attach({ clearance: this });
   }
 
   /** Flights that wait now. */

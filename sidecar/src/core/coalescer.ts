@@ -1,41 +1,16 @@
-/* oxlint-disable max-lines -- who waits, who loads and how both end is one state machine: in parts each would need the others' insides */
 import type { Entry } from '@tidemark/proto';
-import type { BypassReason, Flight, Outcome, ValueFrom, ValueOutcome, Waiter } from './flights.ts';
-import { worthOf, USUAL } from './freshness.ts';
+import type { BypassReason, Flight, Outcome, ValueFrom, Waiter } from './flights.ts';
+import { USUAL } from './freshness.ts';
+import type { Attached } from './flight-ports.ts';
+import { Grants } from './grants.ts';
 import type { Lease, Leases } from './leases.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, LoadFailure, Random } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
-import { standIn } from './stand-in.ts';
+import { Waiters, type WaiterLimits } from './waiters.ts';
 
-export interface CoalescerLimits {
-  /** How long a caller waits for another one's fill; also how long a holder keeps others from loading. */
-  readonly waitMs: number;
-  readonly waiters: number;
-  readonly waitersPerKey: number;
-}
-
-/** Loads the values of namespaces that have a loader; see loads.ts. */
-export interface FlightLoader {
-  /** Begins to load, or to load anew, what the flight is about. */
-  begin(namespace: Namespace, flight: Flight): void;
-  /** Why the key could not be loaded a moment ago; undefined where it may be tried. */
-  failureOf(namespace: Namespace, key: string): LoadFailure | undefined;
-}
-
-/** Says when a flight may be loaded, so that nobody loads in vain or what another sidecar loads already; see clearance.ts. */
-export interface FlightClearance {
-  /** Whether a load that begins now would be in vain, so that it should wait a little. */
-  isUnsettled(namespace: Namespace, key: string): boolean;
-  /** Whether sidecars agree who loads. */
-  isShared(namespace: Namespace): boolean;
-  /** The flight boards once it may be loaded, or is served meanwhile. @param how.claims whether other sidecars are to agree */
-  seek(namespace: Namespace, flight: Flight, how: { readonly claims: boolean }): void;
-  /** A record was applied as a whole. */
-  advanced(): void;
-  /** The flight is over. @param shared settles when L2 has its value */
-  release(flight: Flight, shared?: Promise<unknown>): void;
-}
+/** For whom a value is got that nobody waits for. */
+const NOBODY = { settle: (): void => undefined, role: 'background', refreshes: false, accepts: USUAL } as const;
 
 /**
  * Lets one caller load a missing key while the others wait for its value. Whoever waits is settled exactly once: with
@@ -45,14 +20,12 @@ export interface FlightClearance {
 export class Coalescer {
   #namespaces: readonly Namespace[];
   readonly #replica: ReplicaView;
-  readonly #leases: Leases;
   readonly #clock: Clock;
-  readonly #random: Random;
-  readonly #limits: CoalescerLimits;
-  #waiting = 0;
-  #loads: FlightLoader | undefined;
-  #clearance: FlightClearance | undefined;
-  #ahead: { advanced(): void } | undefined;
+  readonly #grants: Grants;
+  readonly #waiters: Waiters;
+  #loads: Attached['loads'];
+  #clearance: Attached['clearance'];
+  #ahead: Attached['ahead'];
 
   constructor(options: {
     namespaces: readonly Namespace[];
@@ -60,28 +33,22 @@ export class Coalescer {
     leases: Leases;
     clock: Clock;
     random: Random;
-    limits: CoalescerLimits;
+    limits: WaiterLimits;
   }) {
     this.#namespaces = options.namespaces;
     this.#replica = options.replica;
-    this.#leases = options.leases;
     this.#clock = options.clock;
-    this.#random = options.random;
-    this.#limits = options.limits;
+    this.#grants = new Grants({ ...options, holdMs: options.limits.waitMs });
+    this.#waiters = new Waiters(options);
   }
 
-  /** To be called once, before anything is read from a namespace that has a loader. */
-  attach(loads: FlightLoader): void {
+  /**
+   * Each part once, before anything is read: who loads where a namespace says how, who says when a load is of use (without one nothing is
+   * waited for), and who loads before anybody asks.
+   */
+  attach({ loads = this.#loads, clearance = this.#clearance, ahead = this.#ahead }: Attached): void {
     this.#loads = loads;
-  }
-
-  /** Likewise. Without one nothing is waited for. */
-  clearBy(clearance: FlightClearance): void {
     this.#clearance = clearance;
-  }
-
-  /** Likewise, for what is loaded before anybody asks. */
-  refreshBy(ahead: { advanced(): void }): void {
     this.#ahead = ahead;
   }
 
@@ -107,11 +74,10 @@ export class Coalescer {
    *
    * @returns whether it was begun
    */
-  background(namespace: Namespace, key: string, done: () => void = () => undefined): boolean {
+  background(namespace: Namespace, key: string, done: () => void = NOBODY.settle): boolean {
     if (namespace.flights.get(key) !== undefined) return false;
     const flight = namespace.flights.open(key);
-    const nobody = { settle: done, role: 'background', refreshes: false, accepts: USUAL } as const;
-    if (this.join(namespace, flight, nobody) === undefined) {
+    if (this.join(namespace, flight, { ...NOBODY, settle: done }) === undefined) {
       namespace.flights.close(flight);
       return false;
     }
@@ -121,7 +87,7 @@ export class Coalescer {
 
   /** Callers that wait now, in all namespaces. */
   get waiting(): number {
-    return this.#waiting;
+    return this.#waiters.count;
   }
 
   /** Why the namespace answers nothing from the cache now; undefined while it does. */
@@ -136,7 +102,7 @@ export class Coalescer {
 
   /** A miss with a lease that nobody waits for. */
   missAlone(namespace: Namespace, key: string): Outcome {
-    return { kind: 'miss', lease: this.#grant(namespace, key) };
+    return { kind: 'miss', lease: this.#grants.grant(namespace, key) };
   }
 
   /**
@@ -144,25 +110,22 @@ export class Coalescer {
    * not visible to readers yet (SPEC I3), every fill is refused, so waiting for one would be in vain.
    */
   missAsHolder(namespace: Namespace, key: string, flight?: Flight): Outcome {
-    const { rules } = namespace;
-    const lease = this.#grant(namespace, key);
-    if (lease !== undefined && rules !== undefined && this.#replica.settled(rules, key, namespace.tagsOf(key, [])))
-      this.#hold(namespace, flight ?? namespace.flights.open(key), lease);
+    const lease = this.#grants.grant(namespace, key);
+    if (lease !== undefined && this.#grants.canBeFilled(namespace, key))
+      this.#grants.hold(namespace, flight ?? namespace.flights.open(key), lease);
     return { kind: 'miss', lease };
   }
 
   /** Makes the sidecar itself the holder. No lease where the namespace opted out of coherence. */
   hold(namespace: Namespace, flight: Flight): Lease | undefined {
-    const lease = this.#grant(namespace, flight.key);
-    if (lease !== undefined) this.#hold(namespace, flight, lease);
+    const lease = this.#grants.grant(namespace, flight.key);
+    if (lease !== undefined) this.#grants.hold(namespace, flight, lease);
     return lease;
   }
 
   /** Whether the holder has had its time, so that the next caller should load as well. */
   isOverdue(flight: Flight): boolean {
-    if (flight.lease === undefined) return false;
-    const nowMs = this.#clock.monotonicMs();
-    return nowMs - flight.grantedAtMs >= this.#limits.waitMs || nowMs > flight.lease.expiresAtMs;
+    return this.#grants.isOverdue(flight);
   }
 
   /** Undefined when too many wait already. */
@@ -171,24 +134,12 @@ export class Coalescer {
     flight: Flight,
     caller: Pick<Waiter, 'settle' | 'role' | 'refreshes' | 'accepts'>,
   ): Waiter | undefined {
-    if (this.#waiting >= this.#limits.waiters || flight.waiters.size >= this.#limits.waitersPerKey) return undefined;
-    const waiter: Waiter = {
-      flight,
-      ...caller,
-      afterLoads: flight.loads,
-      cancelTimer: () => undefined,
-    };
-    flight.waiters.add(waiter);
-    this.#waiting += 1;
-    waiter.cancelTimer = this.#clock.after(this.#limits.waitMs, () => this.#onTimeout(namespace, waiter));
-    return waiter;
+    return this.#waiters.join(flight, caller, (waiter) => this.#onTimeout(namespace, waiter));
   }
 
   /** The caller is gone. Nothing happens if it was settled before. */
   leave(waiter: Waiter): void {
-    if (!waiter.flight.waiters.delete(waiter)) return;
-    waiter.cancelTimer();
-    this.#waiting -= 1;
+    this.#waiters.leave(waiter);
   }
 
   /** A value was stored, or may be shown although it is not to be stored: everybody who waits for it has it in the same tick. */
@@ -205,7 +156,7 @@ export class Coalescer {
     const flight = namespace.flights.get(key);
     if (flight === undefined) return;
     this.#end(namespace, flight, value.shared);
-    this.#settleWith(namespace, flight.waiters, value);
+    this.#settleWith(namespace, [...flight.waiters], value);
   }
 
   /**
@@ -220,7 +171,7 @@ export class Coalescer {
   /** The value cannot be loaded: whoever waits for it gets an old one that it takes, or is told so. */
   failed(namespace: Namespace, flight: Flight, failure: LoadFailure): void {
     this.#end(namespace, flight);
-    for (const waiter of flight.waiters) this.#settle(namespace, waiter, this.#instead(namespace, waiter, failure));
+    for (const waiter of flight.waiters) this.#waiters.settleFailed(namespace, waiter, failure);
   }
 
   /** A fill with this lease will not come any more: the next in line loads. */
@@ -243,7 +194,7 @@ export class Coalescer {
 
   /** The stream begins anew, perhaps in an epoch that was there before, or rules have changed: no lease of before may be used. */
   forgetLeases(): void {
-    this.#leases.clear();
+    this.#grants.forget();
   }
 
   /**
@@ -264,7 +215,7 @@ export class Coalescer {
     flight.lease = undefined;
     flight.seeking = true;
     for (const waiter of flight.waiters)
-      if (waiter.role === 'onlooker') this.#settle(namespace, waiter, { kind: 'miss', lease: undefined });
+      if (waiter.role === 'onlooker') this.#waiters.settle(namespace, waiter, { kind: 'miss', lease: undefined });
     if (flight.waiters.size === 0) this.#end(namespace, flight);
     else if (this.#hasFailed(namespace, flight)) return;
     else if (this.#clearance === undefined) this.board(namespace, flight);
@@ -283,21 +234,20 @@ export class Coalescer {
     for (const waiter of flight.waiters) {
       if (waiter.role === 'background' || flight.lease !== undefined) continue;
       // The first of them, or each of them while no lease could be filled.
-      this.#settle(namespace, waiter, this.missAsHolder(namespace, flight.key, flight));
+      this.#waiters.settle(namespace, waiter, this.missAsHolder(namespace, flight.key, flight));
     }
     if (flight.lease !== undefined && flights.get(flight.key) === flight) return;
     this.#end(namespace, flight);
-    for (const waiter of flight.waiters) this.#settle(namespace, waiter, { kind: 'miss', lease: undefined });
+    for (const waiter of flight.waiters) this.#waiters.settle(namespace, waiter, { kind: 'miss', lease: undefined });
   }
 
   /** Another sidecar loads it: whoever has a value that is good enough need not wait for the new one, but it should come. */
   taken(namespace: Namespace, flight: Flight): void {
     for (const waiter of flight.waiters) {
-      const held = waiter.refreshes ? this.#held(namespace, waiter) : undefined;
+      const held = waiter.refreshes ? this.#waiters.heldBy(namespace, waiter) : undefined;
       if (held === undefined) continue;
-      this.#settle(namespace, waiter, held);
-      const nobody = { settle: () => undefined, role: 'background', refreshes: false, accepts: USUAL } as const;
-      this.join(namespace, flight, nobody);
+      this.#waiters.settle(namespace, waiter, held);
+      this.join(namespace, flight, NOBODY);
     }
   }
 
@@ -314,7 +264,7 @@ export class Coalescer {
     const why = this.bypass(namespace);
     if (why === undefined) return false;
     this.#end(namespace, flight);
-    for (const waiter of flight.waiters) this.#settle(namespace, waiter, { kind: 'bypass', why });
+    for (const waiter of flight.waiters) this.#waiters.settle(namespace, waiter, { kind: 'bypass', why });
     return true;
   }
 
@@ -323,100 +273,26 @@ export class Coalescer {
     this.#clearance?.release(flight, shared);
   }
 
-  #hold(namespace: Namespace, flight: Flight, lease: Lease): void {
-    const nowMs = this.#clock.monotonicMs();
-    namespace.flights.sweep(nowMs);
-    namespace.flights.hold(flight, lease, nowMs);
-  }
-
   #onTimeout(namespace: Namespace, waiter: Waiter): void {
     const { flight } = waiter;
     const why = this.bypass(namespace);
     if (why !== undefined) {
-      this.#settle(namespace, waiter, { kind: 'bypass', why });
+      this.#waiters.settle(namespace, waiter, { kind: 'bypass', why });
       return;
     }
     if (namespace.loads(flight.key)) {
       const detail = 'the value was not loaded in time';
-      this.#settle(namespace, waiter, this.#instead(namespace, waiter, { why: 'timeout', detail }));
+      this.#waiters.settleFailed(namespace, waiter, { why: 'timeout', detail });
       return;
     }
     const takesOver = namespace.flights.get(flight.key) === flight && this.isOverdue(flight);
-    this.#settle(
-      namespace,
-      waiter,
-      takesOver ? this.missAsHolder(namespace, flight.key, flight) : this.missAlone(namespace, flight.key),
-    );
+    const miss = takesOver ? this.missAsHolder(namespace, flight.key, flight) : this.missAlone(namespace, flight.key);
+    this.#waiters.settle(namespace, waiter, miss);
   }
 
-  #settleWith(
-    namespace: Namespace,
-    waiters: Iterable<Waiter>,
-    { entry, from }: { entry: Entry; from: ValueFrom },
-  ): void {
+  #settleWith(namespace: Namespace, waiters: readonly Waiter[], value: { entry: Entry; from: ValueFrom }): void {
     const why = this.bypass(namespace);
-    let isFirst = true;
-    for (const waiter of waiters) {
-      const collapsed = !isFirst && (from === 'loaded' || from === 'passed');
-      isFirst = isFirst && waiter.role === 'background';
-      if (why !== undefined) this.#settle(namespace, waiter, { kind: 'bypass', why });
-      else this.#settle(namespace, waiter, { kind: 'value', entry, from, ...(collapsed && { collapsed }) });
-    }
-  }
-
-  #instead(namespace: Namespace, { flight, accepts }: Waiter, failure: LoadFailure): Outcome {
-    const wallMs = this.#clock.wallMs();
-    return standIn(namespace, flight.key, { accepts, wallMs, failed: true }) ?? { kind: 'failed', ...failure };
-  }
-
-  /** What a caller gets who has a value already. */
-  #held(namespace: Namespace, { flight, accepts }: Waiter): ValueOutcome | undefined {
-    const wallMs = this.#clock.wallMs();
-    const entry = namespace.l1.get(flight.key);
-    const worth = entry && worthOf(entry, accepts, wallMs);
-    if (entry !== undefined && (worth === 'fresh' || worth === 'aging')) return { kind: 'value', entry, from: 'l1' };
-    return standIn(namespace, flight.key, { accepts, wallMs, failed: false });
-  }
-
-  #settle(namespace: Namespace, waiter: Waiter, outcome: Outcome): void {
-    this.leave(waiter);
-    if (waiter.role === 'background') {
-      waiter.settle(outcome);
-      return;
-    }
-    const held = waiter.refreshes && outcome.kind === 'miss' ? this.#held(namespace, waiter) : undefined;
-    const told = held !== undefined && outcome.kind === 'miss' ? { ...held, refresh: outcome.lease } : outcome;
-    count(namespace, told);
-    waiter.settle(told);
-  }
-
-  #grant(namespace: Namespace, key: string): Lease | undefined {
-    const { rules } = namespace;
-    if (rules === undefined) return undefined;
-    const { epoch, visible } = this.#replica;
-    return this.#leases.grant(
-      { token: this.#random.token(), namespace: rules, key, epoch, asOf: visible },
-      this.#clock.monotonicMs(),
-    );
+    if (why === undefined) this.#waiters.settleWith(namespace, waiters, value);
+    else for (const waiter of waiters) this.#waiters.settle(namespace, waiter, { kind: 'bypass', why });
   }
 }
-
-/** Every read is counted once, when it is settled. */
-export function count(namespace: Namespace, outcome: Outcome): void {
-  const { counters } = namespace;
-  if (outcome.kind === 'miss') counters.misses += 1;
-  else if (outcome.kind === 'bypass') counters.bypassed += 1;
-  else if (outcome.kind === 'failed') counters.failed += 1;
-  else counters[COUNTER[outcome.from]] += 1;
-}
-
-const COUNTER = {
-  l1: 'hitsL1',
-  l2: 'hitsL2',
-  coalesced: 'hitsCoalesced',
-  loaded: 'loaded',
-  passed: 'passed',
-  stale: 'hitsStale',
-  grace: 'hitsGrace',
-  pending: 'hitsPending',
-} as const satisfies Record<ValueFrom, keyof Namespace['counters']>;

@@ -1,4 +1,5 @@
-import type { Coalescer, FlightLoader } from './coalescer.ts';
+import type { Coalescer } from './coalescer.ts';
+import type { FlightLoader } from './flight-ports.ts';
 import type { Fill, Filler } from './filler.ts';
 import type { Flight, Passed } from './flights.ts';
 import type { Lease } from './leases.ts';
@@ -38,7 +39,7 @@ export class Loads implements FlightLoader {
     this.#replica = options.replica;
     this.#clock = options.clock;
     this.#etagOf = options.etagOf;
-    this.#coalescer.attach(this);
+    this.#coalescer.attach({ loads: this });
   }
 
   /** Loads that have begun and not ended. */

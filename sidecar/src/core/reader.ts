@@ -1,11 +1,12 @@
 import type { Entry } from '@tidemark/proto';
-import { count, type Coalescer } from './coalescer.ts';
+import type { Coalescer } from './coalescer.ts';
 import type { Flight, Outcome, ValueOutcome, Waiter } from './flights.ts';
 import { USUAL, worthOf, type Accepts } from './freshness.ts';
 import type { L2Look, L2Miss } from './l2-look.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, Random } from './ports.ts';
 import { standIn } from './stand-in.ts';
+import { count } from './waiters.ts';
 
 /**
  * `usual`: a caller that loads what is missing. `reload`: wants a lease whatever is cached (`no-cache`).

@@ -18,7 +18,7 @@ export class RefreshAhead {
 
   constructor({ coalescer }: { coalescer: Coalescer }) {
     this.#coalescer = coalescer;
-    coalescer.refreshBy(this);
+    coalescer.attach({ ahead: this });
   }
 
   /** An entry was evicted by a change. O(1). */
