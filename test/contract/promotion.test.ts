@@ -17,6 +17,7 @@ import {
 } from '@tidemark/proto/redis';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { anEntry } from '../../sidecar/src/testing/entries.ts';
 import { startRedis, type RedisServer } from '../kit/index.ts';
 
 // SPEC I12, check by check: what each of them refuses, and that without it an entry would be served that lacks a change. The
@@ -37,22 +38,8 @@ afterAll(async () => {
 });
 beforeEach(() => redis.flushdb());
 
-const entryAt = (asOf: Lsn, tags: readonly string[] = ['t']): Entry => ({
-  ...{
-    asOf,
-    epoch: 1,
-    storedAtMs: 0,
-    freshUntilMs: 1,
-    expiresAtMs: 1,
-    keepUntilMs: 1,
-    loadMs: 0,
-    absent: false,
-    contentType: 'text/plain',
-    etag: '"e"',
-    tags,
-  },
-  body: Buffer.from('value'),
-});
+const entryAt = (asOf: Lsn, tags: readonly string[] = ['t']): Entry =>
+  anEntry({ asOf, tags, body: Buffer.from('value') });
 
 async function header(): Promise<LogHeader> {
   const found = parseHeader((await redis.get(keys.log)) ?? '');

@@ -2,29 +2,25 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import {
   createLogger,
   createMemcached,
-  DeadlineError,
   MemcachedError,
   MemcachedUnavailableError,
   type MemcachedClient,
   type MemcachedClientOptions,
 } from '@tidemark/runtime';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { scratchFolder, startMemcached, type MemcachedServer } from '../kit/index.ts';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { backendClientContract, DEADLINE_MS, useCleanups } from './support/backend-client.ts';
 import { eventually } from './support/eventually.ts';
 
-const DEADLINE_MS = 60;
 const MAX_VALUE_BYTES = 1024 * 1024;
 const logger = createLogger({ service: 'test', instance: 'memcached', level: 'silent' });
-const cleanups: (() => Promise<unknown> | void)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
-});
+const cleanup = useCleanups();
 
 async function server(...args: readonly string[]): Promise<MemcachedServer> {
   const started = await startMemcached({ args });
-  cleanups.push(() => started.stop());
+  cleanup(() => started.stop());
   return started;
 }
 
@@ -40,7 +36,7 @@ function client(
     onChange: (isUp) => void changes.push(isUp),
     ...options,
   });
-  cleanups.push(() => memcached.close());
+  cleanup(() => memcached.close());
   return { memcached, changes };
 }
 
@@ -53,17 +49,22 @@ async function connected(
   return made;
 }
 
-/** How a command ends, and after how many ms. */
-async function outcome(command: Promise<unknown>): Promise<{ error: unknown; ms: number }> {
-  const startedAt = performance.now();
-  const error = await command.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  return { error, ms: performance.now() - startedAt };
-}
-
 describe('a client of memcached', () => {
+  backendClientContract({
+    server,
+    client: (url, more) => {
+      const { memcached } = client(url, more);
+      return {
+        ask: () => memcached.gets('k'),
+        probe: () => memcached.probe(),
+        get isUp() {
+          return memcached.isUp;
+        },
+      };
+    },
+    unavailable: MemcachedUnavailableError,
+  });
+
   it('speaks bytes, and compares before it replaces', async () => {
     const { memcached } = await connected((await server()).url);
     const bytes = Buffer.from([0, 255, 13, 10, 128, 69, 78, 68, 13, 10]);
@@ -119,48 +120,12 @@ describe('a client of memcached', () => {
     expect((await memcached.gets('a'))?.value.toString()).toBe('v');
   });
 
-  it('rejects at once while there is no server, and works as soon as there is one', async () => {
-    const memcachedServer = await server();
-    await memcachedServer.kill();
-    const { memcached, changes } = client(memcachedServer.url);
-    const { error, ms } = await outcome(memcached.gets('k'));
-    expect(error).toBeInstanceOf(MemcachedUnavailableError);
-    expect(ms).toBeLessThan(20);
-    await memcachedServer.start();
-    await eventually(() => expect(memcached.isUp).toBe(true));
-    await memcachedServer.kill();
-    await eventually(() => expect(memcached.isUp).toBe(false));
-    expect((await outcome(memcached.gets('k'))).ms).toBeLessThan(20);
-    expect(changes).toEqual([true, false]);
-  });
-
-  it('never waits longer than the deadline for a server that stands still, and soon not at all', async () => {
-    const memcachedServer = await server();
-    const { memcached } = await connected(memcachedServer.url);
-    memcachedServer.pause();
-    const first = await Promise.all(Array.from({ length: 20 }, () => outcome(memcached.gets('k'))));
-    for (const { error, ms } of first) {
-      expect(error).toBeInstanceOf(DeadlineError);
-      expect(ms).toBeGreaterThan(DEADLINE_MS - 5);
-      expect(ms).toBeLessThan(DEADLINE_MS + 100);
-    }
-    expect(memcached.isUp).toBe(false);
-    const later = await Promise.all(Array.from({ length: 20 }, () => outcome(memcached.gets('k'))));
-    expect(later.filter(({ error }) => error instanceof MemcachedUnavailableError).length).toBeGreaterThanOrEqual(19);
-    memcachedServer.resume();
-    await eventually(async () => {
-      await memcached.probe();
-      expect(memcached.isUp).toBe(true);
-    });
-    expect(await memcached.gets('k')).toBeUndefined();
-  });
-
   it('leaves a server that is silent for long for a fresh connection', async () => {
     const silent = createServer(() => undefined);
     const sockets: Socket[] = [];
     silent.on('connection', (socket) => void sockets.push(socket));
     await new Promise<void>((resolve) => void silent.listen(0, '127.0.0.1', resolve));
-    cleanups.push(() => {
+    cleanup(() => {
       silent.close();
       for (const socket of sockets) socket.destroy();
     });
@@ -171,21 +136,9 @@ describe('a client of memcached', () => {
     });
   });
 
-  it('holds no more commands without an answer than it is allowed', async () => {
-    const { memcached } = await connected((await server()).url, { maxInFlight: 3 });
-    const outcomes = await Promise.all(Array.from({ length: 5 }, () => outcome(memcached.gets('k'))));
-    expect(outcomes.map(({ error }) => error instanceof MemcachedUnavailableError)).toEqual([
-      false,
-      false,
-      false,
-      true,
-      true,
-    ]);
-  });
-
   it('gives the password', async () => {
     const folder = scratchFolder('memcached-users');
-    cleanups.push(() => folder.remove());
+    cleanup(() => folder.remove());
     const users = join(folder.path, 'users');
     await writeFile(users, 'shop:s3cret\n');
     const { port } = await server('-Y', users);
@@ -245,7 +198,7 @@ describe('a client of memcached', () => {
       socket.on('error', () => undefined);
     });
     await new Promise<void>((resolve) => void liar.listen(0, '127.0.0.1', resolve));
-    cleanups.push(() => void liar.close());
+    cleanup(() => void liar.close());
     const { memcached } = await connected(`memcached://127.0.0.1:${(liar.address() as AddressInfo).port}`);
     await expect(memcached.gets('k')).rejects.toBeInstanceOf(MemcachedError);
     await expect(memcached.delete('k')).rejects.toBeInstanceOf(MemcachedError);

@@ -1,55 +1,57 @@
 import {
   createLogger,
   createRedis,
-  DeadlineError,
   redisScript,
   RedisUnavailableError,
   type RedisClient,
+  type RedisClientOptions,
 } from '@tidemark/runtime';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { startRedis, type RedisOptions, type RedisServer } from '../kit/index.ts';
+import { backendClientContract, DEADLINE_MS, useCleanups } from './support/backend-client.ts';
 import { eventually } from './support/eventually.ts';
 import { FakeSentinel } from './support/fake-sentinel.ts';
 
-const DEADLINE_MS = 60;
 const logger = createLogger({ service: 'test', instance: 'redis', level: 'silent' });
-const cleanups: (() => Promise<unknown> | void)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
-});
+const cleanup = useCleanups();
 
 async function server(settings: RedisOptions['settings'] = {}): Promise<RedisServer> {
   const started = await startRedis({ settings });
-  cleanups.push(() => started.stop());
+  cleanup(() => started.stop());
   return started;
 }
 
-function client(url: string): { redis: RedisClient; changes: boolean[] } {
-  const changes: boolean[] = [];
-  const redis = createRedis(url, { deadlineMs: DEADLINE_MS, logger, onChange: (isUp) => void changes.push(isUp) });
-  cleanups.push(() => redis.close());
-  return { redis, changes };
+function client(url: string, more: Partial<RedisClientOptions> = {}): RedisClient {
+  const redis = createRedis(url, { deadlineMs: DEADLINE_MS, logger, ...more });
+  cleanup(() => redis.close());
+  return redis;
 }
 
-async function connected(url: string): Promise<{ redis: RedisClient; changes: boolean[] }> {
-  const made = client(url);
-  await eventually(() => expect(made.redis.isUp).toBe(true));
-  return made;
-}
-
-/** How a command ends, and after how many ms. */
-async function outcome(command: Promise<unknown>): Promise<{ error: unknown; ms: number }> {
-  const startedAt = performance.now();
-  const error = await command.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  return { error, ms: performance.now() - startedAt };
+async function connected(url: string): Promise<{ redis: RedisClient }> {
+  const redis = client(url);
+  await eventually(() => expect(redis.isUp).toBe(true));
+  return { redis };
 }
 
 const writeAndRead = redisScript("redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])");
 
 describe('a client of one server', () => {
+  backendClientContract({
+    server,
+    client: (url, more) => {
+      const redis = client(url, more);
+      const ask = (): Promise<unknown> => redis.command('PING');
+      return {
+        ask,
+        probe: () => ask().catch(() => undefined),
+        get isUp() {
+          return redis.isUp;
+        },
+      };
+    },
+    unavailable: RedisUnavailableError,
+  });
+
   it('speaks bytes, and knows a script again after the server forgot it', async () => {
     const { redis } = await connected((await server()).url);
     const bytes = Buffer.from([0, 255, 13, 10, 128]);
@@ -61,59 +63,11 @@ describe('a client of one server', () => {
     expect(redis.isUp).toBe(true);
   });
 
-  it('rejects at once while there is no server, and works as soon as there is one', async () => {
-    const redisServer = await server();
-    await redisServer.kill();
-    const { redis, changes } = client(redisServer.url);
-    const { error, ms } = await outcome(redis.command('PING'));
-    expect(error).toBeInstanceOf(RedisUnavailableError);
-    expect(ms).toBeLessThan(20);
-    await redisServer.start();
-    await eventually(() => expect(redis.isUp).toBe(true));
-    await redisServer.kill();
-    await eventually(() => expect(redis.isUp).toBe(false));
-    expect((await outcome(redis.command('PING'))).ms).toBeLessThan(20);
-    expect(changes).toEqual([true, false]);
-  });
-
-  it('never waits longer than the deadline for a server that stands still, and soon not at all', async () => {
-    const redisServer = await server();
-    const { redis } = await connected(redisServer.url);
-    redisServer.pause();
-    const first = await Promise.all(Array.from({ length: 20 }, () => outcome(redis.command('PING'))));
-    for (const { error, ms } of first) {
-      expect(error).toBeInstanceOf(DeadlineError);
-      expect(ms).toBeGreaterThan(DEADLINE_MS - 5);
-      expect(ms).toBeLessThan(DEADLINE_MS + 100);
-    }
-    expect(redis.isUp).toBe(false);
-    const later = await Promise.all(Array.from({ length: 20 }, () => outcome(redis.command('PING'))));
-    expect(later.filter(({ error }) => error instanceof RedisUnavailableError).length).toBeGreaterThanOrEqual(19);
-    redisServer.resume();
-    await eventually(async () => expect((await redis.command('PING')) as Buffer).toEqual(Buffer.from('PONG')));
-    expect(redis.isUp).toBe(true);
-  });
-
-  it('holds no more commands without an answer than it is allowed', async () => {
-    const redisServer = await server();
-    const redis = createRedis(redisServer.url, { deadlineMs: DEADLINE_MS, logger, maxInFlight: 3 });
-    cleanups.push(() => redis.close());
-    await eventually(() => expect(redis.isUp).toBe(true));
-    const outcomes = await Promise.all(Array.from({ length: 5 }, () => outcome(redis.command('PING'))));
-    expect(outcomes.map(({ error }) => error instanceof RedisUnavailableError)).toEqual([
-      false,
-      false,
-      false,
-      true,
-      true,
-    ]);
-  });
-
   it('gives the password', async () => {
     const { port } = await server({ requirepass: 's3cret@' });
     const { redis } = await connected(`redis://:s3cret%40@127.0.0.1:${port}`);
     expect(await redis.command('SET', 'a', 1)).toEqual(Buffer.from('OK'));
-    const wrong = client(`redis://:wrong@127.0.0.1:${port}`).redis;
+    const wrong = client(`redis://:wrong@127.0.0.1:${port}`);
     await expect(wrong.command('GET', 'a')).rejects.toBeDefined();
     expect(wrong.isUp).toBe(false);
   });
@@ -134,7 +88,7 @@ it('a client of sentinels follows the master', async () => {
   const master = await server({ 'repl-diskless-sync-delay': '0' });
   const replica = await server();
   const sentinel = await FakeSentinel.start();
-  cleanups.push(() => sentinel.stop());
+  cleanup(() => sentinel.stop());
   sentinel.masterPort = master.port;
   const { redis } = await connected(`redis+sentinel://127.0.0.1:${sentinel.port}/shop`);
   const { redis: second } = await connected(replica.url);
@@ -153,7 +107,7 @@ it('a client of sentinels follows the master', async () => {
 it('a client whose server has become a replica looks for the master again', async () => {
   const [old, other] = [await server(), await server({ 'repl-diskless-sync-delay': '0' })];
   const sentinel = await FakeSentinel.start();
-  cleanups.push(() => sentinel.stop());
+  cleanup(() => sentinel.stop());
   sentinel.masterPort = old.port;
   const { redis } = await connected(`redis+sentinel://127.0.0.1:${sentinel.port}/shop`);
   const { redis: direct } = await connected(old.url);

@@ -3,25 +3,16 @@ import { bucketKeys } from '@tidemark/proto/redis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { RedisStore } from '../../../sidecar/src/adapters/redis/store.ts';
 import { eventually } from '../../integration/support/eventually.ts';
-import { startRedis, type RedisServer } from '../../kit/index.ts';
-import { redisWorld, SOURCE, type RedisWorld } from './redis-world.ts';
+import { ownRedisWorld, SOURCE, type RedisWorld } from './redis-world.ts';
 import { entryOf, noiseOf, PACKING, textOf, user } from './world.ts';
 
 // What large values look like in Redis, and that nothing of them stays behind.
 
-let server: RedisServer;
 let world: RedisWorld;
 let store: RedisStore;
 
 beforeAll(async () => {
-  server = await startRedis({ settings: { appendonly: 'no' } });
-  world = await redisWorld({
-    ...{ url: server.url, buckets: 1 },
-    pause: () => server.pause(),
-    resume: () => server.resume(),
-    flush: (client) => client.command('FLUSHALL'),
-    stop: () => server.stop(),
-  });
+  world = await ownRedisWorld({ buckets: 1 });
 });
 afterAll(() => world?.close());
 beforeEach(async () => {

@@ -1,25 +1,16 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import type { RedisStore } from '../../../sidecar/src/adapters/redis/store.ts';
-import { startRedis, type RedisServer } from '../../kit/index.ts';
-import { redisWorld, type RedisWorld } from './redis-world.ts';
+import { ownRedisWorld, type RedisWorld } from './redis-world.ts';
 import { entryOf, noiseOf, order, user } from './world.ts';
 
 // How many commands Redis gets, by its own count.
 
 const BUCKETS = 2;
-let server: RedisServer;
 let world: RedisWorld;
 let store: RedisStore;
 
 beforeAll(async () => {
-  server = await startRedis({ settings: { appendonly: 'no' } });
-  world = await redisWorld({
-    ...{ url: server.url, buckets: BUCKETS },
-    pause: () => server.pause(),
-    resume: () => server.resume(),
-    flush: (client) => client.command('FLUSHALL'),
-    stop: () => server.stop(),
-  });
+  world = await ownRedisWorld({ buckets: BUCKETS });
 });
 afterAll(() => world?.close());
 beforeEach(async () => {

@@ -12,6 +12,7 @@ import { createRedis, redisScript, type RedisClient } from '@tidemark/runtime';
 import { openFenceLogs } from '../../../invalidator/src/adapters/redis-log.ts';
 import { RedisStore } from '../../../sidecar/src/adapters/redis/store.ts';
 import { eventually } from '../../integration/support/eventually.ts';
+import { startRedis, type RedisFlavour } from '../../kit/index.ts';
 import { DEADLINE_MS, logger, order, PACKING, user, type Invalidated, type L2World } from './world.ts';
 
 export const SOURCE = 'main';
@@ -88,6 +89,22 @@ export async function redisWorld(options: {
       await options.stop();
     },
   };
+}
+
+/** The same on a server of its own, which is ended with it. */
+export async function ownRedisWorld(options: {
+  readonly buckets: number;
+  readonly flavour?: RedisFlavour | undefined;
+}): Promise<RedisWorld> {
+  const { buckets, flavour } = options;
+  const server = await startRedis({ ...(flavour && { flavour }), settings: { appendonly: 'no' } });
+  return redisWorld({
+    ...{ url: server.url, buckets },
+    pause: () => server.pause(),
+    resume: () => server.resume(),
+    flush: (client) => client.command('FLUSHALL'),
+    stop: () => server.stop(),
+  });
 }
 
 async function run(client: RedisClient, script: string, call: ScriptCall): Promise<void> {

@@ -1,6 +1,6 @@
 import { describe } from 'vitest';
-import { startRedis, type RedisFlavour } from '../../kit/index.ts';
-import { redisWorld } from './redis-world.ts';
+import type { RedisFlavour } from '../../kit/index.ts';
+import { ownRedisWorld } from './redis-world.ts';
 import { logContract } from './log.ts';
 import { l2Contract } from './suite.ts';
 
@@ -20,18 +20,5 @@ const kinds: readonly Kind[] = [
 ];
 
 describe.each(kinds)('$name, with $buckets buckets', ({ buckets, flavour }) => {
-  l2Contract(
-    async () => {
-      const server = await startRedis({ ...(flavour && { flavour }), settings: { appendonly: 'no' } });
-      return redisWorld({
-        ...{ url: server.url, buckets },
-        pause: () => server.pause(),
-        resume: () => server.resume(),
-        flush: (client) => client.command('FLUSHALL'),
-        stop: () => server.stop(),
-      });
-    },
-    DIFFERENCES,
-    logContract,
-  );
+  l2Contract(() => ownRedisWorld({ buckets, flavour }), DIFFERENCES, logContract);
 });
