@@ -1,5 +1,4 @@
-// oxlint-disable max-lines -- one process, wired in one place as sidecar/src/compose.ts wires it
-import { compileRules, encodeBatch, L1_POLICIES, type L1Policy } from '@tidemark/proto';
+import { compileRules, L1_POLICIES, type L1Policy } from '@tidemark/proto';
 import { createPolicy } from '../../../sidecar/src/adapters/l1/policies.ts';
 import { MemoryStore } from '../../../sidecar/src/adapters/l1/store.ts';
 import { RedisStore } from '../../../sidecar/src/adapters/redis/store.ts';
@@ -24,7 +23,8 @@ import { hitPath } from '../../../sidecar/src/http/hit-path.ts';
 import { BUCKETS } from './applier.ts';
 import { brokenStore, brokenView, passingToAll } from './broken.ts';
 import { hitOf } from './hit.ts';
-import type { Fetched, Topic, TopicRecord } from './kafka.ts';
+import { SimFeed } from './feed.ts';
+import type { Topic } from './kafka.ts';
 import type { SimDocument } from './documents.ts';
 import { MAX_STALENESS_MS, type KeySpec } from './keys.ts';
 import type { Channel, Network } from './network.ts';
@@ -64,7 +64,6 @@ export interface Answer {
   readonly body: Uint8Array | undefined;
 }
 
-const LONG_POLL_MS = 500;
 /** Room for two entries: the least recently used goes. */
 const L1_BYTES = 2_050;
 
@@ -83,8 +82,7 @@ export class SimSidecar {
   readonly #filler: Filler;
   readonly watermark: Watermark;
   readonly #hits: ReturnType<typeof hitPath>;
-  #record: TopicRecord | undefined;
-  #seq = 0;
+  readonly #feed: SimFeed;
   #document: SimDocument | undefined;
   #isDead = false;
 
@@ -146,7 +144,11 @@ export class SimSidecar {
       fallback: () => undefined,
     });
     if (options.document !== undefined) this.take(options.document);
-    void this.#follow();
+    this.#feed = new SimFeed({
+      ...{ name, kafka: this.#kafka, clock, topic: options.topic, replica, follower: this.#follower },
+      ...{ sabotage, oracle: options.oracle },
+    });
+    void this.#feed.follow();
   }
 
   get document(): SimDocument | undefined {
@@ -163,8 +165,7 @@ export class SimSidecar {
   }
 
   get standpoint(): Standpoint {
-    const { epoch, applied, visible } = this.#replica;
-    return { epoch, applied, visible, record: this.#record, seq: this.#seq };
+    return this.#feed.standpoint;
   }
 
   get state(): string {
@@ -173,6 +174,7 @@ export class SimSidecar {
 
   kill(): void {
     this.#isDead = true;
+    this.#feed.stop();
     this.clock.stop();
     this.#options.network.close(this.#kafka);
     this.#options.network.close(this.#redis.channel);
@@ -270,67 +272,6 @@ export class SimSidecar {
   #served(spec: KeySpec, body: Uint8Array, { from, asked }: { from: ServedFrom; asked: Standpoint }): void {
     const at = from === 'passed' ? asked : this.standpoint;
     this.#options.oracle.value({ name: this.name, at, spec, body, from });
-  }
-
-  /** As sidecar/src/adapters/kafka-feed.ts and the record reader do it. */
-  async #follow(): Promise<void> {
-    const { topic, sabotage } = this.#options;
-    let offset = await this.#ask(() => topic.newestOffset);
-    while (!this.#isDead) {
-      const at = offset;
-      const sentAtMs = this.clock.monotonicMs();
-      let requestedAtMs = sentAtMs;
-      const fetched = await this.#ask(
-        () => {
-          // A long poll that brought nothing was sent again meanwhile, unless the process slept.
-          if (!this.clock.isAsleep) requestedAtMs = Math.max(sentAtMs, this.clock.monotonicMs() - LONG_POLL_MS);
-          return topic.fetch(at, 3);
-        },
-        () => topic.hasNews(at),
-      );
-      offset = fetched.nextOffset;
-      if (fetched.reset === undefined) this.#deliver(fetched, requestedAtMs);
-      else if (sabotage.ignoreReset !== true) this.#follower.reset('lost');
-    }
-  }
-
-  #deliver({ records, caughtUp }: Fetched, requestedAtMs: number): void {
-    const { sabotage } = this.#options;
-    for (const { record } of records) this.#take(record);
-    const sentAtMs = sabotage.requestedAtMs?.(requestedAtMs, this.clock.monotonicMs()) ?? requestedAtMs;
-    if (caughtUp && records.length > 0) this.#follower.heard(sentAtMs);
-  }
-
-  #take(record: TopicRecord): void {
-    const { sabotage, oracle } = this.#options;
-    const altered = sabotage.record?.(record.batch, this.#replica);
-    const before = this.#replica.epoch;
-    const { applied } = this.#replica;
-    // What is told of the moment in which callers that waited are answered is true of the record already.
-    const { epoch, to } = record.batch;
-    const isOlder = epoch < before && this.state === 'live';
-    const isNews = !this.#isStarted || epoch !== before || to > applied;
-    if (isNews && !isOlder) this.#record = record;
-    // What a record claims counts only from where the replica stands.
-    const counts = !isOlder && (isNews || to === applied);
-    if (counts) this.#seq = epoch < before ? record.seq : Math.max(this.#seq, record.seq);
-    if (sabotage.hearsOlder === true && epoch < before) return;
-    this.#follower.record(altered === undefined ? record.bytes : encodeBatch(altered));
-    oracle.moved(this.name, this.standpoint);
-  }
-
-  get #isStarted(): boolean {
-    return this.#replica.horizon !== Number.POSITIVE_INFINITY;
-  }
-
-  async #ask<T>(work: () => T, isReady?: () => boolean): Promise<T> {
-    for (;;) {
-      try {
-        return await this.#kafka.call(work, isReady);
-      } catch {
-        await this.clock.sleep(50);
-      }
-    }
   }
 
   #of(spec: KeySpec): Namespace | undefined {
