@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
+import { Redis, ReplyError } from 'ioredis';
 import { startChild } from './child.ts';
 import { KitError, silent } from './error.ts';
 import type { ProcessHandle } from './handle.ts';
@@ -16,7 +16,10 @@ export interface RedisSentinels {
   readonly sentinels: readonly ProcessHandle[];
   /** Port of the master that they agree on, as the first of them that answers says. */
   masterPort(): Promise<number>;
-  /** `SENTINEL FAILOVER`: the master is fine, and another one takes over all the same. */
+  /**
+   * `SENTINEL FAILOVER`: the master is fine, and another one takes over all the same. Rejects while one is under way, or none can take
+   * over. One that is given up, because the other was not a master within the failover timeout, is tried again by nobody.
+   */
   failOver(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -34,8 +37,12 @@ export async function startSentinels(masterPort: number): Promise<RedisSentinels
   });
   const ask = async (...args: readonly [string, ...string[]]): Promise<unknown> => {
     for (const admin of admins) {
-      const answer: unknown = await admin.call(...args).catch(() => undefined);
-      if (answer !== undefined) return answer;
+      try {
+        return await admin.call(...args);
+      } catch (error) {
+        // What one of them refuses is not asked of the others: two that fail over at once undo each other's work.
+        if (error instanceof ReplyError) throw error;
+      }
     }
     throw new KitError(`no sentinel answers ${args.join(' ')}.`);
   };
