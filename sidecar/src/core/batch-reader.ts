@@ -49,8 +49,10 @@ export interface BatchReaderOptions {
 
 /** How often what was invalidated meanwhile is read again. */
 const MAX_ROUNDS = 8;
-const MAX_PLAIN_ROUNDS = 3;
+/** The same once each value stands for itself. */
+const MAX_PLAIN_ROUNDS = 2;
 const NUDGE_MS = 20;
+const CHANGING = 'the value was invalidated each time it was read';
 
 /**
  * Reads many keys at once, if wanted as of one position (SPEC I15): an entry reflects everything up to W while it is in L1, and
@@ -99,6 +101,9 @@ class Run {
   readonly #waiters = new Map<number, Waiter>();
   readonly #deadlineMs: number;
   #rounds = 0;
+  /** Those of them after it was clear that there is no snapshot, or that none is wanted. */
+  #plainRounds = 0;
+  #failed: NoSnapshot | undefined;
   #open = 0;
   #isDone = false;
   #cancel: () => void = () => undefined;
@@ -148,7 +153,7 @@ class Run {
     this.#open -= 1;
     if (this.#open > 0 || this.#isDone) return;
     const isWhole = this.#outcomes.every((outcome) => outcome?.kind === 'value');
-    if (!this.#request.snapshot) this.#end(undefined);
+    if (!this.#request.snapshot || this.#plainRounds > 0) this.#end(this.#failed);
     else if (isWhole) this.#bound();
     else this.#end('missing');
   }
@@ -213,11 +218,13 @@ class Run {
   /** Answers in a tick in which everything that is answered may be served. */
   #end(snapshot: { at: Lsn } | NoSnapshot | undefined): void {
     const gone = this.#dropGone();
-    if (gone > 0 && snapshot === undefined && this.#rounds < MAX_PLAIN_ROUNDS) {
+    if (gone > 0 && this.#plainRounds < MAX_PLAIN_ROUNDS) {
+      this.#plainRounds += 1;
+      if (typeof snapshot === 'string') this.#failed = snapshot;
       this.#round();
       return;
     }
-    this.#leaseGone();
+    this.#settleGone();
     this.#isDone = true;
     const told = typeof snapshot === 'string' ? { failed: snapshot } : snapshot;
     this.#finish({ outcomes: this.#outcomes as Outcome[], snapshot: told }, this.#rounds);
@@ -235,12 +242,13 @@ class Run {
     return gone;
   }
 
-  /** What comes and goes is a miss, whose lease the caller gets at once. */
-  #leaseGone(): void {
+  /** What comes and goes is a miss, whose lease the caller gets at once; or a failure, where the sidecar is who loads. */
+  #settleGone(): void {
     for (const [i, item] of this.#request.items.entries()) {
       if (this.#outcomes[i] !== undefined) continue;
       const settle = (outcome: Outcome): void => void (this.#outcomes[i] = outcome);
       if (this.#request.mode === 'only-cached') settle({ kind: 'miss', lease: undefined });
+      else if (item.namespace.loads(item.key)) settle({ kind: 'failed', why: 'changing', detail: CHANGING });
       else this.#options.reader.read({ ...item, mode: 'reload', settle });
     }
   }
