@@ -1,16 +1,21 @@
 import type { Entry } from '@tidemark/proto';
-import type { BypassReason, Flight, Outcome, ValueFrom, Waiter } from './flights.ts';
-import { USUAL } from './freshness.ts';
+import {
+  NOBODY,
+  type BypassReason,
+  type Flight,
+  type Joining,
+  type Landing,
+  type Outcome,
+  type ValueFrom,
+  type Waiter,
+} from './flights.ts';
 import type { Attached } from './flight-ports.ts';
 import { Grants } from './grants.ts';
 import type { Lease, Leases } from './leases.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, LoadFailure, Random } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
-import { Waiters, type WaiterLimits } from './waiters.ts';
-
-/** For whom a value is got that nobody waits for. */
-const NOBODY = { settle: (): void => undefined, role: 'background', refreshes: false, accepts: USUAL } as const;
+import { takes, Waiters, type WaiterLimits } from './waiters.ts';
 
 /**
  * Lets one caller load a missing key while the others wait for its value. Whoever waits is settled exactly once: with
@@ -129,11 +134,7 @@ export class Coalescer {
   }
 
   /** Undefined when too many wait already. */
-  join(
-    namespace: Namespace,
-    flight: Flight,
-    caller: Pick<Waiter, 'settle' | 'role' | 'refreshes' | 'accepts'>,
-  ): Waiter | undefined {
+  join(namespace: Namespace, flight: Flight, caller: Joining): Waiter | undefined {
     return this.#waiters.join(flight, caller, (waiter) => this.#onTimeout(namespace, waiter));
   }
 
@@ -142,21 +143,19 @@ export class Coalescer {
     this.#waiters.leave(waiter);
   }
 
-  /** A value was stored, or may be shown although it is not to be stored: everybody who waits for it has it in the same tick. */
-  stored(
-    namespace: Namespace,
-    key: string,
-    value: {
-      entry: Entry;
-      from: 'l2' | 'coalesced' | 'loaded' | 'passed';
-      /** Settles once other sidecars can see it, where they will. */
-      shared?: Promise<unknown> | undefined;
-    },
-  ): void {
+  /**
+   * A value was stored, or may be shown although it is not to be stored: whoever takes it has it in the same tick, and the flight goes on
+   * for those who want what the origin has.
+   */
+  stored(namespace: Namespace, key: string, value: Landing): void {
     const flight = namespace.flights.get(key);
     if (flight === undefined) return;
-    this.#end(namespace, flight, value.shared);
-    this.#settleWith(namespace, [...flight.waiters], value);
+    const waiters = [...flight.waiters].filter((waiter) => takes(waiter, value.from));
+    const goesOn = waiters.length < flight.waiters.size;
+    if (!goesOn) namespace.flights.close(flight);
+    this.#clearance?.release(flight, value.shared);
+    this.#settleWith(namespace, waiters, value);
+    if (goesOn) this.clear(namespace, flight);
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { Entry } from '@tidemark/proto';
-import type { Accepts } from './freshness.ts';
+import { USUAL, type Accepts } from './freshness.ts';
 import type { Lease } from './leases.ts';
 import type { PendingBypass } from './pending-namespace.ts';
 import type { Claimable, LoadFailure } from './ports.ts';
@@ -52,6 +52,26 @@ export type Outcome =
 /** What was read from the origin for a caller, and is kept nowhere. */
 export type Passed = { readonly kind: 'value'; readonly entry: Entry } | ({ readonly kind: 'failed' } & LoadFailure);
 
+/** The value of a flight. */
+export interface Landing {
+  readonly entry: Entry;
+  readonly from: 'l2' | 'coalesced' | 'loaded' | 'passed';
+  /** Settles once other sidecars can see it, where they will. */
+  readonly shared?: Promise<unknown> | undefined;
+}
+
+/** Whoever comes to wait, as it says of itself. */
+export type Joining = Pick<Waiter, 'settle' | 'role' | 'refreshes' | 'insists' | 'accepts'>;
+
+/** For whom a value is got that nobody waits for. */
+export const NOBODY = {
+  settle: (): void => undefined,
+  role: 'background',
+  refreshes: false,
+  insists: false,
+  accepts: USUAL,
+} as const satisfies Joining;
+
 /** A caller that waits; settled exactly once, unless it leaves. */
 export interface Waiter {
   readonly flight: Flight;
@@ -63,6 +83,8 @@ export interface Waiter {
   readonly role: 'caller' | 'onlooker' | 'background';
   /** It could have a value that is to be loaded anew, and waits only to learn whether it should do that. */
   readonly refreshes: boolean;
+  /** It wants what the origin has (`no-cache`): nothing that is shared, and no load that had begun before it came. */
+  readonly insists: boolean;
   /** What it takes where the value cannot be had. */
   readonly accepts: Accepts;
   /** How many loads its flight had begun when it came: a later one shows everything that was committed before. */

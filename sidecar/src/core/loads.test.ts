@@ -1,29 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { testCore, type Read, type TestCore } from '../testing/core.ts';
+import { HandLoader } from '../testing/hand-loader.ts';
+import { SharedL2 } from '../testing/shared-l2.ts';
 import type { Loaded } from './ports.ts';
-
-/** A loader whose loads end when the test says so. */
-class HandLoader {
-  readonly open: { readonly key: string; readonly end: (loaded: Loaded) => void }[] = [];
-  begun = 0;
-  readonly handles = (key: string): boolean => key !== 'not-mine';
-
-  load({ key }: { key: string }): Promise<Loaded> {
-    this.begun += 1;
-    return new Promise((end) => this.open.push({ key, end }));
-  }
-
-  async end(loaded: Loaded | string): Promise<void> {
-    const value = (text: string): Loaded => ({
-      kind: 'value',
-      body: Buffer.from(text),
-      contentType: 'text/plain',
-      tags: [],
-    });
-    this.open.shift()?.end(typeof loaded === 'string' ? value(loaded) : loaded);
-    for (let i = 0; i < 5; i += 1) await Promise.resolve();
-  }
-}
 
 const FAILED: Loaded = { kind: 'failed', why: 'error', detail: 'it broke' };
 let loader: HandLoader;
@@ -34,6 +13,10 @@ function start(user: Record<string, unknown> = {}): void {
   core.stream.say();
 }
 beforeEach(() => start());
+
+async function ticks(): Promise<void> {
+  for (let i = 0; i < 20; i += 1) await Promise.resolve();
+}
 
 function seen({ outcome }: Read): unknown {
   if (outcome?.kind !== 'value') return outcome;
@@ -109,6 +92,53 @@ describe('a key that is missing', () => {
       ...{ kind: 'failed', why: 'too-large' },
       detail: 'found 5 bytes, expected at most 4 (maxItemBytes)',
     });
+  });
+});
+
+describe('a caller who wants what the origin has', () => {
+  it('has it loaded, whatever is cached', async () => {
+    core.get('user', '1');
+    await loader.end('one');
+    const reload = core.get('user', '1', 'reload');
+    expect([reload.outcome, loader.begun]).toEqual([undefined, 2]);
+    await loader.end('two');
+    expect([seen(reload), seen(core.get('user', '1'))]).toEqual([
+      ['loaded', 'two', false],
+      ['l1', 'two', false],
+    ]);
+  });
+
+  it('is not content with a load that began before, which shows less', async () => {
+    const usual = core.get('user', '1');
+    const reloads = [core.get('user', '1', 'reload'), core.get('user', '1', 'reload')];
+    await loader.end('one');
+    expect([seen(usual), ...reloads.map(({ outcome }) => outcome), loader.begun]).toEqual([
+      ...[['loaded', 'one', false], undefined, undefined, 2],
+    ]);
+    await loader.end('two');
+    expect(reloads.map(seen)).toEqual([
+      ['loaded', 'two', false],
+      ['loaded', 'two', true],
+    ]);
+    expect([core.coalescer.waiting, core.of('user').flights.size]).toEqual([0, 0]);
+  });
+
+  it('is not content with what others share', async () => {
+    const shared = new SharedL2({ nowMs: () => 0 });
+    const [other, own] = [new HandLoader(), new HandLoader()];
+    const pod = (user: HandLoader): TestCore => testCore({ l2: shared.open(), loaders: { user } });
+    const [first, second] = [pod(other), pod(own)];
+    for (const { stream } of [first, second]) stream.say();
+    shared.to = first.stream.to;
+    first.get('user', '1');
+    await ticks();
+    await other.end('shared');
+    const [usual, reload] = [second.get('user', '1'), second.get('user', '1', 'reload')];
+    await ticks();
+    expect([seen(usual), reload.outcome, own.begun]).toEqual([['l2', 'shared', false], undefined, 1]);
+    await own.end('own');
+    expect(seen(reload)).toEqual(['loaded', 'own', false]);
+    expect([second.coalescer.waiting, second.of('user').flights.size]).toEqual([0, 0]);
   });
 });
 

@@ -9,7 +9,7 @@ import { standIn } from './stand-in.ts';
 import { count } from './waiters.ts';
 
 /**
- * `usual`: a caller that loads what is missing. `reload`: wants a lease whatever is cached (`no-cache`).
+ * `usual`: a caller that loads what is missing. `reload`: wants what the origin has, or a lease, whatever is cached (`no-cache`).
  * `only-cached`: would not load, so it neither takes the lease nor waits for another caller's fill.
  */
 export type ReadMode = 'usual' | 'reload' | 'only-cached';
@@ -180,7 +180,7 @@ export class Reader {
   #join(request: ReadRequest, flight: Flight, refreshes = false): Waiter | undefined {
     const { namespace, mode, settle, accepts = USUAL } = request;
     return this.#coalescer.join(namespace, flight, {
-      ...{ settle, accepts, refreshes },
+      ...{ settle, accepts, refreshes, insists: mode === 'reload' },
       role: mode === 'only-cached' ? 'onlooker' : 'caller',
     });
   }

@@ -1,5 +1,5 @@
 import type { Entry } from '@tidemark/proto';
-import type { Flight, Outcome, ValueFrom, ValueOutcome, Waiter } from './flights.ts';
+import type { Flight, Joining, Outcome, ValueFrom, ValueOutcome, Waiter } from './flights.ts';
 import { worthOf } from './freshness.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, LoadFailure } from './ports.ts';
@@ -29,11 +29,7 @@ export class Waiters {
   }
 
   /** Undefined when too many wait already. @param onTimeout called once if it still waits then */
-  join(
-    flight: Flight,
-    caller: Pick<Waiter, 'settle' | 'role' | 'refreshes' | 'accepts'>,
-    onTimeout: (waiter: Waiter) => void,
-  ): Waiter | undefined {
+  join(flight: Flight, caller: Joining, onTimeout: (waiter: Waiter) => void): Waiter | undefined {
     const { waitMs, waiters, waitersPerKey } = this.#limits;
     if (this.#count >= waiters || flight.waiters.size >= waitersPerKey) return undefined;
     const waiter: Waiter = { flight, ...caller, afterLoads: flight.loads, cancelTimer: () => undefined };
@@ -92,6 +88,11 @@ export class Waiters {
     if (entry !== undefined && (worth === 'fresh' || worth === 'aging')) return { kind: 'value', entry, from: 'l1' };
     return standIn(namespace, flight.key, { accepts, wallMs, failed: false });
   }
+}
+
+/** Whether the value of its flight is what it waits for. */
+export function takes({ insists, afterLoads, flight }: Waiter, from: ValueFrom): boolean {
+  return !insists || (from !== 'l2' && from !== 'coalesced' && afterLoads < flight.loads);
 }
 
 /** Every read is counted once, when it is settled. */

@@ -1,6 +1,5 @@
 import type { Coalescer } from './coalescer.ts';
-import type { Outcome } from './flights.ts';
-import { USUAL } from './freshness.ts';
+import { NOBODY, type Outcome } from './flights.ts';
 import type { L2Look } from './l2-look.ts';
 import type { Namespace } from './namespace.ts';
 
@@ -18,8 +17,7 @@ export function warmRead(
 ): boolean {
   if (namespace.flights.get(key) !== undefined) return false;
   const flight = namespace.flights.open(key);
-  const nobody = { settle, role: 'background', refreshes: false, accepts: USUAL } as const;
-  if (coalescer.join(namespace, flight, nobody) === undefined) {
+  if (coalescer.join(namespace, flight, { ...NOBODY, settle }) === undefined) {
     namespace.flights.close(flight);
     return false;
   }
