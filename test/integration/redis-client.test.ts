@@ -63,6 +63,48 @@ describe('a client of one server', () => {
     expect(redis.isUp).toBe(true);
   });
 
+  it('says that the connection ended under a command as it says that there is none', async () => {
+    const tried = await server();
+    const redis = client(tried.url, { deadlineMs: 60_000 });
+    await eventually(() => expect(redis.isUp).toBe(true));
+    tried.pause();
+    const sent = redis.command('GET', 'a').catch((error: unknown) => error);
+    await tried.kill();
+    expect(await sent).toBeInstanceOf(RedisUnavailableError);
+  });
+
+  it('reads from a server that takes no writes, which it does not leave for each of them', async () => {
+    const [master, replica] = [await server(), await server()];
+    const { redis: direct } = await connected(replica.url);
+    await direct.command('REPLICAOF', '127.0.0.1', master.port);
+    const { redis } = await connected(replica.url);
+    // The first one makes it look whether another server is at that address by now.
+    await redis.command('SET', 'a', 1).catch(() => undefined);
+    await eventually(async () => {
+      await expect(redis.command('SET', 'a', 1)).rejects.toThrow('READONLY');
+      expect(redis.isUp).toBe(true);
+      expect(await redis.command('GET', 'a')).toBeNull();
+    });
+  });
+
+  it('says what the server refuses, once, and nothing of what was sent', async () => {
+    const tried = await server();
+    const { redis: admin } = await connected(tried.url);
+    await admin.command('ACL', 'SETUSER', 'shop', 'on', '>pw', '~*', '+@all', '-evalsha', '-set');
+    const told: { readonly refusal?: string; readonly command?: string }[] = [];
+    const warn = (fields: object): void => void told.push(fields);
+    const redis = client(`redis://shop:pw@127.0.0.1:${tried.port}`, { logger: { ...logger, warn } as typeof logger });
+    await eventually(() => expect(redis.isUp).toBe(true));
+    for (let i = 0; i < 3; i += 1) {
+      await expect(redis.command('SET', 'a', 'secret')).rejects.toThrow('NOPERM');
+      await expect(redis.script(writeAndRead, ['a'], ['secret'])).rejects.toThrow('NOPERM');
+      await expect(redis.command('NOSUCH', 'a', 'secret')).rejects.toThrow('ERR');
+    }
+    expect(told.map(({ command }) => command)).toEqual(['SET', 'EVALSHA', 'NOSUCH']);
+    expect(told[0]?.refusal).toMatch(/^NOPERM .*permissions/);
+    expect(JSON.stringify(told)).not.toContain('secret');
+  });
+
   it('gives the password', async () => {
     const { port } = await server({ requirepass: 's3cret@' });
     const { redis } = await connected(`redis://:s3cret%40@127.0.0.1:${port}`);

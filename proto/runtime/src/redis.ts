@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { Cluster, Redis, ReplyError, type RedisOptions } from 'ioredis';
 import { DeadlineError, Deadlines } from './deadline.ts';
 import type { Logger } from './logger.ts';
+import { RedisRefusals } from './redis-refusals.ts';
 import { parseRedisUrl, type RedisTarget } from './redis-url.ts';
 import type { TlsIdentity } from './tls-files.ts';
 
-/** Redis cannot be asked at the moment; nothing was sent. */
+/** Redis cannot be asked at the moment, or the connection ended before it answered. */
 export class RedisUnavailableError extends Error {
   override name = 'RedisUnavailableError';
 }
@@ -53,6 +54,8 @@ export interface RedisClientOptions {
 const MAX_MISSED_DEADLINES = 5;
 /** While Redis is taken for away, one command in this time is let through to see. */
 const PROBE_EVERY_MS = 100;
+/** A server that takes no writes is left no more often than this: where no other one is to be had, its reads go on. */
+const LEAVE_READONLY_EVERY_MS = 5_000;
 
 /** Connects in the background, for ever: a Redis that is away costs nothing but the rejected commands. Throws for a malformed URL. */
 export function createRedis(url: string, options: RedisClientOptions): RedisClient {
@@ -65,6 +68,7 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
   let wasUp = false;
   let lastError = '';
   let isClosed = false;
+  const refusals = new RedisRefusals(logger);
 
   const isUp = (): boolean => connection.status === 'ready' && missed < MAX_MISSED_DEADLINES;
   const noteChange = (): void => {
@@ -117,6 +121,9 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
         noteChange();
       }
       withoutArguments(error);
+      if (error instanceof ReplyError) refusals.note(name, error.message, performance.now());
+      else if (!(error instanceof DeadlineError))
+        throw new RedisUnavailableError((error as Error).message, { cause: error });
       throw error;
     }
   };
@@ -153,6 +160,7 @@ function connect(target: RedisTarget, { deadlineMs, tls: identity = {} }: RedisC
   const retryStrategy = (attempt: number): number =>
     Math.min(50 * 2 ** Math.min(attempt, 6), 2000) * (0.5 + Math.random() / 2);
   const tls = target.tls ? { tls: identity } : {};
+  let leftReadonlyAtMs = Number.NEGATIVE_INFINITY;
   const common = {
     ...(target.username === undefined ? {} : { username: target.username }),
     ...(target.password === undefined ? {} : { password: target.password }),
@@ -166,7 +174,12 @@ function connect(target: RedisTarget, { deadlineMs, tls: identity = {} }: RedisC
     // A server that stopped answering is left for a fresh connection; commands are rejected much sooner.
     socketTimeout: Math.max(1000, 4 * deadlineMs),
     // A master that became a replica answers READONLY: connect again, which finds the new master.
-    reconnectOnError: (error: Error) => (error.message.startsWith('READONLY') ? 2 : false),
+    reconnectOnError: ({ message }: Error) => {
+      const nowMs = performance.now();
+      if (!message.startsWith('READONLY') || nowMs - leftReadonlyAtMs < LEAVE_READONLY_EVERY_MS) return false;
+      leftReadonlyAtMs = nowMs;
+      return 1;
+    },
     retryStrategy,
   } satisfies RedisOptions;
   if (target.kind === 'cluster') {
