@@ -1,5 +1,6 @@
 import type { Entry } from '@tidemark/proto';
 import {
+  isLoading,
   NOBODY,
   type BypassReason,
   type Flight,
@@ -150,12 +151,13 @@ export class Coalescer {
   stored(namespace: Namespace, key: string, value: Landing): void {
     const flight = namespace.flights.get(key);
     if (flight === undefined) return;
-    const waiters = [...flight.waiters].filter((waiter) => takes(waiter, value.from));
+    const waiters = [...flight.waiters].filter((waiter) => takes(waiter, value));
     const goesOn = waiters.length < flight.waiters.size;
+    const isNext = goesOn && !isLoading(flight, value);
     if (!goesOn) namespace.flights.close(flight);
     this.#clearance?.release(flight, value.shared);
     this.#settleWith(namespace, waiters, value);
-    if (goesOn) this.clear(namespace, flight);
+    if (isNext) this.clear(namespace, namespace.flights.again(flight));
   }
 
   /**
@@ -267,9 +269,9 @@ export class Coalescer {
     return true;
   }
 
-  #end(namespace: Namespace, flight: Flight, shared?: Promise<unknown>): void {
+  #end(namespace: Namespace, flight: Flight): void {
     namespace.flights.close(flight);
-    this.#clearance?.release(flight, shared);
+    this.#clearance?.release(flight);
   }
 
   #onTimeout(namespace: Namespace, waiter: Waiter): void {

@@ -2,6 +2,7 @@ import type { Entry, Lsn } from '@tidemark/proto';
 import type { Coalescer } from './coalescer.ts';
 import { decideFill } from './decide.ts';
 import { timesOf, type Lifetime } from './freshness.ts';
+import type { FlightLoad } from './flights.ts';
 import type { Lease, Leases } from './leases.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, L2FillResult, L2Store, Random } from './ports.ts';
@@ -19,6 +20,8 @@ export interface Fill extends Lifetime {
   readonly loadedAt?: Lsn | undefined;
   /** How long the sidecar took to load it; undefined for a value that a caller loaded. */
   readonly loadMs?: number | undefined;
+  /** Which load of whose that was. */
+  readonly by?: FlightLoad | undefined;
   readonly tags: readonly string[];
   readonly absent: boolean;
   readonly contentType: string;
@@ -153,27 +156,27 @@ export class Filler {
   }
 
   #store(fill: Fill, at: { asOf: Lsn; epoch: number; loadMs: number }): FillOutcome {
-    const { namespace, key } = fill;
+    const { namespace, key, by } = fill;
     const { l2 } = namespace.config;
     const entry = this.entryOf({ ...fill, loadMs: at.loadMs }, at);
     const from = fill.loadMs === undefined ? 'coalesced' : 'loaded';
     const present = namespace.l1.get(key);
     const created = present === undefined || present.expiresAtMs <= entry.storedAtMs;
     if (fill.maxAgeMs === 0) {
-      this.#coalescer.stored(namespace, key, { entry, from: 'passed' });
+      this.#coalescer.stored(namespace, key, { entry, from: 'passed', by });
       return { kind: 'stored', entry, created, shared: undefined };
     }
     namespace.counters.fills += 1;
     // The value that is there was read later: to go back would be no lie, but a surprise.
     if (!created && present.asOf > entry.asOf) {
-      this.#coalescer.stored(namespace, key, { entry: present, from });
+      this.#coalescer.stored(namespace, key, { entry: present, from, by });
       return { kind: 'stored', entry: present, created, shared: undefined };
     }
     namespace.l1.set(key, entry);
     namespace.grace?.delete(key);
     const shared =
       l2.enabled && this.#l2?.available === true ? this.#share(this.#l2, namespace, key, entry) : undefined;
-    this.#coalescer.stored(namespace, key, { entry, from, shared });
+    this.#coalescer.stored(namespace, key, { entry, from, by, shared });
     return { kind: 'stored', entry, created, shared };
   }
 

@@ -52,16 +52,30 @@ export type Outcome =
 /** What was read from the origin for a caller, and is kept nowhere. */
 export type Passed = { readonly kind: 'value'; readonly entry: Entry } | ({ readonly kind: 'failed' } & LoadFailure);
 
+/** One of the loads of a flight; the first is 1. */
+export interface FlightLoad {
+  readonly flight: Flight;
+  readonly load: number;
+}
+
 /** The value of a flight. */
 export interface Landing {
   readonly entry: Entry;
   readonly from: 'l2' | 'coalesced' | 'loaded' | 'passed';
+  /** The load of the sidecar that has brought it; perhaps of a flight that is over. */
+  readonly by?: FlightLoad | undefined;
   /** Settles once other sidecars can see it, where they will. */
   readonly shared?: Promise<unknown> | undefined;
 }
 
 /** Whoever comes to wait, as it says of itself. */
 export type Joining = Pick<Waiter, 'settle' | 'role' | 'refreshes' | 'insists' | 'accepts'>;
+
+/** Whether the sidecar goes on loading what a value has come for: it was brought by somebody else, or by an earlier load. */
+export function isLoading(flight: Flight, { by }: Landing): boolean {
+  const landed = by?.flight === flight ? by.load : 0;
+  return landed < flight.loads && !flight.seeking;
+}
 
 /** For whom a value is got that nobody waits for. */
 export const NOBODY = {
@@ -116,6 +130,8 @@ export interface Flight {
   grantedAtMs: number;
   /** How often the sidecar began to load the value. */
   loads: number;
+  /** How many of those had begun when it last got a value; it goes on for callers who insist. */
+  loadsBefore: number;
   readonly waiters: Set<Waiter>;
 }
 
@@ -145,6 +161,7 @@ export class Flights {
       claim: undefined,
       grantedAtMs: 0,
       loads: 0,
+      loadsBefore: 0,
       waiters: new Set(),
     };
     this.#byKey.set(key, flight);
@@ -157,6 +174,14 @@ export class Flights {
     flight.grantedAtMs = nowMs;
     this.#byKey.delete(flight.key);
     this.#byKey.set(flight.key, flight);
+  }
+
+  /** It has got a value, and is to be loaded once more. */
+  again(flight: Flight): Flight {
+    // What is stored is not doomed by a change.
+    flight.lease = undefined;
+    flight.loadsBefore = flight.loads;
+    return flight;
   }
 
   /** Forgets a flight; one that took its place under the same key stays. */

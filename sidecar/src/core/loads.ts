@@ -48,7 +48,7 @@ export class Loads implements FlightLoader {
   }
 
   begin(namespace: Namespace, flight: Flight): void {
-    if (flight.loads >= MAX_LOADS) {
+    if (flight.loads - flight.loadsBefore >= MAX_LOADS) {
       const detail = `the value was invalidated during each of ${MAX_LOADS} loads`;
       this.#coalescer.failed(namespace, flight, { why: 'changing', detail });
       return;
@@ -105,7 +105,7 @@ export class Loads implements FlightLoader {
       this.#fail(namespace, flight, { lease, load, failure: loaded });
       return;
     }
-    const fill = this.#fillOf(namespace, key, { loaded, lease, beganMs });
+    const fill = { ...this.#fillOf(namespace, key, { loaded, lease, beganMs }), by: { flight, load } };
     const { body, sourceLsn } = fill;
     const { maxItemBytes } = namespace.config;
     if (body.length > maxItemBytes) {

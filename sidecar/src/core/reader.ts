@@ -156,7 +156,7 @@ export class Reader {
 
   #follow(request: ReadRequest, flight: Flight, stale: boolean): Waiter | undefined {
     const { namespace, key, mode } = request;
-    if (mode === 'only-cached' && (flight.lease !== undefined || flight.seeking))
+    if (mode === 'only-cached' && (flight.lease !== undefined || flight.seeking || flight.loads > 0))
       return finish(request, { kind: 'miss', lease: undefined, ...(stale && { stale }) });
     if (!namespace.loads(key) && this.#coalescer.isOverdue(flight))
       return finish(request, this.#coalescer.missAsHolder(namespace, key, flight));

@@ -1,5 +1,5 @@
 import type { Entry } from '@tidemark/proto';
-import type { Flight, Joining, Outcome, ValueFrom, ValueOutcome, Waiter } from './flights.ts';
+import type { Flight, Joining, Landing, Outcome, ValueFrom, ValueOutcome, Waiter } from './flights.ts';
 import { worthOf } from './freshness.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, LoadFailure } from './ports.ts';
@@ -90,9 +90,9 @@ export class Waiters {
   }
 }
 
-/** Whether the value of its flight is what it waits for. */
-export function takes({ insists, afterLoads, flight }: Waiter, from: ValueFrom): boolean {
-  return !insists || (from !== 'l2' && from !== 'coalesced' && afterLoads < flight.loads);
+/** Whether a value is what it waits for. */
+export function takes({ insists, afterLoads, flight }: Waiter, { by }: Landing): boolean {
+  return !insists || (by?.flight === flight && afterLoads < by.load);
 }
 
 /** Every read is counted once, when it is settled. */
