@@ -121,9 +121,8 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
         noteChange();
       }
       withoutArguments(error);
-      if (error instanceof ReplyError) refusals.note(name, error.message, performance.now());
-      else if (!(error instanceof DeadlineError))
-        throw new RedisUnavailableError((error as Error).message, { cause: error });
+      if (error instanceof ReplyError) refusals.note(name, (error as Error).message, performance.now());
+      else if (!(error instanceof DeadlineError)) throw new RedisUnavailableError(String(error), { cause: error });
       throw error;
     }
   };
