@@ -62,6 +62,13 @@ describe('values that differ by request headers', () => {
     expect(batch).toMatchObject({ status: 400, problem: 'bad-request' });
   });
 
+  it('[I20] are not to be had by naming the address of another caller as a key', async () => {
+    await fill(A, 'of a');
+    const [[address]] = sidecar.of('user').l1.recent(1) as [[string]];
+    for (const headers of [B, A, {}])
+      expect((await get(headers, `/v1/cache/user/${encodeURIComponent(address)}`)).status).not.toBe(200);
+  });
+
   it('are found by a batch with the same headers', async () => {
     await fill(A, 'of a');
     const ask = async (headers: Record<string, string>): Promise<unknown> => {

@@ -54,7 +54,13 @@ export interface TestServer extends TestCore {
 
 /** A core behind a server that really listens, with a purge client that writes into the test's stream. */
 export async function testServer(
-  options: TestCoreOptions & { purge?: PurgeClient; position?: PositionClient['position']; writer?: Writer } = {},
+  options: TestCoreOptions & {
+    purge?: PurgeClient;
+    position?: PositionClient['position'];
+    writer?: Writer;
+    /** Whether everything is left to Express. */
+    withoutHitPath?: boolean;
+  } = {},
 ): Promise<TestServer> {
   const core = testCore(options);
   const { namespaces, replica, reader, filler, clock, watermark, stream, coalescer } = core;
@@ -94,9 +100,9 @@ export async function testServer(
     slow += 1;
     app(incoming, response);
   };
-  const server = createListener(hitPath({ namespaces, replica, coalescer, clock, fallback }), {
-    maxConnections: 100,
-  });
+  const listener =
+    options.withoutHitPath === true ? fallback : hitPath({ namespaces, replica, coalescer, clock, fallback });
+  const server = createListener(listener, { maxConnections: 100 });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -1,0 +1,168 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { testServer, type Answer, type TestServer } from '../testing/server.ts';
+
+// The hit path answers some requests by itself. Nobody may be able to tell: two sidecars live through the same, one without it.
+
+const ETAG = '{etag}';
+const TENANT = { 'x-tenant': 'a' };
+
+/** What a namespace may be, as far as hits depend on it. */
+const configs = fc.constantFrom<Record<string, unknown>>(
+  {},
+  { ttl: { soft: '5s', hard: '20s', negative: '5s', staleIfError: '30s', jitter: '50%' } },
+  { ttl: { soft: '5s', hard: '20s', jitter: '0%' }, refresh: { early: 10 } },
+  { onInvalidate: 'stale', grace: { for: '30s', serve: 'always' } },
+  { vary: { headers: ['accept-language'], identity: ['x-tenant'] } },
+);
+
+const directive = fc.constantFrom(
+  ...['', 'x', 'no-cache', 'only-if-cached', 'no-store', 'max-age=0', 'max-age=3', 'max-stale', 'max-stale=10'],
+  ...['min-fresh=58', 'min-fresh=1', 'stale-if-error=3', 'max-age=x', 'no-cache, only-if-cached'],
+);
+const condition = fc.constantFrom<string | string[]>(
+  ...['*', ' * ', '', ETAG, `W/${ETAG}`, `"a", ${ETAG}`, `"a",W/${ETAG},"b"`, ETAG.slice(1), 'x', `"${ETAG}"`],
+  ...[
+    ['"a"', ETAG],
+    [ETAG, '"a"'],
+    ['*', '"a"'],
+  ],
+);
+const header = fc.oneof(
+  fc.tuple(fc.constantFrom('if-none-match', 'If-None-Match'), condition),
+  fc.tuple(fc.constantFrom('cache-control', 'Cache-Control', 'CACHE-CONTROL'), directive),
+  fc.tuple(fc.constantFrom('if-none-match', 'If-None-Match'), condition),
+  fc.tuple(fc.constant('tidemark-min-lsn'), fc.constantFrom('0/1', '1:0/1', 'x', '')),
+  fc.tuple(fc.constant('Tidemark-Session'), fc.constantFrom('new', 'x', '')),
+  fc.constantFrom<[string, string | string[]]>(
+    ...([
+      ['if-modified-since', 'Wed, 21 Oct 2015 07:28:00 GMT'],
+      ['if-match', '"a"'],
+      ['range', 'bytes=0-0'],
+      ['pragma', 'no-cache'],
+      ['expect', '100-continue'],
+      ['accept-encoding', 'gzip, br'],
+      ['x-tenant', 'b'],
+      ['x-tenant', ''],
+      ['x-tenant', ['a', 'b']],
+      ['accept-language', 'de'],
+      ['x-thirteen-ch', '1'],
+      ['x-sixteen-chars-', '1'],
+    ] satisfies [string, string | string[]][]),
+  ),
+);
+const rarely = <T>(often: fc.Arbitrary<T>, seldom: fc.Arbitrary<T>): fc.Arbitrary<T> =>
+  fc.oneof({ weight: 5, arbitrary: often }, { weight: 1, arbitrary: seldom });
+const of = fc.constantFrom<string>;
+const request = fc.record({
+  does: fc.constant('ask' as const),
+  method: rarely(of('GET'), of('HEAD')),
+  prefix: rarely(of(''), of('http://x', '/')),
+  namespace: rarely(of('user'), of('plain', 'list', 'nobody', 'us%65r')),
+  key: rarely(of('1', '%31'), of('2', '%C3%A9', '%c3%a9', '%2F', '%00', '%', '%ff', '1/2', '1?x', '', '.', '..', '1#')),
+  headers: fc.oneof(fc.constant([]), fc.array(header, { maxLength: 2 })),
+});
+const fill = fc.record({
+  does: fc.constant('fill' as const),
+  namespace: rarely(of('user'), of('plain', 'list')),
+  key: rarely(of('1'), of('2', '%C3%A9', '%2F', '%00', '.')),
+  body: fc.constantFrom('', 'v', 'ü', 'x'.repeat(4096), 'y'.repeat(5000), undefined),
+  headers: fc.constantFrom<Record<string, string>>(
+    {},
+    { 'content-type': 'text/html; charset=\u00fc' },
+    { 'cache-control': 'max-age=4' },
+    { 'surrogate-key': 'user:2' },
+  ),
+});
+const event = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ does: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 4_000 }) }) },
+  { weight: 2, arbitrary: fc.record({ does: fc.constant('change' as const), id: fc.constantFrom('1', '2', 'é') }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ does: fc.constantFrom('stall' as const, 'uncover' as const, 'cover' as const) }),
+  },
+);
+const step = fc.oneof(
+  { weight: 9, arbitrary: request },
+  { weight: 2, arbitrary: fill },
+  { weight: 2, arbitrary: event },
+);
+type Step = fc.ArbitraryValue<typeof step>;
+
+/** What a caller can tell an answer by; the time of day differs. */
+function seen({ status, headers, body }: Answer): unknown {
+  const { date: _, ...others } = headers;
+  return { status, headers: others, body: body.toString('latin1') };
+}
+
+/** One of the two: everything it answers from one step, in order. */
+async function live(sidecar: TestServer, what: Step, etag: string): Promise<readonly Answer[]> {
+  switch (what.does) {
+    case 'ask': {
+      const headers: Record<string, string | string[]> = { ...TENANT };
+      for (const [name, value] of what.headers)
+        headers[name] = Array.isArray(value)
+          ? value.map((each) => each.replaceAll(ETAG, etag))
+          : value.replaceAll(ETAG, etag);
+      return [await sidecar.ask(what.method, `${what.prefix}/v1/cache/${what.namespace}/${what.key}`, { headers })];
+    }
+    case 'fill': {
+      const path = `/v1/cache/${what.namespace}/${what.key}`;
+      const miss = await sidecar.ask('GET', path, { headers: { ...TENANT, 'cache-control': 'no-cache' } });
+      const { lease } = miss;
+      const headers = { ...TENANT, ...what.headers, ...(lease !== undefined && { 'tidemark-lease': lease }) };
+      const absent = what.body === undefined ? { 'tidemark-absent': '?1' } : {};
+      const put = await sidecar.ask('PUT', path, {
+        headers: { ...headers, ...absent },
+        ...(what.body !== undefined && { body: what.body }),
+      });
+      return [miss, put];
+    }
+    case 'wait':
+      sidecar.clock.advance(what.ms);
+      sidecar.stream.say();
+      return [];
+    case 'change':
+      sidecar.stream.say({ users: [what.id] });
+      return [];
+    case 'stall':
+      sidecar.clock.advance(5_001);
+      return [];
+    case 'uncover':
+      sidecar.stream.say({ covers: [] });
+      return [];
+    case 'cover':
+      sidecar.stream.say();
+      return [];
+  }
+}
+
+it('answers as the slow path does, whatever happened before and is asked', async () => {
+  let hits = 0;
+  await fc.assert(
+    fc.asyncProperty(configs, fill, fc.array(step, { minLength: 8, maxLength: 20 }), async (user, first, steps) => {
+      // With nobody who may wait each answer comes by itself.
+      const [fast, slow] = await Promise.all([
+        testServer({ user, waiters: 0 }),
+        testServer({ user, waiters: 0, withoutHitPath: true }),
+      ]);
+      try {
+        let etag = '"none"';
+        let asked = 0;
+        for (const what of [first, ...steps]) {
+          const [found, expected] = await Promise.all([live(fast, what, etag), live(slow, what, etag)]);
+          asked += found.length;
+          expect(found.map(seen)).toEqual(expected.map(seen));
+          for (const { headers } of expected) etag = headers.etag ?? etag;
+          for (const name of ['user', 'list', 'plain']) expect(fast.of(name).counters).toEqual(slow.of(name).counters);
+        }
+        hits += asked - fast.slow();
+      } finally {
+        await Promise.all([fast.close(), slow.close()]);
+      }
+    }),
+    { numRuns: 60 },
+  );
+  // Else it compares one with itself.
+  expect(hits).toBeGreaterThan(50);
+}, 60_000);
