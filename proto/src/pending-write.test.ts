@@ -51,6 +51,13 @@ describe('a write in its topic', () => {
     expect(decodePendingWrite(changed).kind).toBe('unreadable');
   });
 
+  it('[I19] that says a time which no date can have is no write', () => {
+    const at = (atMs: number) => decodePendingWrite(encodePendingWrite({ ...write, atMs })).kind;
+    expect(at(Date.UTC(9999, 11, 31))).toBe('write');
+    expect(at(Date.UTC(10_000, 0, 1))).toBe('unreadable');
+    expect(at(Number.MAX_SAFE_INTEGER)).toBe('unreadable');
+  });
+
   it('of a later version is told apart from garbage', () => {
     const later = (version: unknown) => new TextEncoder().encode(`${JSON.stringify({ version })}\n`);
     expect(decodePendingWrite(later(2))).toEqual({ kind: 'too-new', version: 2 });

@@ -33,13 +33,16 @@ export type DecodedWrite =
   /** Not written by us, or damaged. */
   | { readonly kind: 'unreadable'; readonly why: string };
 
+/** End of the year 9999: what is later is a date neither for JavaScript nor in the text that Postgres reads. */
+const MAX_AT_MS = 253_402_300_799_999;
+
 const head = z.object({
   namespace: z.string().regex(NAME_PATTERN),
   key: z.string().min(1),
   kind: z.enum(['put', 'delete']),
   contentType: z.string(),
   tags: z.array(z.string()),
-  atMs: z.int().min(0),
+  atMs: z.int().min(0).max(MAX_AT_MS),
   bytes: z.int().min(0),
   crc32: z.int().min(0),
 });

@@ -12,7 +12,7 @@ import { metric, write } from './support/write.ts';
 // What the flusher does when another one works, when rows are locked, when Kafka has lost writes, and with writes of strangers.
 
 const used = useStack({
-  initSql: 'create table items (id text primary key, name text not null)',
+  initSql: 'create table items (id text primary key, name text not null, written_at timestamptz)',
   config: {
     namespaces: {
       items: {
@@ -20,8 +20,9 @@ const used = useStack({
         invalidate: [{ table: 'public.items', keys: ['{id}'] }],
         writeBehind: {
           put: {
-            sql: 'insert into items (id, name) values ($1, $2) on conflict (id) do update set name = excluded.name',
-            params: ['{key}', '{body}'],
+            sql: `insert into items (id, name, written_at) values ($1, $2, $3)
+                  on conflict (id) do update set name = excluded.name, written_at = excluded.written_at`,
+            params: ['{key}', '{body}', '{at}'],
           },
         },
       },
@@ -112,7 +113,13 @@ it('[I19] parks what is no write, or of a namespace that there is not', async ()
   await withKafka(async (kafka) => {
     const producer = kafka.producer();
     await producer.connect();
-    const values = ['what is this', encodePendingWrite({ ...stranger, namespace: 'gone', key: 'a\0b' })];
+    const values = [
+      'what is this',
+      encodePendingWrite({ ...stranger, namespace: 'gone', key: 'a\0b' }),
+      // Later than any date of JavaScript, and than what Postgres reads of one.
+      encodePendingWrite({ ...stranger, namespace: 'items', key: 'late', atMs: Number.MAX_SAFE_INTEGER }),
+      encodePendingWrite({ ...stranger, namespace: 'items', key: 'later', atMs: 253_402_300_800_000 }),
+    ];
     await producer.send({
       topic: used.stack.writesTopic,
       messages: values.map((value) => ({ value: Buffer.from(value) })),
@@ -124,6 +131,8 @@ it('[I19] parks what is no write, or of a namespace that there is not', async ()
   expect(await parked()).toMatchObject([
     { namespace: null, key: null, error: expect.stringContaining('it is no write') },
     { namespace: 'gone', key: 'a\\0b', error: 'source main has no namespace gone' },
+    { namespace: null, key: null, error: expect.stringContaining('it is no write') },
+    { namespace: null, key: null, error: expect.stringContaining('it is no write') },
   ]);
   await used.stack.sql('delete from tidemark.parked_writes');
 });
