@@ -95,7 +95,11 @@ describe('what contradicts is refused', () => {
     ['a host that goes on in the key', { http: { url: 'http://app{key}' } }, 'nobody who asks may choose the host'],
     ['another protocol', { http: { url: 'file:///etc/{key}' } }, 'expected http://HOST:PORT/PATH'],
     ['a secret in the URL', { http: { url: 'http://a:b@app/{key}' } }, 'the document is no place for secrets'],
-    ['a fragment', { http: { url: 'http://app/#{key}' } }, 'expected neither "#" nor white space'],
+    ['a fragment', { http: { url: 'http://app/#{key}' } }, 'expected visible ASCII without "#"'],
+    ['white space', { http: { url: 'http://app/a b/{key}' } }, 'percent-encoded (%20)'],
+    ['a path that is not encoded', { http: { url: 'http://app/ü/{key}' } }, 'percent-encoded (%C3%BC)'],
+    ['a path of other letters', { http: { url: 'http://app/ж/{key}' } }, 'percent-encoded (%D0%B6)'],
+    ['a path of control characters', { http: { url: 'http://app/\u0001/{key}' } }, 'percent-encoded (%01)'],
     ['an unknown part in the URL', { http: { url: 'http://app/{id}' } }, 'load.http.url: found {id}'],
     [
       'a field of ours',

@@ -187,7 +187,10 @@ export function wrongUrl(text: string): string | undefined {
     const [origin] = /^https?:\/\/[^/?#{}\s]+(?=[/?])/.exec(literals[0] as string) ?? [];
     if (origin === undefined)
       return 'expected http://HOST:PORT/PATH, with {key} only in its path or query: nobody who asks may choose the host';
-    if (literals.some((literal) => /[#\s]/.test(literal))) return 'expected neither "#" nor white space';
+    // What a request takes as its target (RFC 9112 section 3.2).
+    const [odd] = /[^\x21-\x7e]|#/u.exec(literals.join('').slice(origin.length)) ?? [];
+    if (odd !== undefined)
+      return `expected visible ASCII without "#" behind the host, and what is none percent-encoded (${encodeURIComponent(odd)})`;
     const url = new URL(columns.reduce((sum, _, i) => `${sum}x${literals[i + 1]}`, literals[0] as string));
     if (url.username !== '' || url.password !== '')
       return 'expected no user in it: the document is no place for secrets';

@@ -3,7 +3,7 @@ import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { parseConfig, type HttpLoaderConfig } from '@tidemark/proto';
 import { createServer } from '@tidemark/runtime';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Loaded } from '../core/ports.ts';
 import { HttpLoader } from './http-loader.ts';
 
@@ -154,6 +154,44 @@ describe('an answer', () => {
     expect(loaded).toMatchObject({ kind: 'failed', why: 'error' });
     expect(loaded.kind === 'failed' && loaded.detail).toContain(detail);
     expect(asked).toHaveLength(1);
+  });
+
+  it('has the tags of all its fields, and no more than a value may have', async () => {
+    answer = (_, response) => {
+      response.setHeader('surrogate-key', ['user:1 user:2', 'team:7']);
+      response.end('value');
+    };
+    expect(await load()).toMatchObject({ tags: ['user:1', 'user:2', 'team:7'] });
+    answering(200, { 'surrogate-key': Array.from({ length: 64 }, (_, i) => `t${i}`).join(' ') });
+    expect(await load()).toMatchObject({ kind: 'value' });
+    expect(await load('1', loader({}, { tags: ['key:{key}'] }))).toMatchObject({
+      ...{ kind: 'failed', why: 'error', detail: 'found 65 tags, expected at most 64 of a value' },
+    });
+  });
+
+  it.each([
+    ['headers', { 'surrogate-key': 'x'.repeat(20_000) }, 'HPE_HEADER_OVERFLOW'],
+    ['lengths', 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nvalue!', 'HPE_'],
+    ['lines', 'value\r\n\r\n', 'HPE_'],
+  ])('whose %s cannot be read is a failure of this key, and is not asked for again', async (_, sent, code) => {
+    answer = ({ socket }, response) => {
+      if (typeof sent === 'string') socket.end(sent);
+      else response.writeHead(200, sent).end('value');
+    };
+    const loaded = await load();
+    expect(loaded).toMatchObject({ kind: 'failed', why: 'error' });
+    expect(loaded.kind === 'failed' && loaded.detail).toContain(code);
+    expect(asked).toHaveLength(1);
+  });
+
+  it.each([503, 404, 200])('%s that never ends keeps no connection from other loads', async (status) => {
+    answer = (request, response) => {
+      if (request.url === '/users/other') response.end('value');
+      else response.writeHead(status, { 'content-length': '5', 'surrogate-key': '%ff' }).flushHeaders();
+    };
+    const one = loader({ connections: 1, retries: 0 }, { timeout: '300ms' });
+    expect((await load('1', one)).kind).toBe(status === 404 ? 'absent' : 'failed');
+    await vi.waitFor(async () => expect(text(await load('other', one))).toBe('value'), { timeout: 5_000 });
   });
 
   it('that is too large is not read to its end', async () => {

@@ -5,7 +5,7 @@ import { fill, type Origin, type OriginRequest } from '../core/origin.ts';
 import type { Loaded, LoadFailure } from '../core/ports.ts';
 import { tagsOf } from '../core/value-tags.ts';
 import { lifetimeOf, parseCacheControl } from '../http/cache-control.ts';
-import { FieldError, parseContentType, parsePosition, parseTags } from '../http/fields.ts';
+import { FieldError, MAX_TAGS, parseContentType, parsePosition, parseTags } from '../http/fields.ts';
 
 /** Loads that wait for a connection, for each connection. */
 const WAITING_PER_CONNECTION = 16;
@@ -122,16 +122,9 @@ export class HttpLoader implements Origin {
         outgoing.destroy();
         settle({ kind: 'failed', why: 'timeout', detail: `no answer within ${this.#timeoutMs} ms`, retry: false });
       });
-      outgoing.on('error', (error: NodeJS.ErrnoException) =>
-        settle({
-          kind: 'failed',
-          why: 'unavailable',
-          detail: `the endpoint cannot be asked: ${error.message || error.code}`,
-          retry: true,
-        }),
-      );
+      outgoing.on('error', (error: NodeJS.ErrnoException) => settle(failureOf(error)));
       outgoing.on('response', (answer) => {
-        this.#read(answer, request).then(settle, (error: Error) =>
+        this.#read(answer, request, limit).then(settle, (error: Error) =>
           settle({ kind: 'failed', why: 'unavailable', detail: `the answer broke off: ${error.message}`, retry: true }),
         );
       });
@@ -139,17 +132,17 @@ export class HttpLoader implements Origin {
     });
   }
 
-  async #read(answer: IncomingMessage, { values }: OriginRequest): Promise<Attempt> {
-    const { statusCode = 0, headers } = answer;
+  async #read(answer: IncomingMessage, { values }: OriginRequest, limit: TimeLimit): Promise<Attempt> {
+    const { statusCode = 0, headers, headersDistinct } = answer;
     const failed = (why: LoadFailure['why'], detail: string, more: Partial<Failed> = {}): Attempt => {
-      drop(answer);
+      drop(answer, limit);
       return { kind: 'failed', why, detail, retry: false, ...more };
     };
     try {
-      const sourceLsn = parsePosition('Source-Lsn', joined(headers['source-lsn']));
-      const loadedAt = parsePosition('Tidemark-Loaded-At', joined(headers['tidemark-loaded-at']));
+      const sourceLsn = parsePosition('Source-Lsn', headersDistinct['source-lsn']?.join(', '));
+      const loadedAt = parsePosition('Tidemark-Loaded-At', headersDistinct['tidemark-loaded-at']?.join(', '));
       if (ABSENT_STATUS.has(statusCode)) {
-        drop(answer);
+        drop(answer, limit);
         return { kind: 'absent', sourceLsn, loadedAt };
       }
       if (statusCode !== 200) {
@@ -163,7 +156,9 @@ export class HttpLoader implements Origin {
       const contentType = this.#config.contentType ?? parseContentType(headers['content-type']);
       const own = tagsOf(this.#tags, [values]);
       if (!own.ok) return failed('error', own.detail);
-      const tags = [...new Set([...own.tags, ...parseTags(joined(headers['surrogate-key']))])];
+      const tags = [...new Set([...own.tags, ...parseTags(headersDistinct['surrogate-key']?.join(' '))])];
+      if (tags.length > MAX_TAGS)
+        return failed('error', `found ${tags.length} tags, expected at most ${MAX_TAGS} of a value`);
       if (headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity')
         return failed(
           'error',
@@ -187,11 +182,27 @@ function variedOf({ values }: OriginRequest): Record<string, string> {
   return Object.fromEntries(named.map(([name, value]) => [name.slice(HEADER.length), value]));
 }
 
-/** The connection is used again only where little is left to read. */
-function drop(answer: IncomingMessage): void {
+/** Why there is no answer. One that is no HTTP comes again as it is, and says nothing of other keys. */
+function failureOf(error: NodeJS.ErrnoException): Failed {
+  const { code = '', message } = error;
+  if (code.startsWith('HPE_'))
+    return { kind: 'failed', why: 'error', detail: `the answer cannot be read: ${message} (${code})`, retry: false };
+  const detail = `the endpoint cannot be asked: ${message || code}`;
+  return { kind: 'failed', why: 'unavailable', detail, retry: true };
+}
+
+/** The connection is used again only where little is left to read, and comes while the load has time. */
+function drop(answer: IncomingMessage, limit: TimeLimit): void {
   const length = Number(answer.headers['content-length'] ?? Number.POSITIVE_INFINITY);
-  if (length <= 64 * 1024 && !answer.readableFlowing) answer.resume();
-  else answer.destroy();
+  if (length > 64 * 1024 || answer.readableFlowing) {
+    answer.destroy();
+    return;
+  }
+  answer.once(
+    'close',
+    limit.onEnd(() => answer.destroy()),
+  );
+  answer.resume();
 }
 
 async function readBody(answer: IncomingMessage, most: number): Promise<Uint8Array | undefined> {
@@ -215,9 +226,4 @@ function aged<L extends { readonly maxAgeMs?: number | undefined }>(lifetime: L,
 /** Milliseconds of `Retry-After` in seconds; its form as a date is not worth a clock that may differ. */
 function retryAfterMs(field: string | undefined): number | undefined {
   return /^\d{1,6}$/.test(field ?? '') ? Number(field) * 1000 : undefined;
-}
-
-/** A field that was sent twice counts as a list. */
-function joined(field: string | readonly string[] | undefined): string | undefined {
-  return typeof field === 'object' ? field.join(' ') : field;
 }

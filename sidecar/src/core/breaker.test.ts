@@ -73,6 +73,17 @@ describe('a breaker', () => {
     expect(breaker.state).toBe('half-open');
   });
 
+  it('tells of a fault in the origin itself, and goes on', async () => {
+    const faulty = new Breaker({
+      origin: { load: () => Promise.reject(new TypeError('no such thing')) },
+      ...{ clock: { monotonicMs: () => 0 }, failures: 1, forMs: 1000 },
+    });
+    for (let i = 0; i < 3; i += 1)
+      expect(await faulty.load({ values: new Map(), atLeast: undefined })).toEqual({
+        ...{ kind: 'failed', why: 'error', detail: 'the loader itself failed: TypeError: no such thing' },
+      });
+  });
+
   it('does not open for answers that concern one key, or for our own limits', async () => {
     const { breaker, ask } = setUp();
     for (const why of ['error', 'too-large', 'busy'] as const)

@@ -45,7 +45,7 @@ export class Breaker implements Origin {
     }
     const isProbe = state === 'half-open';
     if (isProbe) this.#isProbing = true;
-    const loaded = await this.#origin.load(request);
+    const loaded = await this.#origin.load(request).catch(broken);
     if (isProbe) this.#isProbing = false;
     if (isFailure(loaded)) this.#failed();
     else if (loaded.kind !== 'failed' || loaded.why !== 'busy') this.#worked();
@@ -63,6 +63,11 @@ export class Breaker implements Origin {
     this.#inARow = 0;
     this.#openUntilMs = undefined;
   }
+}
+
+/** A fault of ours costs the key, not the process. */
+function broken(error: unknown): Loaded {
+  return { kind: 'failed', why: 'error', detail: `the loader itself failed: ${String(error)}` };
 }
 
 /** `busy` is our own limit; an error or a value that is too large is an answer. */
