@@ -5,6 +5,7 @@ import { timesOf, type Lifetime } from './freshness.ts';
 import type { FlightLoad } from './flights.ts';
 import type { Lease, Leases } from './leases.ts';
 import type { Namespace } from './namespace.ts';
+import { withOwnMemory } from './own-memory.ts';
 import type { Clock, L2FillResult, L2Store, Random } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
 
@@ -26,7 +27,7 @@ export interface Fill extends Lifetime {
   readonly absent: boolean;
   readonly contentType: string;
   readonly etag: string;
-  /** Owned by the entry from now on. */
+  /** Nobody changes it from now on. */
   readonly body: Uint8Array;
 }
 
@@ -105,7 +106,8 @@ export class Filler {
 
   /** A value as an entry, whether it may be stored or not. */
   entryOf(fill: Fill, at: Pick<Lease, 'asOf' | 'epoch'>): Entry {
-    const { namespace, tags, absent, contentType, etag, body } = fill;
+    const { namespace, tags, absent, contentType, etag } = fill;
+    const body = withOwnMemory(fill.body);
     const storedAtMs = this.#clock.wallMs();
     const fraction = this.#random.fraction();
     const times = timesOf(namespace.config.ttl, { absent, said: fill, storedAtMs, fraction });

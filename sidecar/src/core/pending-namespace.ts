@@ -1,4 +1,5 @@
 import type { Entry, PendingWrite } from '@tidemark/proto';
+import { withOwnMemory } from './own-memory.ts';
 
 /**
  * Why reads of a namespace cannot be answered: it is not known which writes wait. `overflow`: more wait than fit here, or a later
@@ -131,8 +132,7 @@ export class PendingNamespace {
 
 /** It has no position: it is in no state of the database yet. */
 function entryOf({ kind, contentType, tags, atMs, body }: PendingWrite, etagOf: EtagOf): Entry {
-  // A view would keep all that came with the same fetch.
-  const own = body.slice();
+  const own = withOwnMemory(body);
   const absent = kind === 'delete';
   let etag: string | undefined;
   return {
