@@ -7,11 +7,11 @@ import { Positions } from './positions.ts';
 const TIMEOUT_MS = 1_000;
 
 /** A sidecar that loads what is missing itself, and one batch of two keys. */
-function start({ snapshot }: { snapshot: boolean }) {
+function start({ snapshot, aheadBy = 1_000 }: { snapshot: boolean; aheadBy?: number }) {
   const loader = new HandLoader();
   const core = testCore({ loaders: { user: loader } });
   const positions = new Positions({
-    client: { position: () => Promise.resolve({ epoch: core.replica.epoch, lsn: core.stream.to + 1_000 }) },
+    client: { position: () => Promise.resolve({ epoch: core.replica.epoch, lsn: core.stream.to + aheadBy }) },
     most: 10,
   });
   const batches = new BatchReader({ ...core, positions, timeoutMs: TIMEOUT_MS });
@@ -63,4 +63,34 @@ it('a snapshot that cannot be had leaves the values, loaded anew where they chan
   await loader.end('one anew');
   expect(answers.map(({ snapshot }) => snapshot)).toEqual([{ failed: 'behind' }]);
   expect(answers.map(told)).toEqual([['one anew', 'two']]);
+});
+
+it('[I15] a snapshot holds nothing that was loaded for its caller alone, for it may lack a change', async () => {
+  const { loader, stream, clock, answers } = start({ snapshot: true, aheadBy: 0 });
+  stream.say({ users: ['1'] });
+  await loader.end('one of before');
+  await loader.end('two');
+  // What was refused is loaded anew, and so are both, should the position have to be waited for.
+  for (let i = 0; answers.length === 0; i += 1) {
+    expect(i).toBeLessThan(50);
+    await loader.end('anew');
+    stream.say();
+    clock.advance(20);
+  }
+  const [answer] = answers as [BatchAnswer];
+  expect(answer.snapshot).toEqual({ at: expect.any(Number) as number });
+  expect(told(answer)).toEqual(['anew', 'two']);
+});
+
+it('[I15] what changes during each load makes no snapshot', async () => {
+  const { loader, stream, clock, answers } = start({ snapshot: true, aheadBy: 0 });
+  for (let i = 0; answers.length === 0; i += 1) {
+    expect(i).toBeLessThan(100);
+    stream.say({ users: ['1', '2'] });
+    await loader.end(`v${i}`);
+    clock.advance(20);
+  }
+  expect(answers.map(({ snapshot }) => snapshot)).toEqual([
+    { failed: expect.stringMatching(/^(?:missing|changing)$/) },
+  ]);
 });

@@ -154,8 +154,9 @@ class Run {
     if (this.#open > 0 || this.#isDone) return;
     const isWhole = this.#outcomes.every((outcome) => outcome?.kind === 'value');
     if (!this.#request.snapshot || this.#plainRounds > 0) this.#end(this.#failed);
-    else if (isWhole) this.#bound();
-    else this.#end('missing');
+    else if (!isWhole) this.#end('missing');
+    else if (this.#isAllKept()) this.#bound();
+    else this.#compare();
   }
 
   /** Finds out how new each value may be at most. */
@@ -210,9 +211,22 @@ class Run {
   /** In one tick: what is still there now holds at W. */
   #compare(): void {
     const gone = this.#dropGone();
-    if (gone === 0) this.#end({ at: this.#options.replica.applied });
+    if (gone === 0 && this.#isAllKept()) this.#end({ at: this.#options.replica.applied });
     else if (this.#rounds >= MAX_ROUNDS || this.#options.clock.monotonicMs() >= this.#deadlineMs) this.#end('changing');
-    else this.#round();
+    else {
+      this.#dropLoose();
+      this.#round();
+    }
+  }
+
+  /** What was loaded for its caller alone may lack a change up to W, so it has no place in a snapshot. */
+  #isAllKept(): boolean {
+    return this.#outcomes.every((outcome) => outcome?.kind !== 'value' || isKept(outcome.from));
+  }
+
+  #dropLoose(): void {
+    for (const [i, outcome] of this.#outcomes.entries())
+      if (outcome?.kind === 'value' && !isKept(outcome.from)) this.#outcomes[i] = undefined;
   }
 
   /** Answers in a tick in which everything that is answered may be served. */
