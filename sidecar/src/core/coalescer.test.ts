@@ -5,7 +5,7 @@ import { LEASE_TTL_MS, MAX_STALENESS_MS, testCore, tokenOf, WAIT_MS, type Read }
 const value = (body: string, from: string) => ({
   kind: 'value',
   from,
-  entry: expect.objectContaining({ body: Buffer.from(body) }) as object,
+  entry: expect.objectContaining({ body: new TextEncoder().encode(body) }) as object,
 });
 
 function live() {

@@ -89,10 +89,10 @@ describe('what L1 lacks', () => {
     const { get, put, l2, found } = live();
     const read = get('user', '1');
     put('user', '1', tokenOf(get('user', '1', 'reload')), { body: 'filled' });
-    expect(read.outcome).toMatchObject({ from: 'coalesced', entry: { body: Buffer.from('filled') } });
+    expect(read.outcome).toMatchObject({ from: 'coalesced', entry: { body: new TextEncoder().encode('filled') } });
     await l2.reads[0]!.answer(found());
     expect(read.settled).toBe(1);
-    expect(get('user', '1').outcome).toMatchObject({ entry: { body: Buffer.from('filled') } });
+    expect(get('user', '1').outcome).toMatchObject({ entry: { body: new TextEncoder().encode('filled') } });
   });
 
   it('is loaded by the next when the first has hung up meanwhile', async () => {
@@ -170,6 +170,6 @@ it('a fill of what was read earlier does not replace what was read later', () =>
   stream.say();
   put('user', '1', tokenOf(get('user', '1', 'reload')), { body: 'later' });
   expect(put('user', '1', early, { body: 'earlier' })).toMatchObject({ kind: 'stored', created: false });
-  expect(get('user', '1').outcome).toMatchObject({ entry: { body: Buffer.from('later') } });
+  expect(get('user', '1').outcome).toMatchObject({ entry: { body: new TextEncoder().encode('later') } });
   expect(of('user').counters.fills).toBe(2);
 });
