@@ -38,6 +38,14 @@ const nameOf = async (key: string) =>
   (await used.stack.sql<{ name: string }>('select name from items where id = $1', [key]))[0]?.name;
 const flushed = (key: string, name: string) => eventually(async () => expect(await nameOf(key)).toBe(name));
 const readiness = async (url: string) => (await (await fetch(`${url}/readyz`)).text()).trim();
+/** Cuts every connection of flushers with the database. */
+const endFlushers = (through: string = used.stack.postgres) =>
+  withPostgres(through, (client) =>
+    client.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'tidemark flusher%' and datname = $1",
+      [new URL(used.stack.postgres).pathname.slice(1)],
+    ),
+  );
 const parked = () => used.stack.sql('select namespace, key, error from tidemark.parked_writes order by id');
 
 async function withKafka<T>(work: (kafka: Kafka) => Promise<T>): Promise<T> {
@@ -54,7 +62,8 @@ const bounds = () =>
     return { low: Number(found?.low), high: Number(found?.high) };
   });
 
-it('[I19] waits while another one works, and goes on where that was when it is killed', async () => {
+/** One more flusher, which stands by. */
+async function secondFlusher() {
   const { stack } = used;
   const listen = `127.0.0.1:${await freePort()}`;
   const second = await tidemarkProcess({
@@ -71,7 +80,14 @@ it('[I19] waits while another one works, and goes on where that was when it is k
   });
   onTestFinished(() => second.stop());
   await second.start();
-  expect([await readiness(stack.flusher.url), await readiness(`http://${listen}`)]).toEqual(['flushing', 'standby']);
+  const url = `http://${listen}`;
+  expect([await readiness(stack.flusher.url), await readiness(url)]).toEqual(['flushing', 'standby']);
+  return { second, url };
+}
+
+it('[I19] waits while another one works, and goes on where that was when it is killed', async () => {
+  const { stack } = used;
+  const { second, url } = await secondFlusher();
   await put('one', 'v1');
   await flushed('one', 'v1');
   stack.flusher.hold();
@@ -82,7 +98,7 @@ it('[I19] waits while another one works, and goes on where that was when it is k
   await flushed('one', 'v2');
   process.stdout.write(`takeover: ${Math.round(performance.now() - killedAtMs)} ms\n`);
   await stack.flusher.release();
-  expect([await readiness(stack.flusher.url), await readiness(`http://${listen}`)]).toEqual(['standby', 'flushing']);
+  expect([await readiness(stack.flusher.url), await readiness(url)]).toEqual(['standby', 'flushing']);
   await second.stop();
   await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('flushing'));
 });
@@ -106,6 +122,63 @@ it('[I19] waits for a row that somebody has locked, and parks nothing', { timeou
   });
   await eventually(async () => expect(await nameOf('locked')).toBe('v2'), { withinMs: 20_000 });
   expect(await parked()).toEqual([]);
+});
+
+it('says nothing any more of what waits once another one has its turn', { timeout: 60_000 }, async () => {
+  const { stack } = used;
+  const { second, url } = await secondFlusher();
+  await put('moved', 'v1');
+  await flushed('moved', 'v1');
+  await withPostgres(stack.postgres, async (client) => {
+    await client.query("begin; select from items where id = 'moved' for update");
+    await put('moved', 'v2');
+    await eventually(
+      async () => expect(await metric(stack.flusher.url, 'tidemark_flusher_oldest_seconds')).toBeGreaterThan(0),
+      { withinMs: 20_000 },
+    );
+    // The first one loses its connection, and the second one is faster.
+    stack.flusher.pause();
+    await endFlushers();
+    await eventually(async () => expect(await readiness(url)).toBe('flushing'), { withinMs: 20_000 });
+    stack.flusher.resume();
+    await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('standby'), { withinMs: 20_000 });
+    await client.query('rollback');
+  });
+  await eventually(async () => expect(await nameOf('moved')).toBe('v2'), { withinMs: 20_000 });
+  await eventually(
+    async () => {
+      expect(await metric(stack.flusher.url, 'tidemark_flusher_oldest_seconds')).toBe(0);
+      expect(await metric(stack.flusher.url, 'tidemark_flusher_depth')).toBe(0);
+    },
+    { withinMs: 10_000 },
+  );
+  await second.stop();
+  await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('flushing'));
+});
+
+it('says that Postgres is away also while nothing is written, once', { timeout: 60_000 }, async () => {
+  const { stack } = used;
+  const url = new URL(stack.postgres);
+  const database = url.pathname.slice(1);
+  url.pathname = '/postgres';
+  const lets = (allowed: boolean) =>
+    withPostgres(url.href, (client) => client.query(`alter database "${database}" allow_connections ${allowed}`));
+  const retries = () => metric(stack.flusher.url, 'tidemark_flusher_retries_total');
+  await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('flushing'));
+  const told = () => stack.logs('flusher').filter((line) => line.includes('is not currently accepting connections'));
+  await lets(false);
+  try {
+    const before = await retries();
+    await endFlushers(url.href);
+    await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('postgres-away'));
+    await eventually(async () => expect(await retries()).toBeGreaterThan(before + 3), { withinMs: 20_000 });
+    expect(told()).toHaveLength(1);
+  } finally {
+    await lets(true);
+  }
+  await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('flushing'), { withinMs: 20_000 });
+  await put('again', 'v1');
+  await flushed('again', 'v1');
 });
 
 it('[I19] parks what is no write, or of a namespace that there is not', async () => {

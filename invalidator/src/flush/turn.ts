@@ -114,6 +114,8 @@ export class FlushTurn {
     while (!(await database.tryTurn())) {
       if (this.#stopping.signal.aborted) throw new Ended();
       this.#context.setState('standby');
+      // What waits is for the one to tell that works.
+      this.#context.metrics.waiting(0, undefined);
       await pacing.pause(this.#stopping.signal);
     }
     if (this.#stopping.signal.aborted) throw new Ended();
@@ -166,12 +168,15 @@ export class FlushTurn {
           return;
         }
       } catch (error) {
+        if (error instanceof Ended) throw error;
         if (error instanceof ProgressMovedError) {
           await this.#afterMove(error, nextOffset);
           return;
         }
         const { code, message } = error as Error & { code?: string };
-        const kind = error instanceof TooNewError ? 'passing' : failureKind(code);
+        // Without a session no statement was run.
+        const isOurs = error instanceof TooNewError || this.#database === undefined;
+        const kind = isOurs ? 'passing' : failureKind(code);
         if (kind !== 'passing' && !isolates) metrics.isolated();
         else metrics.retried();
         // Write by write it is seen whose fault it is; a passing failure is nobody's.
@@ -232,19 +237,23 @@ export class FlushTurn {
     const nowMs = performance.now();
     if (nowMs - this.#retriedAtMs < RETRY_PARKED_MS) return;
     this.#retriedAtMs = nowMs;
-    const { document, source, logger } = this.#context;
+    const { document, source, logger, metrics, setState } = this.#context;
     const isFresh = this.#database === undefined;
     try {
       const database = await this.#session();
+      setState('flushing');
       // A database that went back (a failover that lost commits) is flushed again, whether anything is written meanwhile or not.
       if (isFresh && (await database.progress()) !== this.#next) throw new Ended();
       const retried = await database.retryParked((records) =>
         planFlush(records, { document: document(), source, coalesces: false }),
       );
+      this.#wasTold = '';
       if (retried.done + retried.failed > 0) logger.info({ ...retried }, 'parked writes were tried again');
     } catch (error) {
       if (error instanceof Ended) throw error;
-      logger.warn({ err: error }, 'parked writes could not be tried again');
+      metrics.retried();
+      if (this.#database === undefined) setState('postgres-away');
+      this.#tell((error as Error).message, () => logger.warn({ err: error }, 'parked writes could not be tried again'));
       await this.#closeSession();
     }
   }
@@ -262,13 +271,17 @@ export class FlushTurn {
     this.#context.setState('flushing');
   }
 
-  /** A session that has the turn; a fresh one after a failure. */
+  /** A session that has the turn; a fresh one after a failure. Where another one has the turn by now, ours is over. */
   async #session(): Promise<FlushDatabase> {
     if (this.#database !== undefined) return this.#database;
     const database = await this.#context.open();
+    try {
+      if (!(await database.tryTurn())) throw new Ended();
+    } catch (error) {
+      await database.close().catch(() => undefined);
+      throw error;
+    }
     this.#database = database;
-    // Another one may have the turn by now.
-    await this.#awaitTurn(database);
     return database;
   }
 
