@@ -1,19 +1,26 @@
 import {
   headerOfParam,
-  MARK_PREFIX,
   parseKeyPattern,
   parseLsn,
-  parseTemplate,
   type KeyPattern,
   type Lsn,
   type WriteThroughConfig,
   type WriteThroughSql,
 } from '@tidemark/proto';
 import { Backoff, TimeLimit } from '@tidemark/runtime';
-import { fill } from '../core/origin.ts';
 import type { SqlFound, SqlRead } from '../core/sql-read.ts';
 import { SqlError, type SqlConnection, type SqlPool, type SqlRows, type SqlStatement } from '../core/sql.ts';
-import { failed, isReadOnly, unknown } from '../core/write-failures.ts';
+import { failed, isReadOnly, notBegun, unknown } from '../core/write-failures.ts';
+import { paramOf } from '../core/write-params.ts';
+import {
+  beginning as begin,
+  ending,
+  marking,
+  POSITION,
+  serverOf,
+  transactionOf,
+  type Transaction,
+} from '../core/write-statements.ts';
 import type { Executed, Marked, WriteExecutor, WrittenValue } from '../core/write-through.ts';
 import type { PutRequest, WriteRequest } from '../core/writer.ts';
 
@@ -32,22 +39,18 @@ const BROKE_OFF = /^(?:08|57P|58|XX)/;
 /** Syntax errors, unknown columns and the like: so it is when a statement has another shape than before. */
 const SYNTAX = /^42/;
 
-/** The token in a mark is ours; anything else in it could end the text. */
-const SAFE_MARK = /^[A-Za-z0-9:_-]{1,256}$/;
+/** How long it may take to find out that a write is over whose COMMIT was not answered. */
+const END_MS = 1_000;
 
-/**
- * Text forms as the publisher has them, because what is read back must be what a loader would find. Nothing may hold the rows for
- * longer than the caller waits.
- */
-const begin = (leftMs: number, serverMark: string): string => `begin isolation level read committed read write;
-select set_config('statement_timeout', '${leftMs}', true), set_config('idle_in_transaction_session_timeout', '${leftMs}', true),
-       set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, MDY', true),
-       set_config('intervalstyle', 'postgres', true), set_config('bytea_output', 'hex', true),
-       set_config('extra_float_digits', '1', true), pg_postmaster_start_time(),
-       case when pg_postmaster_start_time()::text <> '${serverMark}' then (select system_identifier from pg_control_system()) end`;
-
-/** After COMMIT, in a statement of its own: inside the transaction it would be too low. */
-const POSITION = `select pg_current_wal_insert_lsn(), ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int`;
+/** How far a transaction has come. */
+interface Progress {
+  /** It may have been committed, as far as anybody knows here. */
+  isOpen: boolean;
+  /** Once it was written to. */
+  transaction: Transaction | undefined;
+  /** Once COMMIT has answered. */
+  ended: Executed | undefined;
+}
 
 /** Performs writes by the statements of the configuration, each with what is read back in one transaction. */
 export class SqlWriter implements WriteExecutor {
@@ -91,7 +94,7 @@ export class SqlWriter implements WriteExecutor {
   }
 
   #step(step: WriteThroughSql): (request: Request) => Promise<Executed> {
-    const params = step.params.map(paramOf);
+    const params = step.params.map((param) => paramOf(param, hexOf));
     return async (request) => {
       const parts = this.#pattern.match(request.key);
       if (parts === undefined) {
@@ -125,7 +128,7 @@ export class SqlWriter implements WriteExecutor {
   }
 
   async #try(request: Request, write: SqlStatement, timeoutMs: number): Promise<Ended> {
-    const progress = { isCommitting: false };
+    const progress: Progress = { isOpen: false, transaction: undefined, ended: undefined };
     try {
       const { signal } = request;
       return await this.#pool.use((connection) => this.#transact(connection, request, { write, progress }), {
@@ -134,8 +137,29 @@ export class SqlWriter implements WriteExecutor {
       });
     } catch (error) {
       if (!(error instanceof SqlError)) throw error;
-      if (progress.isCommitting) return unknown(error);
+      // What came behind COMMIT was late.
+      if (progress.ended !== undefined) return progress.ended;
+      if (progress.isOpen) return unknown(error, await this.#end(progress.transaction, request.signal));
       return UNDONE_FOR_OTHERS.test(error.code ?? '') ? { kind: 'undone', error } : failed(error);
+    }
+  }
+
+  /** Whether nothing of a transaction is under way any more; what still is, is ended. */
+  async #end(transaction: Transaction | undefined, signal: AbortSignal): Promise<boolean> {
+    if (transaction === undefined) return false;
+    const limit = new TimeLimit({ timeoutMs: END_MS });
+    const pauses = new Backoff({ firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS });
+    for (;;) {
+      const timeoutMs = Math.floor(limit.leftMs());
+      if (timeoutMs <= 0 || signal.aborted) return false;
+      try {
+        const statement = ending(transaction, timeoutMs);
+        const { rows } = await this.#pool.use((connection) => connection.send(statement), { timeoutMs, signal });
+        return rows[0]?.[0] === 't';
+      } catch (error) {
+        if (!(error instanceof SqlError)) throw error;
+      }
+      await pauses.pause(signal);
     }
   }
 
@@ -143,30 +167,36 @@ export class SqlWriter implements WriteExecutor {
   async #transact(
     connection: SqlConnection,
     request: Request,
-    { write, progress }: { write: SqlStatement; progress: { isCommitting: boolean } },
+    { write, progress }: { write: SqlStatement; progress: Progress },
   ): Promise<Ended> {
     const back = this.#readOf(request);
     await back?.read.describe(connection);
+    const known = this.#system;
+    const beginning = connection.send(begin(connection.leftMs(), known?.mark ?? ''));
+    // Whatever kept the transaction from beginning did not keep the write, which is on its way already: then it stands alone.
+    beginning.catch(() => (progress.isOpen = true));
     const [begun, written, marked, found] = await Promise.allSettled([
-      connection.send({ text: begin(connection.leftMs(), this.#system?.mark ?? '') }),
+      beginning,
       connection.send(write),
-      connection.send({ text: `select pg_logical_emit_message(true, '${MARK_PREFIX}', '${safe(request.mark)}')` }),
+      connection.send(marking(request.mark)),
       back && connection.send(back.read.statement(back.parts)),
     ]);
     const isTooLarge = found.status === 'rejected' && isWhy(found.reason, 'too-large');
     const wrong = [begun, written, marked, ...(isTooLarge ? [] : [found])].find(({ status }) => status === 'rejected');
     if (wrong?.status === 'rejected') {
-      await connection.send({ text: 'rollback' });
-      const { reason } = wrong as { reason: unknown };
-      if (!(reason instanceof SqlError)) throw reason;
+      progress.isOpen = wrong === begun && written.status === 'fulfilled';
+      // Where it does not arrive the connection is lost, and the transaction with it.
+      await connection.send({ text: 'rollback' }).catch(() => connection.discard());
+      const { reason: error } = wrong as { reason: unknown };
+      if (!(error instanceof SqlError)) throw error;
+      const reason = wrong === begun ? notBegun(error) : error;
       if (isReadOnly(reason)) connection.discard();
-      // Whatever kept the transaction from beginning did not keep the write, which was on its way already: then it stands alone.
-      if (wrong === begun && written.status === 'fulfilled') return unknown(reason);
+      if (progress.isOpen) return unknown(reason, true);
       if (wrong !== found || !SYNTAX.test(reason.code ?? '')) throw reason;
       back?.read.forget();
       return { kind: 'undone', error: reason };
     }
-    const foreign = this.#whyForeign((begun as PromiseFulfilledResult<SqlRows>).value);
+    const foreign = this.#whyForeign((begun as PromiseFulfilledResult<SqlRows>).value, known?.id);
     const { count, columns, rows } = (written as PromiseFulfilledResult<SqlRows>).value;
     if (foreign !== undefined || count === 0) {
       await connection.send({ text: 'rollback' });
@@ -178,33 +208,25 @@ export class SqlWriter implements WriteExecutor {
         detail: `TIDEMARK_WRITE_URL leads to the wrong server: ${foreign}`,
       };
     }
-    const created = rows[0]?.[columns.findIndex(({ name }) => name === 'created')];
+    const created = booleanOf(rows[0]?.[columns.findIndex(({ name }) => name === 'created')]);
     const seen =
       found.status === 'fulfilled' && found.value && back ? back.read.found(found.value, back.parts) : undefined;
-    progress.isCommitting = true;
-    const [committed, position] = await Promise.allSettled([
-      connection.send({ text: 'commit' }),
-      connection.send({ text: POSITION }),
-    ]);
+    progress.transaction = transactionOf((marked as PromiseFulfilledResult<SqlRows>).value);
+    progress.isOpen = true;
+    const committing = connection.send({ text: 'commit' }).then(({ command }) => {
+      progress.ended = command === 'COMMIT' ? { ...COMMITTED, created } : UNDONE_BY_ITSELF;
+    });
+    const [committed, position] = await Promise.allSettled([committing, connection.send(POSITION)]);
     if (committed.status === 'rejected') {
       const error = committed.reason as unknown;
-      // A deferred constraint, a conflict with others: what Postgres refuses it has undone.
-      if (error instanceof SqlError && error.code !== undefined && !BROKE_OFF.test(error.code))
-        progress.isCommitting = false;
+      // A conflict with others, a transaction that took too long: what Postgres refuses it has undone.
+      if (error instanceof SqlError && error.code !== undefined && !BROKE_OFF.test(error.code)) progress.isOpen = false;
       throw error;
     }
-    if (committed.value.command !== 'COMMIT')
-      return {
-        kind: 'failed',
-        why: 'misconfigured',
-        detail: 'the statement ended its transaction in a way that undid it',
-      };
-    return {
-      kind: 'committed',
-      created: booleanOf(created),
-      value: this.#valueOf(request, seen),
-      ...positionOf(position),
-    };
+    const told = placeOf(position);
+    // Without it nobody knows on which timeline the server is: it may be a primary that was replaced, and know less than the stream.
+    if (progress.ended?.kind !== 'committed' || told === undefined) return progress.ended ?? COMMITTED;
+    return { ...progress.ended, ...told, value: this.#valueOf(request, seen) };
   }
 
   #readOf({ key }: Request): { read: SqlRead; parts: ReadonlyMap<string, string> } | undefined {
@@ -224,10 +246,11 @@ export class SqlWriter implements WriteExecutor {
     return { kind: 'value', body, contentType, tags };
   }
 
-  #whyForeign({ rows }: SqlRows): string | undefined {
-    const [mark, system] = rows[0]?.slice(7) ?? [];
-    if (system !== null && system !== undefined) this.#system = { mark: mark ?? '', id: BigInt(system) };
-    const [found, expected] = [this.#system?.id, this.#systemId()];
+  /** @param known the system where it did not tell: it was started when that was, and others may have been asked since */
+  #whyForeign(begun: SqlRows, known: bigint | undefined): string | undefined {
+    const { mark, id } = serverOf(begun);
+    if (id !== undefined) this.#system = { mark, id };
+    const [found, expected] = [id ?? known, this.#systemId()];
     if (found === expected || expected === undefined) return undefined;
     return `it is system ${found ?? 'unknown'}, but the stream comes from system ${expected}`;
   }
@@ -236,53 +259,33 @@ export class SqlWriter implements WriteExecutor {
 /** A write, of a put together with what it is given beyond a delete. */
 type Request = Marked<WriteRequest> & { readonly put?: Marked<PutRequest> };
 type Ended = Executed | { readonly kind: 'undone'; readonly error: SqlError };
-/** Undefined for a body that is no text. */
-type Param = (request: Request, parts: ReadonlyMap<string, string>) => string | null | undefined;
+/** Of which nothing is known but that. */
+const COMMITTED: Extract<Executed, { kind: 'committed' }> = {
+  kind: 'committed',
+  created: undefined,
+  lsn: 'ask',
+  timeline: undefined,
+  value: undefined,
+};
+const UNDONE_BY_ITSELF: Executed = {
+  kind: 'failed',
+  why: 'misconfigured',
+  detail: 'the statement ended its transaction in a way that undid it',
+};
 
-function paramOf(param: string): Param {
-  const header = headerOfParam(param);
-  if (header !== undefined) return ({ headers }) => headers[header] ?? null;
-  switch (param) {
-    case '{body}':
-      return ({ put }) => put && textOf(put.body);
-    case '{bytes}':
-      return ({ put }) => `\\x${Buffer.from(put?.body ?? []).toString('hex')}`;
-    case '{contentType}':
-      return ({ put }) => put?.contentType ?? null;
-    case '{tags}':
-      return ({ put }) => `{${(put?.tags ?? []).map((tag) => `"${tag.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
-    default: {
-      const template = parseTemplate(param);
-      return (_, parts) => fill(template, parts);
-    }
-  }
-}
-
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-function textOf(body: Uint8Array): string | undefined {
-  try {
-    return strictUtf8.decode(body);
-  } catch {
-    return undefined;
-  }
-}
-
-function safe(mark: string): string {
-  if (!SAFE_MARK.test(mark)) throw new Error(`found a mark that could end its text: ${JSON.stringify(mark)}`);
-  return mark;
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
 }
 
 function booleanOf(text: string | null | undefined): boolean | undefined {
   return text === 't' ? true : text === 'f' ? false : undefined;
 }
 
-function positionOf(told: PromiseSettledResult<SqlRows>): { lsn: Lsn | 'ask'; timeline: number | undefined } {
+function placeOf(told: PromiseSettledResult<SqlRows>): { lsn: Lsn; timeline: number } | undefined {
   const [lsn, timeline] = told.status === 'fulfilled' ? (told.value.rows[0] ?? []) : [];
-  return {
-    lsn: lsn === null || lsn === undefined ? 'ask' : parseLsn(lsn),
-    timeline: timeline === null || timeline === undefined ? undefined : Number(timeline),
-  };
+  return typeof lsn === 'string' && typeof timeline === 'string'
+    ? { lsn: parseLsn(lsn), timeline: Number(timeline) }
+    : undefined;
 }
 
 function isWhy(error: unknown, why: SqlError['why']): boolean {

@@ -93,7 +93,8 @@ export class SqlError extends Error {
  * then on, and the same may be sent again at once.
  */
 const PLAN_GONE = /^(?:26000|42P05)$/;
-const QUERY_CANCELED = '57014';
+/** query_canceled, lock_not_available, and the ends of transactions that idle or last too long. */
+const TIMED_OUT = /^(?:57014|55P03|25P03|25P04)$/;
 /**
  * Classes and codes after which the same may work later: lost connections, too few resources, a server that starts, stops or is
  * busy with recovery, deadlocks (postgresql.org/docs/current/errcodes-appendix.html).
@@ -107,7 +108,7 @@ export function isPlanGone(code: string | undefined): boolean {
 
 /** What a SQLSTATE means for the caller. */
 function failureOf(code: string): SqlFailure {
-  if (code === QUERY_CANCELED) return 'timeout';
+  if (TIMED_OUT.test(code)) return 'timeout';
   return isPlanGone(code) || PASSING.test(code) ? 'unavailable' : 'error';
 }
 

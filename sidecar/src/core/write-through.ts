@@ -40,6 +40,8 @@ export type Executed =
       readonly why: WriteFailure;
       readonly detail: string;
       readonly sqlState?: string | undefined;
+      /** Of one that is unknown: it is not under way any more. Undefined where nobody can say. */
+      readonly isOver?: boolean;
     };
 
 /** What every write is given beside the caller's request: the text of the mark that its transaction leaves. */

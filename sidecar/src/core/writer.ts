@@ -59,6 +59,8 @@ export type Written =
       readonly detail: string;
       /** Where Postgres gave one. */
       readonly sqlState?: string | undefined;
+      /** Of one that is unknown: it was written by now or never will be. Undefined where nobody can say. */
+      readonly isOver?: boolean;
     };
 
 /** Writes the values of a namespace to where they are kept (`PUT` and `DELETE /v1/write`). Bounded in time; never rejects. */

@@ -128,13 +128,13 @@ function answerWritten(
       return;
     }
     case 'failed': {
-      const { why, detail, sqlState } = written;
+      const { why, detail, sqlState, isOver } = written;
       // What may have been written is the session's own all the same.
       if (why === 'unknown') visit?.missed(undefined);
       problem(response, {
         code: FAILURES[why],
         detail,
-        ...(sqlState !== undefined && { extra: { sqlState } }),
+        extra: { ...(sqlState !== undefined && { sqlState }), ...(isOver !== undefined && { isOver }) },
         headers: { ...(PASSING.has(why) && { 'retry-after': '1' }), ...sessionHeader(visit) },
       });
     }
