@@ -32,10 +32,14 @@ export function createLoading({ config, followed, clock, onLoad, logger }: Loadi
   const pool = url && new PostgresPool({ url, applicationName, most, mostWaiting: most * WAITING_PER_CONNECTION });
   const counts = new Map<string, LoadCounts>();
 
-  const originOf = (loader: LoaderConfig, { invalidation, maxItemBytes: maxBytes }: NamespaceConfig): Origin => {
+  const originOf = (
+    namespace: string,
+    loader: LoaderConfig,
+    { invalidation, maxItemBytes: maxBytes }: NamespaceConfig,
+  ): Origin => {
     // Under a lease that has expired nothing could be stored.
     const timeoutMs = Math.min(loader.timeout, leaseTtlMs);
-    if (loader.kind === 'http') return new HttpLoader({ config: loader, timeoutMs, maxBytes });
+    if (loader.kind === 'http') return new HttpLoader({ namespace, config: loader, timeoutMs, maxBytes });
     // Where nothing is coherent, no positions are compared.
     const of = invalidation === 'rules' ? followed : undefined;
     return pool ? new SqlLoader({ config: loader, pool, timeoutMs, maxBytes, followed: of }) : NO_POSTGRES;
@@ -56,7 +60,7 @@ export function createLoading({ config, followed, clock, onLoad, logger }: Loadi
       }
       const origins = load.map((loader) => {
         const { failures, for: forMs } = loader.breaker;
-        const origin = new Breaker({ origin: originOf(loader, of), clock, failures, forMs });
+        const origin = new Breaker({ origin: originOf(name, loader, of), clock, failures, forMs });
         return { pattern: parseKeyPattern(loader.key), origin };
       });
       const counted = counts.get(name) ?? {};

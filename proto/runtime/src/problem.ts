@@ -28,6 +28,7 @@ export const PROBLEMS = {
   unavailable: { status: 503, title: 'This cannot be done at the moment: try again' },
   'write-unknown': { status: 503, title: 'The value may have been written or not, and may still be' },
   timeout: { status: 504, title: 'It was not done in time' },
+  'load-loop': { status: 508, title: 'The request is part of the load that it would wait for' },
 } as const;
 
 export type ProblemCode = keyof typeof PROBLEMS;

@@ -41,11 +41,11 @@ function loader(http: object = {}, more: object = {}): HttpLoader {
   });
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
   const config = parsed.config.namespaces['n']?.load?.[0] as HttpLoaderConfig;
-  return new HttpLoader({ config, timeoutMs: config.timeout, maxBytes: 1000 });
+  return new HttpLoader({ namespace: 'n', config, timeoutMs: config.timeout, maxBytes: 1000 });
 }
 
 const load = (key = '1', of = loader()): Promise<Loaded> =>
-  of.load({ values: new Map([['key', key]]), atLeast: undefined });
+  of.load({ address: key, values: new Map([['key', key]]), atLeast: undefined });
 
 const text = (loaded: Loaded): unknown => (loaded.kind === 'value' ? Buffer.from(loaded.body).toString() : loaded);
 
@@ -53,7 +53,7 @@ describe('what is asked', () => {
   it('is a GET that says that it is a load, with the fields of the configuration', async () => {
     await load('1', loader({ headers: { accept: 'application/json' } }));
     expect(asked.map(({ method, url }) => [method, url])).toEqual([['GET', '/users/1']]);
-    expect(asked[0]?.headers).toMatchObject({ 'tidemark-load': '?1', accept: 'application/json' });
+    expect(asked[0]?.headers).toMatchObject({ 'tidemark-load': '?1;of="n/1"', accept: 'application/json' });
   });
 
   it('is for the caller whose headers make a difference', async () => {
@@ -62,7 +62,7 @@ describe('what is asked', () => {
       ['header.x-tenant', 'a b/é'],
       ['header.accept-language', ''],
     ]);
-    await loader({ url: `${base}/{header.x-tenant}/{key}` }).load({ values, atLeast: undefined });
+    await loader({ url: `${base}/{header.x-tenant}/{key}` }).load({ address: '1', values, atLeast: undefined });
     expect(asked[0]?.url).toBe('/a%20b%2F%C3%A9/1');
     expect(asked[0]?.headers['x-tenant']).toBe('a b/é');
     expect(asked[0]?.headers).not.toHaveProperty('accept-language');

@@ -5,6 +5,7 @@ import { fill, type Origin, type OriginRequest } from '../core/origin.ts';
 import type { Loaded, LoadFailure } from '../core/ports.ts';
 import { tagsOf } from '../core/value-tags.ts';
 import { lifetimeOf, parseCacheControl } from '../http/cache-control.ts';
+import { loadMark } from '../http/load-mark.ts';
 import { FieldError, MAX_TAGS, parseContentType, parsePosition, parseTags } from '../http/fields.ts';
 
 /** Loads that wait for a connection, for each connection. */
@@ -28,6 +29,7 @@ type Attempt = Exclude<Loaded, { readonly kind: 'failed' }> | Failed;
  * bounds no connections.
  */
 export class HttpLoader implements Origin {
+  readonly #namespace: string;
   readonly #config: HttpLoaderConfig;
   readonly #timeoutMs: number;
   readonly #maxBytes: number;
@@ -42,8 +44,9 @@ export class HttpLoader implements Origin {
    * @param options.timeoutMs for each load as a whole
    * @param options.maxBytes of a value
    */
-  constructor(options: { config: HttpLoaderConfig; timeoutMs: number; maxBytes: number }) {
+  constructor(options: { namespace: string; config: HttpLoaderConfig; timeoutMs: number; maxBytes: number }) {
     const { config } = options;
+    this.#namespace = options.namespace;
     this.#config = config;
     this.#timeoutMs = options.timeoutMs;
     this.#maxBytes = options.maxBytes;
@@ -112,7 +115,11 @@ export class HttpLoader implements Origin {
         port,
         path,
         agent: this.#agent,
-        headers: { ...variedOf(request), ...this.#config.headers, 'tidemark-load': '?1' },
+        headers: {
+          ...variedOf(request),
+          ...this.#config.headers,
+          'tidemark-load': loadMark(this.#namespace, request.address),
+        },
       });
       const settle = (attempt: Attempt): void => {
         forget();

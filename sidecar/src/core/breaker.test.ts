@@ -15,7 +15,7 @@ function setUp() {
     failures: 3,
     forMs: 1000,
   });
-  const load = (): Promise<Loaded> => breaker.load({ values: new Map(), atLeast: undefined });
+  const load = (): Promise<Loaded> => breaker.load({ address: 'k', values: new Map(), atLeast: undefined });
   const ask = async (answer: Loaded): Promise<Loaded> => {
     const loading = load();
     ends.shift()?.(answer);
@@ -79,7 +79,7 @@ describe('a breaker', () => {
       ...{ clock: { monotonicMs: () => 0 }, failures: 1, forMs: 1000 },
     });
     for (let i = 0; i < 3; i += 1)
-      expect(await faulty.load({ values: new Map(), atLeast: undefined })).toEqual({
+      expect(await faulty.load({ address: 'k', values: new Map(), atLeast: undefined })).toEqual({
         ...{ kind: 'failed', why: 'error', detail: 'the loader itself failed: TypeError: no such thing' },
       });
   });

@@ -33,8 +33,8 @@ function setUp(answers: Readonly<Record<string, Loaded>>) {
 describe('of several loaders', () => {
   it('the first whose shape a key has is asked, with its parts and the headers that make a difference', async () => {
     const { asked, loader } = setUp({ 'a:{id}': ABSENT, '{x}:{y}': ABSENT });
-    await loader.load({ key: 'a:1', headers: { 'x-tenant': 't' }, atLeast: 7 });
-    await loader.load({ key: 'b:1', headers: {} });
+    await loader.load({ key: 'a:1', address: 'a:1', headers: { 'x-tenant': 't' }, atLeast: 7 });
+    await loader.load({ key: 'b:1', address: 'b:1', headers: {} });
     expect(asked.map(([shape, { values, atLeast }]) => [shape, Object.fromEntries(values), atLeast])).toEqual([
       ['a:{id}', { key: 'a:1', id: '1', 'header.x-tenant': 't' }, 7],
       ['{x}:{y}', { key: 'b:1', x: 'b', y: '1' }, undefined],
@@ -44,7 +44,7 @@ describe('of several loaders', () => {
   it('none is for a key of another shape', async () => {
     const { asked, loader } = setUp({ 'a:{id}': ABSENT });
     expect([loader.handles('a:1'), loader.handles('a:'), loader.handles('b')]).toEqual([true, false, false]);
-    expect(await loader.load({ key: 'b', headers: {} })).toMatchObject({ kind: 'failed', why: 'error' });
+    expect(await loader.load({ key: 'b', address: 'b', headers: {} })).toMatchObject({ kind: 'failed', why: 'error' });
     expect(asked).toEqual([]);
   });
 
@@ -53,7 +53,7 @@ describe('of several loaders', () => {
       'a:{id}': { kind: 'failed', why: 'unavailable', detail: '' },
       'b:{id}': ABSENT,
     });
-    for (const key of ['a:1', 'a:2', 'a:3', 'b:1']) await loader.load({ key, headers: {} });
+    for (const key of ['a:1', 'a:2', 'a:3', 'b:1']) await loader.load({ key, address: key, headers: {} });
     expect(counts).toEqual({ unavailable: 1, open: 2, absent: 1 });
     expect(loader.broken).toBe(1);
   });

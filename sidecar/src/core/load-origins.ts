@@ -1,4 +1,4 @@
-import type { KeyPattern, Lsn } from '@tidemark/proto';
+import type { KeyPattern } from '@tidemark/proto';
 import type { Breaker } from './breaker.ts';
 import type { Clock, Loaded, Loader, LoadFailure, LoadRequest } from './ports.ts';
 
@@ -38,22 +38,22 @@ export class Origins implements Loader {
     return this.#options.origins.some(({ pattern }) => pattern.match(key) !== undefined);
   }
 
-  async load({ key, headers, atLeast }: LoadRequest): Promise<Loaded> {
+  async load(request: LoadRequest): Promise<Loaded> {
     const { counts, clock, onLoad } = this.#options;
     const beganMs = clock.monotonicMs();
-    const loaded = await this.#ask(key, headers, atLeast);
+    const loaded = await this.#ask(request);
     onLoad(clock.monotonicMs() - beganMs);
     const result = loaded.kind === 'failed' ? loaded.why : loaded.kind;
     counts[result] = (counts[result] ?? 0) + 1;
     return loaded;
   }
 
-  #ask(key: string, headers: LoadRequest['headers'], atLeast: Lsn | undefined): Promise<Loaded> {
+  #ask({ address, key, headers, atLeast }: LoadRequest): Promise<Loaded> {
     for (const { pattern, origin } of this.#options.origins) {
       const values = pattern.match(key);
       if (values === undefined) continue;
       const named = Object.entries(headers).map(([name, value]) => [`header.${name}`, value] as const);
-      return origin.load({ values: new Map([...values, ...named]), atLeast });
+      return origin.load({ address, values: new Map([...values, ...named]), atLeast });
     }
     return Promise.resolve({ kind: 'failed', why: 'error', detail: 'no loader is for keys of this shape' });
   }

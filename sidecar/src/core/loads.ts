@@ -128,7 +128,7 @@ export class Loads implements FlightLoader {
     if (loader === undefined || subject === undefined)
       return { kind: 'failed', why: 'unavailable', detail: 'nobody has asked for this value lately' };
     const atLeast = rules && this.#replica.newestFence(rules, key, namespace.tagsOf(key, []));
-    return loader.load({ ...subject, atLeast });
+    return loader.load({ ...subject, address: key, atLeast });
   }
 
   #fail(

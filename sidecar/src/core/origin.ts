@@ -3,6 +3,8 @@ import type { Loaded } from './ports.ts';
 
 /** What is to be loaded. */
 export interface OriginRequest {
+  /** Where the value will be: the key, unless values differ by request headers. */
+  readonly address: string;
   /** Parts of the key by name, `key` (all of it) included, and `header.NAME` of the request headers by which values differ. */
   readonly values: ReadonlyMap<string, string>;
   /** The newest known change of the key: what is read at an older position would not be stored. */

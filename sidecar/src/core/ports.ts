@@ -164,6 +164,8 @@ export type Loaded =
 
 /** What a loader is asked for. */
 export interface LoadRequest extends Subject {
+  /** Where the value will be: the key, unless values differ by request headers. */
+  readonly address: string;
   /** The newest change of it that is known: what is read where that has not been replayed would not be stored. */
   readonly atLeast?: Lsn | undefined;
 }

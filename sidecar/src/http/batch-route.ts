@@ -18,6 +18,7 @@ import { readBody } from './body.ts';
 import { acceptsOf, parseCacheControl, type CacheControl } from './cache-control.ts';
 import { etagOf } from './etag.ts';
 import { FieldError } from './fields.ts';
+import { isOwnLoad, OWN_LOAD } from './load-mark.ts';
 import { refusingFields, type Handler } from './refuse.ts';
 import { addressFor } from './target.ts';
 import { refuseMinLsn, visitOf } from './visits.ts';
@@ -71,6 +72,11 @@ export function batchRoute(options: BatchRouteOptions): Handler {
     const items = body.gets.flatMap(([name, keys]) =>
       keys.map((key): BatchItem => addressed(of(namespaces, name), key, request)),
     );
+    const own = mode !== 'only-cached' && items.find(({ namespace, key }) => isOwnLoad(request, namespace, key));
+    if (own) {
+      problem(response, { ...OWN_LOAD, detail: `${shown(own.key)}: ${OWN_LOAD.detail}` });
+      return;
+    }
     const puts = body.puts.map((put) => ({ ...put, ...addressed(of(namespaces, put.namespace), put.key, request) }));
     const put = await storeAll(options, puts, visit);
     const answer = (answered: BatchAnswer): void =>

@@ -17,6 +17,7 @@ import { readBody } from './body.ts';
 import { acceptsOf, lifetimeOf, parseCacheControl } from './cache-control.ts';
 import { etagOf } from './etag.ts';
 import { FieldError, parseBoolean, parseContentType, parsePosition, parseTags } from './fields.ts';
+import { isOwnLoad, OWN_LOAD } from './load-mark.ts';
 import { refusingFields, type Handler } from './refuse.ts';
 import { addressFor, checkVary, setVary } from './target.ts';
 import { refuseMinLsn, visitOf } from './visits.ts';
@@ -87,17 +88,22 @@ function getRoute({ reader, replica, clock, sessions, coalescer, passing }: Cach
     const isHead = request.method === 'HEAD';
     // Who asks with HEAD sees no value, so it would not load a missing one either; the sidecar would.
     const wouldNotLoad = isHead && !namespace.loads(key);
-    const mode: ReadMode = onlyIfCached || wouldNotLoad ? 'only-cached' : noCache ? 'reload' : 'usual';
+    const isLoop = !onlyIfCached && isOwnLoad(request, namespace, key);
+    if (isLoop && noCache) {
+      problem(response, OWN_LOAD);
+      return;
+    }
+    const mode: ReadMode = onlyIfCached || wouldNotLoad || isLoop ? 'only-cached' : noCache ? 'reload' : 'usual';
     const bypass = (why: BypassReason): void => {
       visit?.missed(undefined);
-      if (mode === 'only-cached' || !passing.isFor(namespace, key, why)) {
+      if (isLoop && passing.isFor(namespace, key, why)) problem(response, OWN_LOAD);
+      else if (mode === 'only-cached' || !passing.isFor(namespace, key, why))
         answerBypass(response, why, visit?.token());
-        return;
-      }
-      void passing.read(namespace, key).then((passed) => {
-        if (passed.kind === 'failed') answerFailure(response, passed, visit?.token());
-        else answer({ ...passed, from: 'passed' }, why);
-      });
+      else
+        void passing.read(namespace, key).then((passed) => {
+          if (passed.kind === 'failed') answerFailure(response, passed, visit?.token());
+          else answer({ ...passed, from: 'passed' }, why);
+        });
     };
     const answer = (outcome: ValueOutcome, why?: BypassReason): void => {
       const isCoherent = namespace.rules !== undefined && isKept(outcome.from);
@@ -115,7 +121,8 @@ function getRoute({ reader, replica, clock, sessions, coalescer, passing }: Cach
       });
     };
     const settle = (outcome: Outcome): void => {
-      if (outcome.kind === 'bypass') bypass(outcome.why);
+      if (isLoop && outcome.kind === 'miss') problem(response, OWN_LOAD);
+      else if (outcome.kind === 'bypass') bypass(outcome.why);
       else if (outcome.kind === 'failed') answerFailure(response, outcome, visit?.token());
       else if (outcome.kind === 'miss') {
         const lease = outcome.lease?.token;

@@ -128,7 +128,7 @@ const cachePath = {
       200: { description: 'The value.', headers: valueHeaders, ...body },
       304: notModified,
       404: missing,
-      ...problems('bad-key', 'bad-request', 'upstream-failed', 'unavailable', 'timeout'),
+      ...problems('bad-key', 'bad-request', 'upstream-failed', 'unavailable', 'timeout', 'load-loop'),
     },
   },
   head: {
@@ -138,7 +138,7 @@ const cachePath = {
       200: { description: 'There is a value.', headers: valueHeaders },
       304: notModified,
       404: missing,
-      ...problems('bad-key', 'bad-request', 'upstream-failed', 'unavailable', 'timeout'),
+      ...problems('bad-key', 'bad-request', 'upstream-failed', 'unavailable', 'timeout', 'load-loop'),
     },
   },
   put: {
@@ -210,7 +210,7 @@ const batchPath = {
         headers: sessionHeaders,
         content: { 'application/json': { schema: { $ref: '#/components/schemas/BatchAnswer' } } },
       },
-      ...problems('bad-request', 'unknown-namespace', 'too-large'),
+      ...problems('bad-request', 'unknown-namespace', 'too-large', 'load-loop'),
     },
   },
 };

@@ -36,7 +36,7 @@ export function sqlLoader(
 }
 
 export const loadBy = (loader: SqlLoader, key: string, atLeast?: number): Promise<Loaded> =>
-  loader.load({ values: new Map([['key', key]]), atLeast });
+  loader.load({ address: key, values: new Map([['key', key]]), atLeast });
 
 export const textOf = (loaded: Loaded): string =>
   loaded.kind === 'value' ? Buffer.from(loaded.body).toString() : loaded.kind;
