@@ -4,6 +4,7 @@ import type { RequestListener } from 'node:http';
 import { HttpInvalidatorClient } from './adapters/invalidator-client.ts';
 import { Budget } from './adapters/l1/budget.ts';
 import { createPolicy } from './adapters/l1/policies.ts';
+import { sizeOf } from './adapters/l1/size.ts';
 import { MemoryStore } from './adapters/l1/store.ts';
 import { systemClock as clock, systemRandom } from './adapters/system.ts';
 import { createBehind, UNCONFIGURED_WRITER } from './compose-behind.ts';
@@ -185,7 +186,7 @@ function createParts(options: {
   const purger = new Purger({ client, watermark, waitMs: PURGE_WAIT_MS });
   const positions = new Positions({ client, most: LIMITS.positionQuestions });
   const sessions = new Sessions({ source, replica, watermark, positions, clock, timeoutMs });
-  const batches = new BatchReader({ reader, replica, watermark, positions, clock, timeoutMs });
+  const batches = new BatchReader({ reader, passing, replica, watermark, positions, clock, timeoutMs });
   return {
     evictor,
     marks,
@@ -231,9 +232,10 @@ function followerEvents(
   };
 }
 
-/** What is done once a second: notice a stall, how far L2 is, and what falls behind there. */
+/** What is done once a second: notice a stall, how far L2 is, what falls behind there, and what is too old for anybody. */
 export function tick(core: Core): void {
   core.follower.checkState();
+  for (const { grace } of core.namespaces.values()) grace?.sweep();
   tickL2({ ...core, clock });
   core.warmTriggers.check();
 }

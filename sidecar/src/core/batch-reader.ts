@@ -1,17 +1,15 @@
 import type { Entry, Lsn } from '@tidemark/proto';
-import { isKept, type Outcome, type ValueOutcome, type Waiter } from './flights.ts';
+import { distinct, type BatchItem } from './distinct.ts';
+import { isKept, type BypassReason, type Outcome, type ValueOutcome, type Waiter } from './flights.ts';
 import { USUAL, type Accepts } from './freshness.ts';
 import type { Namespace } from './namespace.ts';
+import type { Passing } from './passing.ts';
 import type { Clock } from './ports.ts';
 import type { Positions } from './positions.ts';
 import type { Reader, ReadMode } from './reader.ts';
 import type { ReplicaView } from './replica.ts';
+import type { Unmet } from './sessions.ts';
 import type { Watermark } from './watermark.ts';
-
-export interface BatchItem {
-  readonly namespace: Namespace;
-  readonly key: string;
-}
 
 /**
  * Why there is no snapshot. `missing`: not everything is cached. `changing`: some of it was invalidated again and again.
@@ -33,12 +31,15 @@ export interface BatchRequest {
   readonly snapshot: boolean;
   /** What of the cache the caller takes; the usual where it does not say, and never anything in grace for a snapshot. */
   readonly accepts?: Accepts;
+  /** Why nothing of the cache may be answered to this caller, but what follows no positions. */
+  readonly unmet?: Unmet | undefined;
   /** Called once, in a tick in which everything in the answer may be served. */
   readonly settle: (answer: BatchAnswer) => void;
 }
 
 export interface BatchReaderOptions {
   readonly reader: Pick<Reader, 'read' | 'leave'>;
+  readonly passing: Pick<Passing, 'isFor' | 'read'>;
   readonly replica: ReplicaView;
   readonly watermark: Watermark;
   readonly positions: Positions;
@@ -70,14 +71,15 @@ export class BatchReader {
   /** The answer ends it; `settle` is not called then. */
   read(request: BatchRequest): () => void {
     this.counters.batches += 1;
-    const run = new Run(this.#options, request, (namespace, key, outcome) => this.holds(namespace, key, outcome));
-    run.start((answer, rounds) => {
-      const { snapshot } = answer;
+    const { items, places } = distinct(request.items);
+    const holds: Holds = (namespace, key, outcome) => this.holds(namespace, key, outcome);
+    const run = new Run(this.#options, { ...request, items }, holds);
+    run.start(({ outcomes, snapshot }, rounds) => {
       if (snapshot !== undefined) {
         this.counters.rounds += rounds;
         this.counters['failed' in snapshot ? snapshot.failed : 'snapshots'] += 1;
       }
-      request.settle(answer);
+      request.settle({ outcomes: places.map((place) => outcomes[place] as Outcome), snapshot });
     });
     return () => run.leave();
   }
@@ -104,6 +106,8 @@ class Run {
   /** Those of them after it was clear that there is no snapshot, or that none is wanted. */
   #plainRounds = 0;
   #failed: NoSnapshot | undefined;
+  /** Something was read from the origin because the cache cannot answer it. */
+  #isPassed = false;
   #open = 0;
   #isDone = false;
   #cancel: () => void = () => undefined;
@@ -130,7 +134,7 @@ class Run {
 
   /** Reads what is not there, then goes on. */
   #round(): void {
-    const { items, mode, snapshot, accepts: asked = USUAL } = this.#request;
+    const { items, mode, snapshot, unmet, accepts: asked = USUAL } = this.#request;
     const accepts = snapshot ? { ...asked, grace: false } : asked;
     this.#rounds += 1;
     // One more than there are, so that nothing goes on while reads are still being begun.
@@ -140,21 +144,41 @@ class Run {
       this.#open += 1;
       const settle = (outcome: Outcome): void => {
         this.#waiters.delete(i);
+        if (outcome.kind === 'bypass' && this.#pass(i, item, outcome.why)) return;
         this.#outcomes[i] = outcome;
         this.#settled();
       };
+      if (unmet !== undefined && item.namespace.rules !== undefined) {
+        item.namespace.counters.bypassed += 1;
+        settle({ kind: 'bypass', why: unmet });
+        continue;
+      }
       const waiter = this.#options.reader.read({ ...item, mode, accepts, settle });
       if (waiter !== undefined) this.#waiters.set(i, waiter);
     }
     this.#settled();
   }
 
+  /** False where the caller has to load it. */
+  #pass(i: number, { namespace, key }: BatchItem, why: BypassReason): boolean {
+    const { passing } = this.#options;
+    if (this.#request.mode === 'only-cached' || !passing.isFor(namespace, key, why)) return false;
+    this.#isPassed = true;
+    void passing.read(namespace, key).then((passed) => {
+      this.#outcomes[i] = passed.kind === 'failed' ? passed : { ...passed, from: 'passed' };
+      this.#settled();
+    });
+    return true;
+  }
+
   #settled(): void {
     this.#open -= 1;
     if (this.#open > 0 || this.#isDone) return;
+    const { snapshot, unmet } = this.#request;
     const isWhole = this.#outcomes.every((outcome) => outcome?.kind === 'value');
-    if (!this.#request.snapshot || this.#plainRounds > 0) this.#end(this.#failed);
-    else if (!isWhole) this.#end('missing');
+    if (!snapshot || this.#plainRounds > 0) this.#end(this.#failed);
+    else if (unmet !== undefined) this.#end(unmet === 'no-position' ? unmet : 'behind');
+    else if (!isWhole || this.#isPassed) this.#end('missing');
     else if (this.#isAllKept()) this.#bound();
     else this.#compare();
   }

@@ -181,10 +181,10 @@ describe('[I16] what is under way when a document comes', () => {
 
   it('a snapshot is not given from values of before', () => {
     const core = live();
-    const { take, cached, get, reader, replica, watermark, clock, of, put } = core;
+    const { take, cached, get, reader, passing, replica, watermark, clock, of, put } = core;
     const client = { position: () => Promise.resolve({ failed: 'nobody' }) };
     const positions = new Positions({ client, most: 1 });
-    const batches = new BatchReader({ reader, replica, watermark, positions, clock, timeoutMs: 1_000 });
+    const batches = new BatchReader({ reader, passing, replica, watermark, positions, clock, timeoutMs: 1_000 });
     cached('list', '1').loadedAt = replica.applied;
     const holder = get('user', '1');
     const answers: BatchAnswer[] = [];

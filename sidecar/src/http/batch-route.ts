@@ -2,11 +2,12 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { formatLsn, type Entry } from '@tidemark/proto';
 import { problem, PROBLEMS, shown } from '@tidemark/runtime';
-import type { BatchAnswer, BatchItem, BatchReader } from '../core/batch-reader.ts';
+import type { BatchAnswer, BatchReader } from '../core/batch-reader.ts';
 import type { Coalescer } from '../core/coalescer.ts';
+import type { BatchItem } from '../core/distinct.ts';
 import type { Filler } from '../core/filler.ts';
 import type { Accepts } from '../core/freshness.ts';
-import { isKept, type BypassReason, type Outcome } from '../core/flights.ts';
+import { isKept, type BypassReason } from '../core/flights.ts';
 import type { Namespace, Namespaces } from '../core/namespace.ts';
 import type { Clock, LoadFailure } from '../core/ports.ts';
 import type { ReadMode } from '../core/reader.ts';
@@ -146,26 +147,15 @@ interface Reading {
 /** Waits for what the caller's session demands, then reads. */
 function readAll({ batches, coalescer }: BatchRouteOptions, reading: Reading): void {
   const { items, mode, accepts, snapshot, visit, response, answer } = reading;
-  const read = (): void =>
-    void response.once('close', batches.read({ items, mode, accepts, snapshot, settle: answer }));
+  const read = (unmet?: Unmet): void =>
+    void response.once('close', batches.read({ items, mode, accepts, snapshot, unmet, settle: answer }));
   const coherent = items.filter(({ namespace }) => namespace.rules !== undefined);
   const isAnswerable = coherent.some(({ namespace }) => coalescer.bypass(namespace) === undefined);
   if (visit === undefined || mode === 'reload' || !isAnswerable) {
     read();
     return;
   }
-  const leave = visit.gate((unmet) => {
-    if (unmet === undefined) read();
-    else answer(bypassed(items, unmet, snapshot));
-  });
-  response.once('close', leave);
-}
-
-function bypassed(items: readonly BatchItem[], why: Unmet, snapshot: boolean): BatchAnswer {
-  for (const { namespace } of items) namespace.counters.bypassed += 1;
-  const outcomes = items.map((): Outcome => ({ kind: 'bypass', why }));
-  const failed = why === 'no-position' ? why : 'behind';
-  return { outcomes, snapshot: snapshot ? { failed } : undefined };
+  response.once('close', visit.gate(read));
 }
 
 interface Answering extends BatchRouteOptions {

@@ -90,6 +90,14 @@ describe('a batch', () => {
     ]);
   });
 
+  it('does not wait for itself where it names a missing key twice', async () => {
+    const { get } = await batch({ get: { user: ['1', '2', '1'] } });
+    const [one, two, again] = get['user']!;
+    expect([one, two]).toMatchObject([{ status: 404, lease: expect.any(String) as string }, { status: 404 }]);
+    expect(again).toEqual(one);
+    expect(two?.lease).not.toBe(one?.lease);
+  });
+
   it('answers as much as has room, and what is alone in any case', async () => {
     await sidecar.close();
     sidecar = await testServer({ maxItemBytes: '3MiB', l1Bytes: '16MiB' });

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Loaded } from '../core/ports.ts';
-import { testServer, type Answer, type TestServer } from '../testing/server.ts';
+import { SESSION_TIMEOUT_MS, testServer, type Answer, type TestServer } from '../testing/server.ts';
 
 // What callers see of soft TTLs, of old values, and of loaders (RFC 9111, 5861, 9211).
 
@@ -236,6 +236,37 @@ describe('a namespace that is loaded by the sidecar', () => {
       });
       answer = { kind: 'failed', why: 'timeout', detail: 'too slow' };
       expect(await ask()).toMatchObject({ status: 504, problem: 'timeout' });
+    });
+
+    it('is read so by a batch too, and without its position where that cannot be waited for', async () => {
+      await start(value());
+      const batch = async (headers: Record<string, string> = {}, more: object = {}): Promise<unknown> => {
+        const body = JSON.stringify({ ...more, get: { user: ['1'], plain: ['1'] } });
+        return JSON.parse((await sidecar.ask('POST', '/v1/batch', { body, headers })).body.toString());
+      };
+      const passed = { get: { user: [{ status: 200, text: 'loaded', detail: 'passed' }], plain: [{ status: 404 }] } };
+      const behind = batch({ 'tidemark-session': '1~main~9~1' });
+      await expect.poll(() => sidecar.watermark.waiting).toBe(1);
+      sidecar.clock.advance(SESSION_TIMEOUT_MS);
+      expect(await behind).toMatchObject({ get: { user: passed.get.user } });
+      stall();
+      expect(await batch()).toMatchObject(passed);
+      expect(await batch({ 'cache-control': 'only-if-cached' })).toMatchObject({
+        get: { user: [{ status: 404, bypass: 'stalled' }] },
+      });
+      answer = { kind: 'failed', why: 'timeout', detail: 'too slow' };
+      expect(await batch()).toMatchObject({ get: { user: [{ status: 504, problem: 'timeout' }] } });
+      expect(sidecar.of('user').l1.entries).toBe(0);
+    });
+
+    it('makes no snapshot, for each value is as new as it may be', async () => {
+      await start(value());
+      stall();
+      const body = JSON.stringify({ consistency: 'snapshot', get: { user: ['1', '2'] } });
+      const found = await sidecar.ask('POST', '/v1/batch', { body });
+      expect(JSON.parse(found.body.toString())).toMatchObject({
+        ...{ snapshot: null, why: 'missing', get: { user: [{ detail: 'passed' }, { detail: 'passed' }] } },
+      });
     });
 
     it('gives nothing that was read from a standby, and nothing to who takes only what is cached', async () => {

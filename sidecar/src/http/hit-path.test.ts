@@ -53,7 +53,7 @@ const header = fc.oneof(
 );
 const rarely = <T>(often: fc.Arbitrary<T>, seldom: fc.Arbitrary<T>): fc.Arbitrary<T> =>
   fc.oneof({ weight: 5, arbitrary: often }, { weight: 1, arbitrary: seldom });
-const of = fc.constantFrom<string>;
+const of = (...texts: string[]): fc.Arbitrary<string> => fc.constantFrom(...texts);
 const request = fc.record({
   does: fc.constant('ask' as const),
   method: rarely(of('GET'), of('HEAD')),
@@ -87,7 +87,7 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fill },
   { weight: 2, arbitrary: event },
 );
-type Step = fc.ArbitraryValue<typeof step>;
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
 /** What a caller can tell an answer by; the time of day differs. */
 function seen({ status, headers, body }: Answer): unknown {

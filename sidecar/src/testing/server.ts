@@ -63,7 +63,7 @@ export async function testServer(
   } = {},
 ): Promise<TestServer> {
   const core = testCore(options);
-  const { namespaces, replica, reader, filler, clock, watermark, stream, coalescer } = core;
+  const { namespaces, replica, reader, filler, passing, clock, watermark, stream, coalescer } = core;
   const client: PurgeClient = options.purge ?? {
     purge: ({ purge }) => {
       const lsn = stream.to + 10;
@@ -81,7 +81,15 @@ export async function testServer(
     clock,
     timeoutMs: SESSION_TIMEOUT_MS,
   });
-  const batches = new BatchReader({ reader, replica, watermark, positions, clock, timeoutMs: SESSION_TIMEOUT_MS });
+  const batches = new BatchReader({
+    reader,
+    passing,
+    replica,
+    watermark,
+    positions,
+    clock,
+    timeoutMs: SESSION_TIMEOUT_MS,
+  });
   const purger = new Purger({ client, watermark, waitMs: 1_000 });
   const logger = createLogger({ service: 'sidecar', instance: 'test', level: 'silent' });
   const app = createApp({

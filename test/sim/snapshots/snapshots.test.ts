@@ -16,6 +16,10 @@ const STEPS = 800;
 const HISTORIES = Number(process.env['TIDEMARK_TEST_HISTORIES'] ?? '150');
 
 type ReaderClass = typeof BatchReader;
+const NOBODY_LOADS: BatchReaderOptions['passing'] = {
+  isFor: () => false,
+  read: () => Promise.reject(new Error('these sidecars load nothing')),
+};
 
 /** An application that wants to see all keys as they were at once. */
 class Client {
@@ -51,7 +55,15 @@ class Client {
   #read(): void {
     const sidecar = this.#sidecar();
     const { reader, replica, watermark, positions, clock } = sidecar;
-    const batches = new this.#ReaderOf({ reader, replica, watermark, positions, clock, timeoutMs: 1_000 });
+    const batches = new this.#ReaderOf({
+      reader,
+      passing: NOBODY_LOADS,
+      replica,
+      watermark,
+      positions,
+      clock,
+      timeoutMs: 1_000,
+    });
     const specs = keys.filter(() => this.#dice.chance(0.8));
     const items = specs.map(({ namespace, key }) => ({ namespace: sidecar.namespace(namespace), key }));
     this.#open += 1;
