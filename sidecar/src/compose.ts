@@ -4,7 +4,6 @@ import type { RequestListener } from 'node:http';
 import { HttpInvalidatorClient } from './adapters/invalidator-client.ts';
 import { Budget } from './adapters/l1/budget.ts';
 import { createPolicy } from './adapters/l1/policies.ts';
-import { sizeOf } from './adapters/l1/size.ts';
 import { MemoryStore } from './adapters/l1/store.ts';
 import { systemClock as clock, systemRandom } from './adapters/system.ts';
 import { createBehind, UNCONFIGURED_WRITER } from './compose-behind.ts';
@@ -232,10 +231,9 @@ function followerEvents(
   };
 }
 
-/** What is done once a second: notice a stall, how far L2 is, what falls behind there, and what is too old for anybody. */
+/** What is done once a second: notice a stall, how far L2 is, and what falls behind there. */
 export function tick(core: Core): void {
   core.follower.checkState();
-  for (const { grace } of core.namespaces.values()) grace?.sweep();
   tickL2({ ...core, clock });
   core.warmTriggers.check();
 }
