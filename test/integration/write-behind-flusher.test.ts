@@ -1,7 +1,7 @@
 import { encodePendingWrite } from '@tidemark/proto';
-import { Kafka, logLevel } from 'kafkajs';
+import { ConfigResourceTypes, Kafka, logLevel } from 'kafkajs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { forgetWrites } from '../../invalidator/src/adapters/writes-topic.ts';
+import { ensureWritesTopic, forgetWrites } from '../../invalidator/src/adapters/writes-topic.ts';
 import { freePort } from '../kit/index.ts';
 import { tidemarkProcess } from '../kit/tidemark.ts';
 import { withPostgres } from '../kit/names.ts';
@@ -57,7 +57,7 @@ const bounds = () =>
   withKafka(async (kafka) => {
     const admin = kafka.admin();
     await admin.connect();
-    const [found] = await admin.fetchTopicOffsets(used.stack.writesTopic);
+    const found = (await admin.fetchTopicOffsets(used.stack.writesTopic)).find(({ partition }) => partition === 0);
     await admin.disconnect();
     return { low: Number(found?.low), high: Number(found?.high) };
   });
@@ -236,6 +236,67 @@ it('[I19] lets Kafka forget what has been in Postgres for long enough', async ()
   await flushed('kept', 'v1');
   const { high } = await bounds();
   await eventually(async () => expect((await bounds()).low).toBe(high), { withinMs: 15_000, everyMs: 100 });
+});
+
+it('takes no topic in which writes would be lost, refused or unreadable, and says how to mend it', async () => {
+  const { stack } = used;
+  await withKafka(async (kafka) => {
+    const admin = kafka.admin();
+    await admin.connect();
+    onTestFinished(() => admin.disconnect());
+    const [made] = (
+      await admin.describeConfigs({
+        includeSynonyms: false,
+        resources: [{ type: ConfigResourceTypes.TOPIC, name: stack.writesTopic }],
+      })
+    ).resources;
+    const settings = Object.fromEntries(made?.configEntries.map((each) => [each.configName, each.configValue]) ?? []);
+    expect(settings).toMatchObject({ 'retention.ms': '-1', 'message.timestamp.type': 'LogAppendTime' });
+    for (const [name, value] of [
+      ['retention.ms', '3600000'],
+      ['retention.bytes', '1000000'],
+      ['cleanup.policy', 'compact'],
+      ['max.message.bytes', '100000'],
+      ['compression.type', 'zstd'],
+    ] as const) {
+      const topic = `${stack.writesTopic}.${name}`;
+      await admin.createTopics({
+        waitForLeaders: false,
+        topics: [
+          {
+            topic,
+            numPartitions: 1,
+            replicationFactor: 1,
+            configEntries: Object.entries({ 'retention.ms': '-1', [name]: value }).map(([of, is]) => ({
+              name: of,
+              value: is,
+            })),
+          },
+        ],
+      });
+      onTestFinished(() => admin.deleteTopics({ topics: [topic] }));
+      const settingsOf = new RegExp(`${name.replaceAll('.', '\\.')} = ${value}, expected .*--add-config`);
+      await eventually(() => expect(ensureWritesTopic(kafka, topic)).rejects.toThrow(settingsOf));
+    }
+  });
+});
+
+it('[I19] goes on with the first partition where somebody has added others', { timeout: 60_000 }, async () => {
+  const { stack } = used;
+  const { high: before } = await bounds();
+  await withKafka(async (kafka) => {
+    const admin = kafka.admin();
+    await admin.connect();
+    await admin.createPartitions({ topicPartitions: [{ topic: stack.writesTopic, count: 3 }] });
+    await eventually(async () => expect(await admin.fetchTopicOffsets(stack.writesTopic)).toHaveLength(3));
+    await admin.disconnect();
+  });
+  await stack.flusher.restart();
+  await stack.sidecars[0]?.restart();
+  await eventually(async () => expect((await put('spread', 'v1')).status).toBe(202), { withinMs: 20_000 });
+  for (let n = 0; n < 20; n++) expect((await put('spread', `v${n}`)).status).toBe(202);
+  await flushed('spread', 'v19');
+  expect((await bounds()).high).toBeGreaterThanOrEqual(before + 21);
 });
 
 describe('where Kafka has lost writes', () => {

@@ -55,7 +55,7 @@ export class TopicCare {
     if (this.#isLooking) return;
     const { kafka, topic, metrics } = this.#context;
     this.#isLooking = true;
-    const lookup = openTopicLookup(kafka, topic);
+    const lookup = openTopicLookup(kafka, topic, { usesFirst: true });
     try {
       const bounds = await lookup.bounds();
       const { next, oldestAtMs } = this.#progress();

@@ -81,6 +81,7 @@ export class FlushTurn {
       this.#reader = new RecordReader({
         kafka,
         topic,
+        usesFirst: true,
         logger,
         start: { from: 'offset', offset: this.#next },
         maxBytes: MAX_BYTES,
@@ -124,7 +125,7 @@ export class FlushTurn {
   /** What Postgres expects next has to be there, or to be what is written next. */
   async #checkBounds(): Promise<void> {
     const { kafka, topic } = this.#context;
-    const lookup = openTopicLookup(kafka, topic);
+    const lookup = openTopicLookup(kafka, topic, { usesFirst: true });
     try {
       const { earliest, next } = await lookup.bounds();
       if (this.#next >= earliest && this.#next <= next) return;

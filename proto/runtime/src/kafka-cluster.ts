@@ -55,15 +55,25 @@ export class TopicConnection {
   readonly #cluster: InnerCluster;
   readonly #topic: string;
   readonly #deadlineMs: number;
+  readonly #usesFirst: boolean;
   readonly #connections: KafkaConnection[] = [];
   #leader: InnerBroker | undefined;
   #isClosed = false;
 
-  /** @param options.deadlineMs for each request that is not a long poll */
-  constructor(options: { readonly kafka: Kafka; readonly topic: string; readonly deadlineMs: number }) {
+  /**
+   * @param options.deadlineMs for each request that is not a long poll
+   * @param options.usesFirst whether the topic may have more partitions, which nobody writes to
+   */
+  constructor(options: {
+    readonly kafka: Kafka;
+    readonly topic: string;
+    readonly deadlineMs: number;
+    readonly usesFirst?: boolean | undefined;
+  }) {
     this.#cluster = createInnerCluster(options.kafka);
     this.#topic = options.topic;
     this.#deadlineMs = options.deadlineMs;
+    this.#usesFirst = options.usesFirst ?? false;
     this.#watchConnections();
   }
 
@@ -75,7 +85,7 @@ export class TopicConnection {
         await this.#cluster.connect();
         await this.#cluster.addTargetTopic(this.#topic);
         const partitions = this.#cluster.findTopicPartitionMetadata(this.#topic).length;
-        if (partitions > 1)
+        if (partitions > 1 && !this.#usesFirst)
           throw new Error(
             `topic ${this.#topic} has ${partitions} partitions, expected 1: their records would have no order`,
           );

@@ -7,6 +7,8 @@ export interface OrderedTopic {
   readonly settings: Readonly<Record<string, string>>;
   /** What is wrong with the settings of a topic that is there, and how to mend it; undefined where nothing is. */
   readonly complaint: (found: ReadonlyMap<string, string>) => string | undefined;
+  /** Whether it may have more partitions, of which only the first is ever used (default false): Kafka takes none away. */
+  readonly usesFirst?: boolean;
   /** The error that tells a person what to mend. */
   readonly fail: (message: string) => Error;
 }
@@ -44,10 +46,10 @@ async function make(admin: Admin, { topic, settings }: OrderedTopic): Promise<vo
   });
 }
 
-async function check(admin: Admin, { topic, settings, complaint, fail }: OrderedTopic): Promise<void> {
+async function check(admin: Admin, { topic, settings, complaint, usesFirst = false, fail }: OrderedTopic): Promise<void> {
   const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
   const partitions = topics[0]?.partitions.length ?? 0;
-  if (partitions !== 1) {
+  if (partitions !== 1 && !(usesFirst && partitions > 1)) {
     throw fail(
       `topic ${topic} has ${partitions} partitions, expected 1 (records of several would have no order): delete it, or name another one`,
     );

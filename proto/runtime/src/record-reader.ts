@@ -45,8 +45,10 @@ export type ReaderStart =
 
 export interface RecordReaderOptions {
   readonly kafka: Kafka;
-  /** Must have one partition. */
+  /** Must have one partition, unless {@link usesFirst}. */
   readonly topic: string;
+  /** Whether it may have more partitions, which nobody writes to: the first is read (default false). */
+  readonly usesFirst?: boolean;
   readonly start: ReaderStart;
   readonly logger: Logger;
   /** Called for each fetch, also for those that bring nothing; the next fetch waits for it. An error ends the reader. */
@@ -133,9 +135,9 @@ export class RecordReader {
   }
 
   async #run(): Promise<void> {
-    const { kafka, topic } = this.#options;
+    const { kafka, topic, usesFirst } = this.#options;
     while (!this.#stopping.signal.aborted) {
-      const connection = new TopicConnection({ kafka, topic, deadlineMs: KAFKA_REQUEST_TIMEOUT_MS });
+      const connection = new TopicConnection({ kafka, topic, deadlineMs: KAFKA_REQUEST_TIMEOUT_MS, usesFirst });
       this.#connection = connection;
       try {
         await connection.open();

@@ -26,8 +26,12 @@ const MAX_BYTES = 64 * 1024;
 const MAX_WAIT_MS = 500;
 const ATTEMPTS = 5;
 
-/** Connects when it is first used. */
-export function openTopicLookup(kafka: Kafka, topic: string): TopicLookup {
+/** Connects when it is first used. `usesFirst`: the topic may have more partitions, which nobody writes to. */
+export function openTopicLookup(
+  kafka: Kafka,
+  topic: string,
+  { usesFirst }: { readonly usesFirst?: boolean } = {},
+): TopicLookup {
   let connection: TopicConnection | undefined;
   const close = (): void => {
     connection?.close();
@@ -38,7 +42,7 @@ export function openTopicLookup(kafka: Kafka, topic: string): TopicLookup {
     for (let attempt = 1; ; attempt++) {
       try {
         if (connection === undefined) {
-          connection = new TopicConnection({ kafka, topic, deadlineMs: KAFKA_REQUEST_TIMEOUT_MS });
+          connection = new TopicConnection({ kafka, topic, deadlineMs: KAFKA_REQUEST_TIMEOUT_MS, usesFirst });
           await connection.open();
         }
         return await question(connection);

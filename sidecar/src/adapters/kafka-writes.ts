@@ -18,6 +18,7 @@ export class KafkaWriteFeed implements WriteFeed {
     void this.#reader?.stop();
     const reader = new RecordReader({
       ...this.#options,
+      usesFirst: true,
       start: { from: 'offset', offset },
       onRecords: (delivery) => {
         if (this.#reader === reader) listener.delivered(delivery);
