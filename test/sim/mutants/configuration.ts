@@ -33,7 +33,7 @@ export const CONFIGURATION_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'leases of before are forgotten',
-    seed: 488,
+    seed: 336,
     flavor: 'changes',
     sabotage: {
       sidecar: {
@@ -55,7 +55,7 @@ export const CONFIGURATION_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'H rises where fences are forgotten',
-    seed: 12,
+    seed: 15,
     flavor: 'changes',
     sabotage: {
       sidecar: {
@@ -88,7 +88,7 @@ export const CONFIGURATION_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'changes are read by the rules of now',
-    seed: 1,
+    seed: 2,
     flavor: 'changes',
     sabotage: {
       sidecar: {
@@ -106,7 +106,7 @@ export const CONFIGURATION_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'what Redis is asked under former rules is not stored under the new ones',
-    seed: 46,
+    seed: 250,
     flavor: 'changes',
     sabotage: { sidecar: { take: takeInPlace } },
   },

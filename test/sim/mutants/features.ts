@@ -30,7 +30,7 @@ export const FEATURE_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'leases of loads carry the visible clock',
-    seed: 1,
+    seed: 10,
     flavor: 'features',
     sabotage: {
       sidecar: {

@@ -6,7 +6,7 @@ import type { Mutant } from './mutant.ts';
 export const PUBLISHER_MUTANTS: readonly Mutant[] = [
   {
     guard: 'the slot is confirmed only after Kafka has the record',
-    seed: 311,
+    seed: 671,
     sabotage: {
       publisher: {
         confirmsEarly: true,
@@ -16,17 +16,17 @@ export const PUBLISHER_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'what is unseen comes again after a restart',
-    seed: 174,
+    seed: 935,
     sabotage: { publisher: { confirmable: (_clock, to) => to } },
   },
   {
     guard: 'records claim only what is visible',
-    seed: 1,
+    seed: 10,
     sabotage: { publisher: { ask: () => new Set() } },
   },
   {
     guard: 'a continued stream knows what is unseen before it claims anything',
-    seed: 9579,
+    seed: 3261,
     sabotage: { publisher: { knowsAll: true } },
   },
   {
@@ -41,12 +41,12 @@ export const PUBLISHER_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'a slot that is ahead of the topic ends the epoch',
-    seed: 311,
+    seed: 49,
     sabotage: { publisher: { start: ({ slot, last, ...rest }) => ({ ...rest, last, slot: notAhead(slot, last) }) } },
   },
   {
     guard: 'a slot that is lost or missing ends the epoch',
-    seed: 1,
+    seed: 13,
     sabotage: {
       publisher: {
         start: ({ slot, last, ...rest }) => ({
@@ -59,7 +59,7 @@ export const PUBLISHER_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'another cluster ends the epoch',
-    seed: 1,
+    seed: 13,
     sabotage: {
       publisher: {
         start: ({ last, server, ...rest }) => ({
@@ -77,7 +77,7 @@ export const PUBLISHER_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'a promotion that lost announced commits ends the epoch',
-    seed: 40,
+    seed: 53,
     sabotage: {
       publisher: {
         start: ({ last, server, ...rest }) => ({
@@ -94,7 +94,7 @@ export const PUBLISHER_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'a promotion begins a new epoch',
-    seed: 3597,
+    seed: 1409,
     sabotage: {
       publisher: {
         decision: (decision, { last }) =>

@@ -5,17 +5,17 @@ import type { Mutant } from './mutant.ts';
 export const REDIS_MUTANTS: readonly Mutant[] = [
   {
     guard: 'entries of Redis are checked against our fences',
-    seed: 10,
+    seed: 24,
     sabotage: { sidecar: { reading: () => ({ newestFence: () => 0 }) } },
   },
   {
     guard: 'a log behind our horizon is not believed',
-    seed: 208,
+    seed: 47,
     sabotage: { sidecar: { reading: () => ({ horizon: 0 }) } },
   },
   {
     guard: 'entries of another epoch are not served',
-    seed: 21,
+    seed: 11,
     sabotage: {
       sidecar: {
         found: (found, { epoch }) => ({
@@ -28,7 +28,7 @@ export const REDIS_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'a namespace that is flushed in Redis is not served from there',
-    seed: 2,
+    seed: 4,
     sabotage: {
       sidecar: {
         found: (found) => ({
@@ -58,14 +58,14 @@ export const REDIS_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'a hole in a log is noticed',
-    seed: 276,
+    seed: 975,
     sabotage: {
       applier: { logs: (logs) => ({ ...logs, apply: (bucket, part) => logs.apply(bucket, { ...part, from: 0 }) }) },
     },
   },
   {
     guard: 'a log that begins anew has another generation',
-    seed: 57,
+    seed: 160,
     sabotage: {
       applier: {
         logs: (logs) => ({ ...logs, begin: (bucket, begin) => logs.begin(bucket, { ...begin, generation: 'g' }) }),
@@ -74,7 +74,7 @@ export const REDIS_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'a log says where its namespaces began',
-    seed: 2,
+    seed: 16,
     sabotage: {
       applier: {
         logs: (logs) => ({
@@ -86,7 +86,7 @@ export const REDIS_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'namespaces are fenced in Redis',
-    seed: 12,
+    seed: 16,
     sabotage: {
       applier: {
         logs: (logs) => ({

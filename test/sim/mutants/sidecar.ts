@@ -19,8 +19,8 @@ function without(left: 'key' | 'tag' | 'prefix' | 'namespace') {
 /** Guards of a sidecar (SPEC I1, I3 to I10). */
 export const SIDECAR_MUTANTS: readonly Mutant[] = [
   { guard: 'keys are evicted from L1', seed: 1, sabotage: { sidecar: { evictions: without('key') } } },
-  { guard: 'tags are evicted from L1', seed: 2, sabotage: { sidecar: { evictions: without('tag') } } },
-  { guard: 'prefixes are evicted from L1', seed: 2, sabotage: { sidecar: { evictions: without('prefix') } } },
+  { guard: 'tags are evicted from L1', seed: 1, sabotage: { sidecar: { evictions: without('tag') } } },
+  { guard: 'prefixes are evicted from L1', seed: 24, sabotage: { sidecar: { evictions: without('prefix') } } },
   { guard: 'namespaces are flushed from L1', seed: 2, sabotage: { sidecar: { evictions: without('namespace') } } },
   {
     guard: 'leases carry the visible clock',
@@ -57,7 +57,7 @@ export const SIDECAR_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'a gap is noticed',
-    seed: 483,
+    seed: 266,
     sabotage: {
       sidecar: {
         record: (batch, { applied, epoch }) =>
@@ -67,7 +67,7 @@ export const SIDECAR_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'a lost place is noticed',
-    seed: 170,
+    seed: 266,
     sabotage: {
       sidecar: {
         ignoreReset: true,
@@ -85,12 +85,12 @@ export const SIDECAR_MUTANTS: readonly Mutant[] = [
   },
   {
     guard: 'a stream that is not heard stalls',
-    seed: 4,
+    seed: 12,
     sabotage: { sidecar: { granting: () => ({ state: () => 'live' }) } },
   },
   {
     guard: 'a request counts from when it was sent, by a process that slept',
-    seed: 1017,
+    seed: 448,
     sabotage: { sidecar: { requestedAtMs: (_sentAtMs, nowMs) => nowMs } },
   },
   {
