@@ -76,6 +76,11 @@ describe('a row', () => {
     ['js', JSON_TYPE, '{"b" :  1.00}', 'kinds'],
     ['flag', TEXT, 'true', 'kinds'],
     ['arr', TEXT, '{1,2,NULL}', 'kinds'],
+    ['row(id, flag)', TEXT, '(1,t)', 'kinds'],
+    ['kinds', TEXT, '(9)', '(select 9) kinds, users'],
+    ["interval '1 day'", TEXT, '1 day', 'kinds'],
+    ["'text'", TEXT, 'text', 'kinds'],
+    ['pg_sleep(0)', TEXT, '', 'kinds'],
     ['id, array[1]', JSON_TYPE, '{"id":1,"array":[1]}', 'kinds'],
   ])('of %s is %s', async (columns, contentType, text, table) => {
     expect(await seen({ sql: `select ${columns} from ${table} where id = $1` }, '1')).toEqual([text, contentType]);
@@ -201,5 +206,24 @@ describe('a statement', () => {
     expect(await text()).toBe(`${JSON_TYPE} {"id":1,"more":null}`);
     await withPostgres(postgres.url, (client) => client.query('alter table shifting drop more'));
     expect(await text()).toBe(`${TEXT} 1`);
+  });
+
+  it('whose one column becomes one of another type has the value as that type has it', async () => {
+    const run = (sql: string): Promise<unknown> => withPostgres(postgres.url, (client) => client.query(sql));
+    await run(`create domain picture as bytea; create table turning (id int, v text); grant select on turning to reader;
+      insert into turning values (1, '[1]')`);
+    const loader = loaderOf({ sql: 'select v from turning where id = $1' });
+    const turned = async (type: string, using: string): Promise<unknown> => {
+      await run(`alter table turning alter v type ${type} using ${using}`);
+      const loaded = await loadBy(loader, '1');
+      return loaded.kind === 'value' ? [loaded.contentType, textOf(loaded)] : loaded;
+    };
+    expect(await turned('text', 'v')).toEqual([TEXT, '[1]']);
+    expect(await turned('json', 'v::json')).toEqual([JSON_TYPE, '[1]']);
+    expect(await turned('jsonb', 'v::jsonb')).toEqual([JSON_TYPE, '[1]']);
+    expect(await turned('bytea', "convert_to(v::text, 'UTF8')")).toEqual(['application/octet-stream', '[1]']);
+    expect(await turned('picture', 'v')).toEqual(['application/octet-stream', '[1]']);
+    expect(await turned('int', "(convert_from(v, 'UTF8')::json->>0)::int")).toEqual([TEXT, '1']);
+    expect(await turned('bigint', 'v')).toEqual([TEXT, '1']);
   });
 });

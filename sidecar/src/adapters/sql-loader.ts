@@ -8,8 +8,11 @@ import { isPlanGone, SqlError, type SqlConnection, type SqlPool, type SqlRows } 
 
 const BEHIND_FIRST_MS = 2;
 const BEHIND_MAX_MS = 50;
-/** Syntax errors, unknown columns and the like: so it is when the statement has another shape than before. */
-const SYNTAX = /^42/;
+/**
+ * Syntax errors, unknown columns and the like, or a plan of another result (0A000): so it is when the statement has another shape than
+ * before.
+ */
+const RESHAPED = /^(?:42...|0A000)$/;
 
 /**
  * A transaction of its own, so that all of it happens on one server even behind a pooler, whatever its defaults are. `read committed`, because
@@ -110,16 +113,17 @@ export class SqlLoader implements Origin {
     const wasDescribed = this.#statement.isDescribed;
     await this.#statement.describe(connection);
     try {
-      return await this.#readWithin(connection, values);
+      const loaded = await this.#readWithin(connection, values);
+      if (!wasDescribed || loaded.kind !== 'failed' || this.#statement.isDescribed) return loaded;
     } catch (error) {
       if (!(error instanceof SqlError)) throw error;
       if (isPlanGone(error.code)) return this.#readWithin(connection, values);
-      if (!wasDescribed || !SYNTAX.test(error.code ?? '')) throw error;
-      // A table of it was altered.
+      if (!wasDescribed || !RESHAPED.test(error.code ?? '')) throw error;
       this.#statement.forget();
-      await this.#statement.describe(connection);
-      return this.#readWithin(connection, values);
     }
+    // A table of it was altered.
+    await this.#statement.describe(connection);
+    return this.#readWithin(connection, values);
   }
 
   async #readWithin(connection: SqlConnection, values: OriginRequest['values']): Promise<Loaded> {

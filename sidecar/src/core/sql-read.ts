@@ -82,9 +82,13 @@ export class SqlRead {
     };
   }
 
-  /** What the statement's answer means. */
-  found({ rows }: SqlRows, parts: ReadonlyMap<string, string>): SqlFound {
+  /** What the statement's answer means. Where that is not what was described, it fails, and is to be described anew. */
+  found({ rows, columns: described }: SqlRows, parts: ReadonlyMap<string, string>): SqlFound {
     const shape = this.#known();
+    if (shape.kind === 'column' && described.at(-1)?.type !== shape.type) {
+      this.forget();
+      return { kind: 'failed', why: 'error', detail: 'found a column of another type than a moment ago' };
+    }
     const { rows: count, contentType = contentTypeOf(shape, count) } = this.#config;
     if (count === 'one' && rows.length > 1)
       return { kind: 'failed', why: 'error', detail: 'found two rows or more, expected one (or say rows: many)' };

@@ -34,11 +34,12 @@ export function describing(sql: string): string {
 
 /**
  * The statement that answers the values. Its columns: the value (null if it is too large), the length of its text (null where the value
- * is NULL), and the text of each column that the tags name.
+ * is NULL), the text of each column that the tags name, and for a value of one column a NULL of its type.
  *
  * Postgres makes the text and the JSON itself, because JavaScript's numbers would damage bigint and numeric. It also finds out
  * whether the statement still has the shape that it is taken to have: `(select row.*)` is refused for more than one column, and the names
- * for two where there is only one; both while it is parsed, at no cost for a row. `offset 0` keeps the text from being made twice.
+ * for two where there is only one; both while it is parsed, at no cost for a row. A column that has another type than before is told by the
+ * type of that NULL; a plan that was kept cannot change it, so the text names the type. `offset 0` keeps the text from being made twice.
  *
  * @param options.tagColumns as the catalog spells them
  * @param options.maxBytes of one value; of one row, where there are many
@@ -53,11 +54,13 @@ export function reading(
   const mostChars = isBytes(shape) && rows === 'one' ? 2 * maxBytes : maxBytes;
   const tags = tagColumns.map((column, i) => `, ${ROW}.${quoted(column)}::text as tag_${i}`).join('');
   const names = tagColumns.map((_, i) => `, x.tag_${i}`).join('');
-  const check = shape.kind === 'columns' ? ` cross join lateral (select ${ROW}.*) c(one, two)` : '';
+  const isColumn = shape.kind === 'column';
+  const type = isColumn ? `, case when false then (select ${ROW}.*) end as of_type /* ${shape.type} */` : '';
+  const check = !isColumn ? ` cross join lateral (select ${ROW}.*) c(one, two)` : '';
   // Only two rows are needed to tell that there is more than one.
   const most = rows === 'one' ? ' limit 2' : '';
-  return `select case when octet_length(x.v) <= ${mostChars} then x.v end, octet_length(x.v)${names}
-    from (select ${valueOf(shape, rows)} as v${tags} from (\n${sql}\n) ${ROW}${check}${most} offset 0) x`;
+  return `select case when octet_length(x.v) <= ${mostChars} then x.v end, octet_length(x.v)${names}${isColumn ? ', x.of_type' : ''}
+    from (select ${valueOf(shape, rows)} as v${tags}${type} from (\n${sql}\n) ${ROW}${check}${most} offset 0) x`;
 }
 
 function valueOf(shape: SqlShape, rows: SqlLoaderConfig['rows']): string {
