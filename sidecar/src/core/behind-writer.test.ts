@@ -75,6 +75,18 @@ describe('a write', () => {
     expect(await written).toMatchObject({ kind: 'failed', why: 'unknown' });
   });
 
+  it('[I19] that Kafka puts before what was read already is not told as written: the topic was made anew, or cut', async () => {
+    const { put, sent, read, counters } = known();
+    read([record(0, 'a'), record(1, 'b')], 2);
+    const [lost, taken] = [put('k'), put('k')];
+    sent[0]?.({ offset: 1 });
+    expect(await lost).toMatchObject({ kind: 'failed', why: 'unknown', detail: expect.stringContaining('offset 1') });
+    sent[1]?.({ offset: 2 });
+    read([record(2, 'k')], 3);
+    expect(await taken).toEqual({ kind: 'accepted' });
+    expect(counters).toMatchObject({ acknowledged: 1, refused: { unknown: 1 } });
+  });
+
   it.each([
     ['unsent', 'unavailable'],
     ['full', 'busy'],

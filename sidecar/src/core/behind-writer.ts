@@ -66,7 +66,7 @@ export class BehindWriter implements Writer {
   }
 
   async #write(write: PendingWrite): Promise<Written> {
-    const { clock, log } = this.#parts;
+    const { clock, log, writes } = this.#parts;
     if (write.body.length > MAX_PENDING_BODY_BYTES)
       return this.#refuse('too-large', `found ${write.body.length} bytes, expected at most ${MAX_PENDING_BODY_BYTES}`);
     const why = this.#pending.bypass(clock.monotonicMs());
@@ -75,12 +75,19 @@ export class BehindWriter implements Writer {
     const room = write.body.length + 2 * write.key.length;
     if (why === 'overflow' || !this.#pending.reserve(room))
       return this.#refuse('busy', 'too many writes wait for the database');
+    const least = writes.next;
     try {
       const appended = await log.append(encodePendingWrite(write));
       if ('failed' in appended) {
         const { failed, detail } = appended;
         return this.#refuse(failed === 'full' ? 'busy' : failed === 'unsent' ? 'unavailable' : 'unknown', detail);
       }
+      // Nobody reads it there: neither reads here nor the flusher.
+      if (appended.offset < least)
+        return this.#refuse(
+          'unknown',
+          `Kafka has it at offset ${appended.offset}, but all before ${least} was read already: the topic was made anew, or cut`,
+        );
       if (!(await this.#isSeen(appended.offset)))
         return this.#refuse('unknown', 'Kafka has it, but it was not seen here in time: it will be written');
       this.#counters.acknowledged += 1;

@@ -65,6 +65,11 @@ export class PendingWrites {
     this.#namespaces.delete(name);
   }
 
+  /** Everything in the topic below this offset was read, or flushed before. */
+  get next(): number {
+    return this.#next;
+  }
+
   get namespaces(): ReadonlyMap<string, PendingNamespace> {
     return this.#namespaces;
   }
