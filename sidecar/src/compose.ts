@@ -4,6 +4,7 @@ import type { RequestListener } from 'node:http';
 import { HttpInvalidatorClient } from './adapters/invalidator-client.ts';
 import { Budget } from './adapters/l1/budget.ts';
 import { createPolicy } from './adapters/l1/policies.ts';
+import { sizeOf } from './adapters/l1/size.ts';
 import { MemoryStore } from './adapters/l1/store.ts';
 import { systemClock as clock, systemRandom } from './adapters/system.ts';
 import { createBehind, UNCONFIGURED_WRITER } from './compose-behind.ts';
@@ -113,7 +114,7 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
     evictor,
     coalescer,
     createL1: ({ l1 }) => new MemoryStore({ ...l1, budget, policy: createPolicy(l1.policy, () => random.fraction()) }),
-    createGrace: (settings) => Grace.of(settings, clock),
+    createGrace: (settings) => Grace.of(settings, { clock, sizeOf, room: budget }),
     createPending: (name, settings) => behind.createPending(name, settings),
     createLoader: (name, settings) => loading.createLoader(name, settings),
     createVariants: ({ vary }) => vary && new Variants({ config: vary, digest: variantDigest }),
@@ -231,9 +232,10 @@ function followerEvents(
   };
 }
 
-/** What is done once a second: notice a stall, how far L2 is, and what falls behind there. */
+/** What is done once a second: notice a stall, how far L2 is, what falls behind there, and what is too old for anybody. */
 export function tick(core: Core): void {
   core.follower.checkState();
+  for (const { grace } of core.namespaces.values()) grace?.sweep();
   tickL2({ ...core, clock });
   core.warmTriggers.check();
 }

@@ -50,8 +50,9 @@ export class Evictor implements EvictionTarget {
     flights.doom(key);
     if (this.#own?.key(namespace, key, lsn) === true) return;
     const entry = grace && l1.get(key);
-    if (entry !== undefined) grace?.keep(key, entry);
     counters.evictedByKey += l1.delete(key);
+    // Only now, so that it takes no room twice.
+    if (entry !== undefined) grace?.keep(key, entry);
     this.#ahead?.evicted(namespace, key);
   }
 
@@ -60,15 +61,16 @@ export class Evictor implements EvictionTarget {
     const namespace = this.#of(rules);
     const { l1, counters, grace } = namespace;
     const spared = (this.#own?.tag(namespace, tag, lsn) ?? []).map((key) => [key, l1.get(key)] as const);
-    if (grace !== undefined) for (const [key, entry] of [...l1.tagged(tag, MAX_KEPT)]) grace.keep(key, entry);
+    const kept = grace === undefined ? [] : [...l1.tagged(tag, MAX_KEPT)];
     if (namespace.config.refresh.ahead > 0)
       for (const [key] of l1.tagged(tag, MAX_KEPT)) this.#ahead?.evicted(namespace, key);
     counters.evictedByTag += l1.deleteTag(tag) - spared.length;
+    for (const [key, entry] of kept) grace?.keep(key, entry);
     // In the same step, so for nobody they were gone.
     for (const [key, entry] of spared) {
       if (entry === undefined) continue;
-      l1.set(key, entry);
       grace?.delete(key);
+      l1.set(key, entry);
     }
   }
 
@@ -87,11 +89,11 @@ export class Evictor implements EvictionTarget {
       return;
     }
     this.#own?.many(namespace, (key) => key.startsWith(prefix));
-    for (const [key, entry] of grace === undefined ? [] : found.slice(0, MAX_KEPT)) grace?.keep(key, entry);
     for (const [key] of found) {
       counters.evictedByPrefix += l1.delete(key);
       this.#ahead?.evicted(namespace, key);
     }
+    for (const [key, entry] of grace === undefined ? [] : found.slice(0, MAX_KEPT)) grace?.keep(key, entry);
     for (const { key } of flights.all()) if (key.startsWith(prefix)) flights.doom(key);
   }
 
@@ -99,8 +101,9 @@ export class Evictor implements EvictionTarget {
     const namespace = this.#of(rules);
     const { l1, flights, counters, grace } = namespace;
     this.#own?.many(namespace);
-    if (grace !== undefined) for (const [key, entry] of [...l1.recent(MAX_KEPT)]) grace.keep(key, entry);
+    const kept = grace === undefined ? [] : [...l1.recent(MAX_KEPT)];
     counters.evictedByFlush += l1.clear();
+    for (const [key, entry] of kept) grace?.keep(key, entry);
     this.#ahead?.flushed(namespace);
     flights.doomAll();
   }

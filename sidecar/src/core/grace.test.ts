@@ -1,19 +1,28 @@
 import type { Entry } from '@tidemark/proto';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { Budget } from '../adapters/l1/budget.ts';
+import { createPolicy } from '../adapters/l1/policies.ts';
+import { sizeOf } from '../adapters/l1/size.ts';
+import { MemoryStore } from '../adapters/l1/store.ts';
+import { testCore, tokenOf } from '../testing/core.ts';
+import { anEntry } from '../testing/entries.ts';
 import { ManualClock } from '../testing/fakes.ts';
 import { USUAL, type Accepts } from './freshness.ts';
 import { Grace } from './grace.ts';
 
 const FOREVER = Number.POSITIVE_INFINITY;
+type Serve = 'on-request' | 'on-error' | 'always';
 
-function grace(serve: 'on-request' | 'on-error' | 'always' = 'on-request', l1Bytes = 1024 ** 2) {
+function grace(serve: Serve = 'on-request', l1Bytes = 1024 ** 2) {
   const clock = new ManualClock();
-  const kept = new Grace({ config: { for: 60_000, serve }, l1Bytes, clock });
-  const entry = (bytes = 1, keepMs = 1e9): Entry => ({
-    ...{ asOf: 1, epoch: 1, storedAtMs: 0, freshUntilMs: 1, expiresAtMs: 1, loadMs: 0 },
-    ...{ absent: false, contentType: '', etag: '', tags: [], body: new Uint8Array(bytes) },
-    keepUntilMs: clock.wallMs() + keepMs,
-  });
+  const kept = new Grace({ config: { for: 60_000, serve }, l1Bytes, clock, sizeOf });
+  /** Fresh for so long from now on, and stored now. */
+  const entry = (bytes = 1, freshMs = 1e9, more: Partial<Entry> = {}): Entry => {
+    const untilMs = clock.wallMs() + freshMs;
+    const times = { storedAtMs: clock.wallMs(), freshUntilMs: untilMs, expiresAtMs: untilMs, keepUntilMs: untilMs };
+    return anEntry({ ...times, body: new Uint8Array(bytes), ...more });
+  };
   const find = (accepts: Partial<Accepts> = {}, failed = false): boolean =>
     kept.find('k', { accepts: { ...USUAL, ...accepts }, failed }) !== undefined;
   return { clock, kept, entry, find };
@@ -58,10 +67,50 @@ describe('a value in grace', () => {
     kept.keep('k', entry());
     kept.delete('k');
     expect([find(), kept.entries, kept.bytes]).toEqual([false, 0, 0]);
+    kept.keep('k', entry(1, 0));
+    expect(kept.entries).toBe(0);
+  });
+
+  it('is not shown for longer because the wall clock was set back', () => {
+    const { clock, kept, entry, find } = grace('always');
+    let backMs = 0;
+    const wallMs = clock.wallMs.bind(clock);
+    clock.wallMs = () => wallMs() - backMs;
+    kept.keep('k', entry());
+    backMs = 3_600_000;
+    clock.advance(60_000);
+    expect(find()).toBe(true);
+    clock.advance(1);
+    expect(find()).toBe(false);
+  });
+
+  it('is not taken to be younger, fresher or nearer to its TTL than it was', () => {
+    const { clock, kept, entry, find } = grace('always');
+    const old = entry(1, 10_000, { keepUntilMs: clock.wallMs() + 1e9 });
+    clock.advance(5_000);
+    kept.keep('k', old);
+    expect([find(), find({ maxAgeMs: 4_999 }), find({ maxAgeMs: 5_000 }), find({ minFreshMs: 1 })]).toEqual([
+      ...[true, false],
+      ...[true, false],
+    ]);
+    // Past its hard TTL nobody gets it of L1 who has not asked for that.
+    clock.advance(7_000);
+    expect([find(), find({ maxStaleMs: 1_999 }), find({ maxStaleMs: 2_000 })]).toEqual([false, false, true]);
+    expect([find({}, true), find({ staleIfErrorMs: 1_999 }, true)]).toEqual([true, false]);
+  });
+
+  it('that is too old to be shown goes without anything else coming', () => {
+    const { clock, kept, entry } = grace();
+    kept.keep('a', entry());
+    clock.advance(30_000);
+    kept.keep('b', entry());
+    clock.advance(30_001);
+    kept.sweep();
+    expect([kept.entries, kept.bytes]).toEqual([1, sizeOf('b', entry())]);
   });
 });
 
-it('keeps a quarter of the memory at most, and the latest', () => {
+it('keeps a quarter of the memory at most, and the latest; tags count too', () => {
   const { kept, entry } = grace('always', 64 * 1024);
   for (let i = 0; i < 100; i += 1) kept.keep(`k${i}`, entry(1_000));
   expect(kept.bytes).toBeLessThanOrEqual(16 * 1024);
@@ -72,4 +121,71 @@ it('keeps a quarter of the memory at most, and the latest', () => {
   ]).toEqual([undefined, 1_000]);
   kept.keep('large', entry(20_000));
   expect(kept.find('large', { accepts, failed: false })).toBeUndefined();
+  kept.keep('tagged', entry(1, 1e9, { tags: Array.from({ length: 64 }, (_, i) => `${i}`.padEnd(400)) }));
+  expect(kept.find('tagged', { accepts, failed: false })).toBeUndefined();
+});
+
+it('is within the total of all namespaces together with L1, to the byte, and starves nobody', () => {
+  const step = fc.record({
+    at: fc.nat({ max: 2 }),
+    do: fc.constantFrom('fill', 'fill', 'fill', 'invalidate', 'invalidate', 'delete', 'clear', 'wait'),
+    key: fc.constantFrom(...'abcdefgh'.split('')),
+    size: fc.nat({ max: 3_000 }),
+  });
+  fc.assert(
+    fc.property(fc.integer({ min: 4_000, max: 40_000 }), fc.array(step, { maxLength: 150 }), (maxBytes, steps) => {
+      const room = new Budget({ maxBytes });
+      const clock = new ManualClock();
+      const all = [1, 2, 4].map((weight) => {
+        const l1Bytes = weight * 8_000;
+        const l1 = new MemoryStore({ maxBytes: l1Bytes, budget: room, policy: createPolicy('lru', () => 0) });
+        return { l1, kept: new Grace({ config: { for: 60_000, serve: 'always' }, l1Bytes, clock, sizeOf, room }) };
+      });
+      const tenants = all.flatMap(({ l1, kept }) => [l1, kept]);
+      const weights = tenants.reduce((sum, tenant) => sum + tenant.maxBytes, 0);
+      for (const { at, do: what, key, size } of steps) {
+        const { l1, kept } = all[at]!;
+        const before = tenants.map(({ bytes }) => bytes);
+        const untilMs = clock.wallMs() + 1e6;
+        if (what === 'fill') {
+          kept.delete(key);
+          l1.set(key, anEntry({ body: new Uint8Array(size), keepUntilMs: untilMs }));
+        } else if (what === 'invalidate') {
+          const entry = l1.get(key);
+          l1.delete(key);
+          if (entry !== undefined) kept.keep(key, entry);
+        } else if (what === 'delete') kept.delete(key);
+        else if (what === 'clear') (size % 2 === 0 ? l1 : kept).clear();
+        else clock.advance(20_000);
+        expect(room.bytes).toBe(tenants.reduce((sum, { bytes }) => sum + bytes, 0));
+        expect(room.entries).toBe(tenants.reduce((sum, { entries }) => sum + entries, 0));
+        expect(room.bytes).toBeLessThanOrEqual(maxBytes);
+        tenants.forEach((tenant, i) => {
+          const isWithin = before[i]! <= (maxBytes * tenant.maxBytes) / weights;
+          if (isWithin && tenant !== l1 && tenant !== kept) expect(tenant.bytes).toBe(before[i]);
+        });
+      }
+      for (const { l1, kept } of all) {
+        l1.clear();
+        kept.clear();
+      }
+      expect([room.bytes, room.entries]).toEqual([0, 0]);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+it('what a change takes from L1 is not counted twice on its way', () => {
+  const core = testCore({ user: { onInvalidate: 'stale' } });
+  const { l1, grace: kept } = core.of('user');
+  core.stream.say();
+  core.put('user', '1', tokenOf(core.get('user', '1')));
+  let most = 0;
+  const keep = kept!.keep.bind(kept);
+  kept!.keep = (key, entry) => {
+    most = Math.max(most, l1.entries);
+    keep(key, entry);
+  };
+  core.stream.say({ users: ['1'] });
+  expect([most, l1.entries, kept!.entries]).toEqual([0, 0, 1]);
 });

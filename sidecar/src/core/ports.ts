@@ -24,6 +24,24 @@ export interface Random {
 /** Why an entry was pushed out: which limit of its namespace or, for `total_…`, of the process there was no room under. */
 export type Displacement = 'bytes' | 'entries' | 'total_bytes' | 'total_entries';
 
+/** Who holds entries in memory that is shared. */
+export interface Tenant {
+  readonly bytes: number;
+  readonly entries: number;
+  /** Its weight too: shares are as these are to each other. */
+  readonly maxBytes: number;
+  /** Gives up one entry. */
+  displace(reason: Displacement): void;
+}
+
+/** Memory that several share, within limits for all of them together. */
+export interface SharedRoom {
+  /** It holds so much more, or less if negative. To be told at once. */
+  changed(tenant: Tenant, by: { readonly bytes: number; readonly entries: number }): void;
+  /** To be called when something was stored: whoever has too much gives it up. */
+  settle(): void;
+}
+
 /** Entries of one namespace in this process, bounded by bytes and by number; its policy says which of them goes first. */
 export interface L1Store {
   readonly maxBytes: number;

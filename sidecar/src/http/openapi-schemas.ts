@@ -71,7 +71,11 @@ export const schemas = {
     type: 'object',
     required: ['lsn'],
     properties: {
-      lsn: { ...text, description: 'As Tidemark-Lsn of a single answer.' },
+      lsn: {
+        ...text,
+        description:
+          'As Tidemark-Lsn of a single answer. It says nothing of a value whose detail is grace, passed or pending.',
+      },
       snapshot: {
         type: ['string', 'null'],
         description:

@@ -83,5 +83,5 @@ export function watchNamespaces(registry: Registry, all: ReadonlyMap<string, Nam
       },
     });
   inGrace('tidemark_grace_entries', 'Values that were invalidated and are kept for who takes them.', 'entries');
-  inGrace('tidemark_grace_bytes', 'Memory of those values, beside that of L1.', 'bytes');
+  inGrace('tidemark_grace_bytes', 'Memory of those values, beside that of L1; it counts in the total.', 'bytes');
 }

@@ -1,5 +1,6 @@
 import { compileRules, parseConfig, rulesOfSource } from '@tidemark/proto';
 import { createPolicy } from '../adapters/l1/policies.ts';
+import { sizeOf } from '../adapters/l1/size.ts';
 import { MemoryStore } from '../adapters/l1/store.ts';
 import { Clearance } from '../core/clearance.ts';
 import { Coalescer } from '../core/coalescer.ts';
@@ -76,7 +77,7 @@ export function testCore(options: TestCoreOptions = {}) {
   const configuration = new Configuration({
     ...{ source: 'main', served: undefined, replica, evictor, coalescer },
     createL1: ({ l1 }) => new MemoryStore({ ...l1, policy: createPolicy(l1.policy, () => random.fraction()) }),
-    createGrace: (of) => Grace.of(of, clock),
+    createGrace: (of) => Grace.of(of, { clock, sizeOf }),
     createVariants: ({ vary }) => vary && new Variants({ config: vary, digest: variantDigest }),
     createLoader: (name) => loaders[name],
   });

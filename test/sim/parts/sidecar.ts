@@ -1,5 +1,6 @@
 import { compileRules, L1_POLICIES, type L1Policy } from '@tidemark/proto';
 import { createPolicy } from '../../../sidecar/src/adapters/l1/policies.ts';
+import { sizeOf } from '../../../sidecar/src/adapters/l1/size.ts';
 import { MemoryStore } from '../../../sidecar/src/adapters/l1/store.ts';
 import { RedisStore } from '../../../sidecar/src/adapters/redis/store.ts';
 import { Clearance } from '../../../sidecar/src/core/clearance.ts';
@@ -131,7 +132,7 @@ export class SimSidecar {
       evictor,
       coalescer,
       createL1,
-      createGrace: (config) => Grace.of(config, clock),
+      createGrace: (config) => Grace.of(config, { clock, sizeOf }),
       createLoader: (of) => (of === 'byid' ? this.#loader() : undefined),
     });
     void new Loads({

@@ -1,23 +1,13 @@
-import type { Displacement } from '../../core/ports.ts';
-
-/** A store that takes part in a budget. */
-export interface Tenant {
-  readonly bytes: number;
-  readonly entries: number;
-  /** Its weight too: shares are as these are to each other. */
-  readonly maxBytes: number;
-  /** Gives up one entry. */
-  displace(reason: Displacement): void;
-}
+import type { SharedRoom, Tenant } from '../../core/ports.ts';
 
 /**
- * What all namespaces of the process may hold together. Each may use what the others leave. Once the total is reached, what goes is taken
+ * What all namespaces of the process may hold together, in L1 and in grace. Each may use what the others leave. Once the total is reached, what goes is taken
  * from the one most above its share, until each has what it asks for or its share: weighted max-min fairness.
  *
  * Nobody can starve another: as long as the sum is over the total, the one with the most for its weight has more than its share of the
  * total, because otherwise the sum of all were not over it. So who is within its share never loses anything to others.
  */
-export class Budget {
+export class Budget implements SharedRoom {
   readonly maxBytes: number;
   readonly maxEntries: number;
   #bytes = 0;
@@ -39,7 +29,6 @@ export class Budget {
     return this.#entries;
   }
 
-  /** A store holds so much more, or less if negative. */
   changed(tenant: Tenant, by: { bytes: number; entries: number }): void {
     this.#bytes += by.bytes;
     this.#entries += by.entries;
@@ -47,7 +36,7 @@ export class Budget {
     else if (tenant.entries === by.entries) this.#tenants.add(tenant);
   }
 
-  /** To be called when something was stored. O(stores) for each entry that has to go. */
+  /** O(tenants) for each entry that has to go. */
   settle(): void {
     while (this.#bytes > this.maxBytes) this.#mostAbove('bytes').displace('total_bytes');
     while (this.#entries > this.maxEntries) this.#mostAbove('entries').displace('total_entries');

@@ -1,6 +1,6 @@
 import type { Entry } from '@tidemark/proto';
-import type { Displacement, L1Store } from '../../core/ports.ts';
-import { Budget, type Tenant } from './budget.ts';
+import type { Displacement, L1Store, Tenant } from '../../core/ports.ts';
+import { Budget } from './budget.ts';
 import { Node } from './node.ts';
 import type { Policy } from './policy.ts';
 import { sizeOf } from './size.ts';
