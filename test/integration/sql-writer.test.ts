@@ -1,14 +1,8 @@
-import { parseConfig, type WriteThroughConfig } from '@tidemark/proto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { PostgresPool } from '../../sidecar/src/adapters/sql-pool.ts';
-import { SqlWriter } from '../../sidecar/src/adapters/sql-writer.ts';
-import type { Namespace } from '../../sidecar/src/core/namespace.ts';
-import { SqlRead } from '../../sidecar/src/core/sql-read.ts';
-import type { SqlPool } from '../../sidecar/src/core/sql.ts';
-import type { Executed } from '../../sidecar/src/core/write-through.ts';
 import { startPostgres, type PostgresServer } from '../kit/index.ts';
 import { eventually } from './support/eventually.ts';
+import { bodyOf, writingBySql, type UnderTest, type Writing } from './support/sql-writing.ts';
 
 // Writes by SQL as Postgres really does and refuses them: what becomes of each, and what is in the database then.
 
@@ -53,62 +47,11 @@ async function sql(text: string): Promise<Record<string, unknown>[]> {
   }
 }
 
-interface Options {
-  readonly put: string;
-  readonly params?: readonly string[];
-  /** Reads what is cached. */
-  readonly read?: string;
-  readonly timeoutMs?: number;
-  readonly most?: number;
-  readonly mostWaiting?: number;
-  readonly url?: string;
-}
-
-type Put = (key: string, body?: string) => Promise<Executed>;
-
-function writing(options: Options): { put: Put; pool: PostgresPool; tries: () => number } {
-  const { put, params, read, timeoutMs = 5_000, most = 2, mostWaiting = 128, url = postgres.url } = options;
-  const pool = new PostgresPool({ url, applicationName: 'writer under test', most, mostWaiting });
-  onTestFinished(() => pool.close(1000));
-  const writeThrough = { put: { sql: put, ...(params && { params }) }, timeout: `${timeoutMs}ms` };
-  const namespace = { source: 'main', invalidate: [{ table: 'public.items', keys: ['{id}'] }], writeThrough };
-  const parsed = parseConfig({ sources: { main: { topic: 't' } }, namespaces: { items: namespace } });
-  if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
-  const config = parsed.config.namespaces['items']?.writeThrough as WriteThroughConfig;
-  const reading = (text: string): SqlRead =>
-    new SqlRead({
-      config: { key: '{key}', sql: text, params: ['{key}'], rows: 'one', contentType: undefined, tags: [] },
-      maxBytes: 1000,
-      bytesOf: (bytes, encoding) => Buffer.from(bytes, encoding),
-    });
-  const keep = read === undefined ? ('written' as const) : { loaded: [reading(read)] };
-  let [marks, tries] = [0, 0];
-  const use: SqlPool['use'] = (...given) => {
-    tries += 1;
-    return pool.use(...given);
-  };
-  const counting: SqlPool = { most, inUse: 0, waiting: 0, close: () => Promise.resolve(), use };
-  const writer = new SqlWriter({ config, pool: counting, keep, systemId: () => undefined });
-  return {
-    pool,
-    tries: () => tries,
-    put: (key, body = '') =>
-      writer.put!({
-        ...{ namespace: {} as Namespace, key, headers: {}, signal: new AbortController().signal },
-        ...{ mark: `write:${(marks += 1)}`, maxAgeMs: undefined, contentType: 'text/plain', tags: [] },
-        body: Buffer.from(body),
-      }),
-  };
-}
+const writing = (options: Omit<Writing, 'url'> & { url?: string }): UnderTest =>
+  writingBySql({ url: postgres.url, ...options });
 
 const UPSERT = 'insert into items (id, body) values ($1, $2) on conflict (id) do update set body = excluded.body';
 const READ = 'select id, body, total from items where id = $1';
-
-function bodyOf(ended: Executed): string | undefined {
-  return ended.kind === 'committed' && ended.value?.kind === 'value'
-    ? Buffer.from(ended.value.body).toString()
-    : undefined;
-}
 
 it('[I18] what is kept is what COMMIT leaves: deferred triggers have run before it is read', async () => {
   const { put } = writing({ put: UPSERT, read: READ });
@@ -130,7 +73,7 @@ describe('what Postgres undoes for the sake of others is done again', () => {
   it('deadlocks between writers that take the same rows in another order', async () => {
     await sql("insert into items (id, body) values ('da', 'start'), ('db', 'start')");
     const url = withSettings({ deadlock_timeout: '20ms' });
-    const both = (first: string, second: string): Options => ({
+    const both = (first: string, second: string): Omit<Writing, 'url'> & { url: string } => ({
       // A statement that locks one row, waits until the other writer has the other, and then wants that.
       put: `with one as (update items set body = $2 where id = '${first}' returning pg_sleep(0.05))
             update items set body = $2 || (select count(*) from one) where id = '${second}' and $1 <> ''`,

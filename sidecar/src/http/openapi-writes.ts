@@ -50,7 +50,7 @@ export function writePaths(problems: (...codes: readonly ProblemCode[]) => objec
       put: {
         summary: 'Write a value to the database',
         description:
-          'By what the namespace has as writeThrough or writeBehind. What failed with `write-unknown` may have been written, and is never repeated by the sidecar.',
+          'By what the namespace has as writeThrough or writeBehind. What failed with `write-unknown` may have been written, and is never repeated by the sidecar; `isOver: true` says that it will not be from now on if it was not.',
         parameters: [
           field('Content-Type', 'Given back with the value. Default: application/octet-stream.'),
           field('Surrogate-Key', 'Tags of what is cached of it, divided by spaces, each percent-encoded.'),
