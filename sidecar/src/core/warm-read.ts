@@ -15,16 +15,9 @@ export function warmRead(
   key: string,
   settle: (outcome: Outcome) => void,
 ): boolean {
-  const { flights } = namespace;
-  if (flights.get(key) !== undefined) return false;
-  const flight = flights.open(key);
-  const join = (): boolean => coalescer.join(namespace, flight, { ...NOBODY, settle: ended }) !== undefined;
-  // A caller gives up after a while. Whoever is none waits on, or more would be loaded at a time than may be.
-  const ended = (outcome: Outcome): void => {
-    const goesOn = outcome.kind === 'failed' && flights.get(key) === flight;
-    if (!goesOn || !join()) settle(outcome);
-  };
-  if (!join()) {
+  if (namespace.flights.get(key) !== undefined) return false;
+  const flight = namespace.flights.open(key);
+  if (coalescer.join(namespace, flight, { ...NOBODY, settle }) === undefined) {
     namespace.flights.close(flight);
     return false;
   }
