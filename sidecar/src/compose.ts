@@ -123,7 +123,7 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
   const { namespaces } = configuration;
   const writerOf = (namespace: Namespace): Writer | undefined =>
     behind.writerOf(namespace) ?? through.writerOf(namespace);
-  const warming = createWarming({ ...parts, namespaces, l2, loading, clock, random });
+  const warming = createWarming({ ...parts, namespaces, l2, config, budget, clock, random });
   return {
     ...parts,
     ...warming,

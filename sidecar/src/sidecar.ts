@@ -147,12 +147,13 @@ async function run(config: Config, logger: Logger): Promise<never> {
     steps: [
       { name: 'readiness', run: () => void (draining = true) },
       { name: 'configuration', run: () => follower?.stop() },
+      // Before the applications, who may take their time: what is warmed from now on is for nobody.
+      { name: 'warming', run: () => running?.core.stopWarming() },
       {
         name: 'applications',
         run: async () =>
           void (await Promise.all([closeServer(servers.tcp, DRAIN_MS), closeServer(servers.socket, DRAIN_MS)])),
       },
-      { name: 'warming', run: () => running?.core.warmer.cancelAll() },
       { name: 'writes', run: () => running?.core.behind.stop() },
       { name: 'written through', run: () => running?.core.through.stop() },
       { name: 'loads', run: () => running?.core.loading.stop() },

@@ -1,7 +1,9 @@
+import pg from 'pg';
 import { expect, it } from 'vitest';
 import { freePort } from '../kit/index.ts';
 import { App } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
+import { metric } from './support/l2.ts';
 import { showLogsOnFailure, useStack } from './support/stack.ts';
 
 // What sidecars read into memory before anybody asks, over a real Postgres, Kafka and Redis.
@@ -17,6 +19,21 @@ const used = useStack({
         source: 'main',
         load: { sql: 'select name from users where id = $1::int' },
         warm: { atStart: 100, sql: 'select id from users where id > 19900 order by id', most: 50, rate: '2000/s' },
+        invalidate: [{ table: 'public.users', keys: ['{id}'] }],
+      },
+      // Whoever has the lock decides when a load, or the query for keys, ends.
+      locked: {
+        source: 'main',
+        load: {
+          sql: 'select name from users where id = $1::int and pg_advisory_xact_lock_shared(id % 2) is not null',
+          timeout: '10s',
+        },
+        warm: {
+          atStart: 0,
+          sql: 'select id from users where id > 19990 and pg_advisory_xact_lock_shared(2) is not null',
+          concurrency: 16,
+          rate: '2000/s',
+        },
         invalidate: [{ table: 'public.users', keys: ['{id}'] }],
       },
       // Applications load it, so only what others have put into Redis can be warmed.
@@ -101,7 +118,7 @@ it('a second sidecar has what the first one reads most, without a read by the ap
 }, 120_000);
 
 it('keys are warmed on demand: those that are named, and those that SQL yields; progress can be seen, and it can be ended', async () => {
-  const { url } = used.stack.sidecars.at(-1)!;
+  const { url } = used.stack.sidecars[1]!;
   const app = new App(url);
   const named = await ended(url, await warm(url, { namespace: 'users', keys: ['501', '502', 'nobody'] }));
   // That there is no such user is worth keeping too.
@@ -122,15 +139,54 @@ it('keys are warmed on demand: those that are named, and those that SQL yields; 
   expect([end, done < 9000]).toEqual(['cancelled', true]);
 }, 60_000);
 
+it('neither what is warmed nor the query for keys takes the last connection that requests load through', async () => {
+  showLogsOnFailure(used.stack);
+  const { url, admin } = await used.stack.addSidecar({ TIDEMARK_LOAD_POOL: '2' });
+  const app = new App(url);
+  const other = await used.stack.addSidecar({ TIDEMARK_LOAD_POOL: '1' });
+  for (const each of [app, new App(other.url)])
+    await eventually(async () => expect((await each.get('locked', '2', onlyIfCached)).cacheStatus).toMatch(/fwd=miss/));
+  const holder = new pg.Client({ connectionString: used.stack.postgres });
+  await holder.connect();
+  try {
+    await holder.query('select pg_advisory_lock(1), pg_advisory_lock(2)');
+    // Odd ones wait for the lock, even ones do not.
+    const odd = Array.from({ length: 100 }, (_, i) => String(15_001 + 2 * i));
+    const id = await warm(url, { namespace: 'locked', keys: odd });
+    await eventually(async () => expect(await metric(admin, 'tidemark_load_connections_busy')).toBe(1));
+    for (let i = 0; i < 20; i += 1) {
+      expect((await app.get('locked', String(16_000 + 2 * i))).body).toBe(`user ${16_000 + 2 * i}`);
+      expect(await metric(admin, 'tidemark_load_waiting')).toBe(0);
+    }
+    expect((await fetch(`${url}/v1/warm/${id}`, { method: 'DELETE' })).status).toBe(204);
+
+    const query = await warm(other.url, { namespace: 'locked', sql: true });
+    const waits = "select 1 from pg_locks where locktype = 'advisory' and objid = 2 and not granted";
+    await eventually(async () => expect(await used.stack.sql(waits)).toHaveLength(1));
+    expect((await new App(other.url).get('locked', '17000')).body).toBe('user 17000');
+    expect((await warmings(other.url)).find((each) => each.id === query)).toMatchObject({
+      state: 'running',
+      total: null,
+    });
+    await holder.query('select pg_advisory_unlock_all()');
+    expect(await ended(other.url, query)).toMatchObject({ end: 'done', total: 10, results: { loaded: 10 } });
+  } finally {
+    await holder.end();
+  }
+}, 60_000);
+
 it('requests that hit and that load are hardly slower meanwhile', async () => {
-  const { url } = used.stack.sidecars.at(-1)!;
+  const { url } = used.stack.sidecars[1]!;
   const app = new App(url);
   await app.get('users', '501');
   let next = 12_000;
-  /** Milliseconds of hits and of loads, one after the other, sorted. */
-  const timings = async (): Promise<{ readonly hits: number[]; readonly loads: number[] }> => {
-    const [hits, loads]: [number[], number[]] = [[], []];
-    for (let i = 0; i < 300; i += 1) {
+  interface Times {
+    readonly hits: number[];
+    readonly loads: number[];
+  }
+  /** Adds the milliseconds of hits and of loads, one after the other. */
+  const measure = async ({ hits, loads }: Times): Promise<void> => {
+    for (let i = 0; i < 30; i += 1) {
       for (const [key, times] of [
         ['501', hits],
         [String((next += 1)), loads],
@@ -140,20 +196,28 @@ it('requests that hit and that load are hardly slower meanwhile', async () => {
         times.push(performance.now() - startedMs);
       }
     }
-    return { hits: hits.toSorted((a, b) => a - b), loads: loads.toSorted((a, b) => a - b) };
   };
-  await timings();
-  const alone = await timings();
-  const id = await warm(url, { namespace: 'users', keys: Array.from({ length: 9000 }, (_, i) => String(2001 + i)) });
-  const beside = await timings();
-  await fetch(`${url}/v1/warm/${id}`, { method: 'DELETE' });
-  const at = (times: readonly number[], part: number): number => times[Math.floor(times.length * part)] ?? 0;
+  await measure({ hits: [], loads: [] });
+  const alone: Times = { hits: [], loads: [] };
+  const beside: Times = { hits: [], loads: [] };
+  let warmed = 0;
+  // In turns, so that what else the machine does is in both.
+  for (let round = 0; round < 10; round += 1) {
+    await measure(alone);
+    const keys = Array.from({ length: 900 }, (_, i) => String(2001 + 900 * round + i));
+    const id = await warm(url, { namespace: 'users', keys });
+    await measure(beside);
+    await fetch(`${url}/v1/warm/${id}`, { method: 'DELETE' });
+    warmed += (await ended(url, id)).done;
+  }
+  const at = (times: readonly number[], part: number): number =>
+    times.toSorted((a, b) => a - b)[Math.floor(times.length * part)] ?? 0;
   const shown = (times: readonly number[]): string => `${at(times, 0.5).toFixed(2)} / ${at(times, 0.99).toFixed(2)}`;
-  const { done } = await ended(url, id);
   process.stdout.write(
-    `p50 / p99 ms alone and beside ${done} warmed keys: hits ${shown(alone.hits)}, ${shown(beside.hits)}; loads ${shown(alone.loads)}, ${shown(beside.loads)}\n`,
+    `p50 / p99 ms alone and beside ${warmed} warmed keys: hits ${shown(alone.hits)}, ${shown(beside.hits)}; loads ${shown(alone.loads)}, ${shown(beside.loads)}\n`,
   );
-  // The machine is shared with the tests; what is looked for are requests that wait in line behind the warming.
+  expect(warmed).toBeGreaterThan(0);
+  // What is looked for are requests that wait in line behind the warming.
   expect(at(beside.loads, 0.5)).toBeLessThan(at(alone.loads, 0.5) * 3 + 5);
   expect(at(beside.hits, 0.5)).toBeLessThan(at(alone.hits, 0.5) * 3 + 5);
 }, 60_000);
@@ -164,7 +228,10 @@ it('a warming ends cleanly where Postgres cannot be reached, and where Redis can
   const withoutPostgres = await used.stack.addSidecar({ TIDEMARK_LOAD_URL: `postgres://x:x@${nobody}/x` });
   const keys = Array.from({ length: 500 }, (_, i) => String(15_000 + i));
   const failing = await ended(withoutPostgres.url, await warm(withoutPostgres.url, { namespace: 'users', keys }));
-  expect(failing).toMatchObject({ end: 'failing', detail: expect.stringMatching(/\S/), results: { failed: 20 } });
+  expect(failing).toMatchObject({ end: 'failing', detail: expect.stringMatching(/\S/) });
+  // Those that were under way when the last straw came end as they do.
+  expect(failing.results['failed']).toBeGreaterThanOrEqual(20);
+  expect(failing.results['failed']).toBeLessThan(24);
   const sql = await ended(withoutPostgres.url, await warm(withoutPostgres.url, { namespace: 'users', sql: true }));
   expect(sql).toMatchObject({ end: 'unavailable', detail: expect.stringContaining('warm.sql: ') });
   const withoutRedis = await used.stack.addSidecar({ TIDEMARK_REDIS_URL: `redis://${nobody}` });

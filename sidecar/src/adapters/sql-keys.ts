@@ -3,6 +3,8 @@ import type { KeySource, NoKeys } from '../core/warm-ports.ts';
 
 const TIMEOUT_MS = 30_000;
 const MAX_BYTES = 32 * 1024 * 1024;
+/** As for keys that are cached (http/address.ts): a longer one is asked for by nobody. */
+const MAX_KEY_BYTES = 512;
 
 /** Keys that a query yields, of the database that values are loaded from. */
 export class SqlKeys implements KeySource {
@@ -30,10 +32,14 @@ export class SqlKeys implements KeySource {
       );
       if (columns.length !== 1)
         return { failed: `warm.sql: found ${columns.length} columns, expected one, the key of each value` };
-      return rows.flatMap(([key]) => (key === null || key === undefined || key === '' ? [] : [key]));
+      return rows.flatMap(([key]) => (isKey(key) ? [key] : []));
     } catch (error) {
       if (error instanceof SqlError) return { failed: `warm.sql: ${error.message}` };
       throw error;
     }
   }
+}
+
+function isKey(text: string | null | undefined): text is string {
+  return text !== null && text !== undefined && text !== '' && Buffer.byteLength(text) <= MAX_KEY_BYTES;
 }

@@ -51,7 +51,7 @@ export const NO_RESULTS: Readonly<Record<WarmResult, number>> = {
 /** One warming on its way. */
 export class WarmingJob {
   readonly id: string;
-  readonly order: WarmOrder;
+  order: WarmOrder;
   readonly results: Record<WarmResult, number> = { ...NO_RESULTS };
   /** Undefined until they are known, and when it is over. */
   keys: readonly string[] | undefined;
@@ -71,6 +71,13 @@ export class WarmingJob {
   constructor(id: string, order: WarmOrder) {
     this.id = id;
     this.order = order;
+  }
+
+  /** What it has to remember of them is given up. */
+  forgetKeys(): void {
+    const { keys: _, ...order } = this.order;
+    this.order = order;
+    this.keys = undefined;
   }
 
   get done(): number {

@@ -65,6 +65,39 @@ describe('keys', () => {
     expect(warmer.jobs()).toMatchObject([{ by: 'start', results: { loaded: 1 } }]);
   });
 
+  it('come from SQL where Redis stays away, and it is said where there is no SQL either', async () => {
+    const keySource: KeySource = { keys: (_sql, most) => Promise.resolve(keysTo(most)) };
+    const read: HotList['read'] = () => Promise.resolve({ failed: 'Redis is away' });
+    const list = { ...hotList([], false), read };
+    const bySql = start({ hotList: list, keySource, user: { warm: { ...user.warm, every: '1h' } } });
+    const without = start({ hotList: list, user: { warm: {} } });
+    for (const some of [bySql, without]) {
+      const triggers = new WarmTriggers({ ...some, hotList: list });
+      for (let second = 0; second < 61; second += 1) {
+        triggers.check();
+        await some.pass(1000);
+      }
+    }
+    expect(bySql.loader.loaded.slice(0, 2)).toEqual(['k0', 'k1']);
+    expect(bySql.warmer.jobs()[0]).toMatchObject({ by: 'start', end: 'done', total: 2 });
+    expect(without.warmer.jobs()).toMatchObject([{ by: 'start', end: 'unavailable', detail: 'Redis is away' }]);
+  });
+
+  it('are not warmed again on schedule as long as the last time is not over', async () => {
+    const keySource: KeySource = { keys: (_sql, most) => Promise.resolve(keysTo(most)) };
+    const warm = { ...user.warm, atStart: 0, most: 150, rate: '1/s' };
+    const some = start({ keySource, user: { warm } });
+    const triggers = new WarmTriggers({ ...some, hotList: undefined });
+    let most = 0;
+    for (let second = 0; second < 400; second += 1) {
+      await some.pass(1000);
+      triggers.check();
+      most = Math.max(most, some.warmer.pending);
+    }
+    expect(most).toBe(1);
+    expect(some.warmer.jobs().length).toBeGreaterThan(1);
+  });
+
   it.each<[Partial<WarmOrder>, string]>([
     [{ what: 'hot' }, 'there is no Redis to keep a list in'],
     [{ what: 'sql' }, 'the namespace has no warm.sql'],

@@ -8,10 +8,13 @@ const TELL_MS = 60_000;
 const FIRST_TELL_MS = 10_000;
 /** Keys that it tells of each namespace. */
 const MAX_TOLD = 1_000;
+/** Redis is reached a moment after the start; where it stays away, there may be SQL. */
+const REDIS_PATIENCE_MS = 60_000;
 /** Of the time between two warmings, and of that between two tellings: so much sooner or later, so that pods differ. */
 const JITTER = 0.1;
 
 interface Schedule {
+  readonly sinceMs: number;
   isStarted: boolean;
   /** Infinite without `every`. */
   nextMs: number;
@@ -65,28 +68,32 @@ export class WarmTriggers {
     const { warm } = config;
     if (warm === undefined) return;
     const schedule = this.#scheduleOf(namespace, nowMs);
-    if (!schedule.isStarted) schedule.isStarted = warm.atStart === 0 || this.#begin(name, 'start', warm.atStart);
+    if (!schedule.isStarted) {
+      const isPatient = nowMs - schedule.sinceMs < REDIS_PATIENCE_MS;
+      schedule.isStarted = warm.atStart === 0 || this.#begin(name, warm.atStart, isPatient);
+    }
     if (nowMs < schedule.nextMs) return;
     const what = warm.sql === undefined ? 'hot' : 'sql';
     const { warmer } = this.#parts;
-    if (warmer.order({ namespace: name, by: 'schedule', what, most: warm.most }) === undefined) return;
+    // What takes longer than the time between two would pile up, and keep others waiting.
+    const isOn = warmer.isScheduled(name);
+    if (!isOn && warmer.order({ namespace: name, by: 'schedule', what, most: warm.most }) === undefined) return;
     schedule.nextMs = nowMs + this.#jittered(warm.every ?? Number.POSITIVE_INFINITY);
   }
 
   /** Whether it was begun, or there is nothing that it could be begun with. */
-  #begin(namespace: string, by: 'start', most: number): boolean {
+  #begin(namespace: string, most: number, isPatient: boolean): boolean {
     const { hotList, namespaces, warmer } = this.#parts;
     if (hotList === undefined && namespaces.get(namespace)?.config.warm?.sql === undefined) return true;
-    // Redis is reached a moment after the start.
-    if (hotList?.available === false) return false;
-    return warmer.order({ namespace, by, what: 'hot', most }) !== undefined;
+    if (hotList?.available === false && isPatient) return false;
+    return warmer.order({ namespace, by: 'start', what: 'hot', most }) !== undefined;
   }
 
   #scheduleOf(namespace: Namespace, nowMs: number): Schedule {
     let schedule = this.#schedules.get(namespace);
     if (schedule === undefined) {
       const { every = Number.POSITIVE_INFINITY } = namespace.config.warm ?? {};
-      schedule = { isStarted: false, nextMs: nowMs + this.#jittered(every) };
+      schedule = { sinceMs: nowMs, isStarted: false, nextMs: nowMs + this.#jittered(every) };
       this.#schedules.set(namespace, schedule);
     }
     return schedule;

@@ -118,11 +118,16 @@ describe('a warming', () => {
   });
 
   it('has no more keys under way than it may', async () => {
-    const { order, pass, loader } = start();
+    const { order, job, pass, loader } = start();
     loader.holds = true;
-    order({ keys: keysTo(50) });
-    await pass(1000);
+    const id = order({ keys: keysTo(50) });
+    // Longer than a caller waits for a value.
+    await pass(9_000);
     expect(loader.waiting).toHaveLength(4);
+    loader.holds = false;
+    loader.waiting.splice(0).forEach((end) => end());
+    await pass(1_000);
+    expect(job(id)).toMatchObject({ end: 'done', results: { loaded: 50, failed: 0 } });
   });
 
   it('stops where memory would have to give something up', async () => {
@@ -133,6 +138,39 @@ describe('a warming', () => {
     expect(job(id)).toMatchObject({ state: 'ended', end: 'full' });
     expect(Object.values(of('user').l1.displaced)).toEqual([0, 0, 0, 0]);
     expect(of('user').l1.bytes).toBeGreaterThan(200_000);
+  });
+
+  it('stops where another namespace would have to give something up', async () => {
+    const total = { bytes: 0, maxBytes: 256 * 1024, entries: 0, maxEntries: Number.POSITIVE_INFINITY };
+    const { order, job, pass, loader, of } = start({ total });
+    Object.defineProperty(total, 'bytes', { get: () => of('user').l1.bytes + 200 * 1024 });
+    loader.answer = (key) => value(key, 10_000);
+    const id = order({ keys: keysTo(100) });
+    await pass(1000);
+    expect(job(id)).toMatchObject({ state: 'ended', end: 'full' });
+    expect(of('user').l1.bytes).toBeLessThan(56 * 1024);
+  });
+
+  it('leaves a connection to the origin to requests, where there are several', async () => {
+    const load = { sql: 'select 1', params: [] };
+    const warm = { concurrency: 16 };
+    for (const [loadPool, expected] of [
+      [1, 1],
+      [4, 3],
+      [100, 16],
+    ] as const) {
+      const { order, pass, loader } = start({ loadPool, user: { load, warm } });
+      loader.holds = true;
+      order({ keys: keysTo(50) });
+      await pass(1000);
+      expect(loader.waiting).toHaveLength(expected);
+    }
+    const http = { http: { url: 'http://127.0.0.1/{key}', connections: 3 } };
+    const { order, pass, loader } = start({ loadPool: 100, user: { load: http, warm } });
+    loader.holds = true;
+    order({ keys: keysTo(50) });
+    await pass(1000);
+    expect(loader.waiting).toHaveLength(2);
   });
 
   it('gives up where nothing can be got', async () => {
@@ -181,6 +219,22 @@ describe('a warming', () => {
     expect([job(stuck)?.end, job(third)?.end]).toEqual(['done', 'done']);
   });
 
+  it('that waited long for another one looks again before it gives up', async () => {
+    const { order, job, pass, stream, rules } = start();
+    const covers = rules.namespaces.filter(({ name }) => name !== 'user').map(({ hash }) => hash);
+    stream.say({ covers });
+    const stuck = order({ keys: ['1'] });
+    const other = order({ namespace: 'list', keys: keysTo(20_000) });
+    while (job(other)?.state !== 'ended') {
+      stream.say({ covers });
+      await pass(20, false);
+    }
+    expect(job(stuck)).toMatchObject({ state: 'running' });
+    stream.say();
+    await pass(500);
+    expect(job(stuck)).toMatchObject({ end: 'done' });
+  });
+
   it('is ended by whoever asks, and the next one begins', async () => {
     const { order, job, pass, warmer, loader } = start();
     const [first, second] = [order({ keys: keysTo(1000) }), order({ keys: ['x'] })];
@@ -210,5 +264,18 @@ describe('a warming', () => {
     expect(warmer.pending).toBe(0);
     for (let i = 0; i < 100; i += 1) warmer.cancel(order({ keys: ['x'] }));
     expect(warmer.jobs().length).toBeLessThanOrEqual(33);
+    const large = Array.from({ length: 20 }, () => order({ keys: keysTo(10_000) }));
+    expect(large.filter((id) => id !== 'none')).toHaveLength(10);
+  });
+
+  it('ends with the process, and none begins any more', async () => {
+    const { order, job, pass, warmer, loader } = start();
+    const id = order({ keys: keysTo(1000) });
+    await pass(100);
+    warmer.stop();
+    const { length } = loader.loaded;
+    expect([job(id)?.end, order({ keys: ['x'] })]).toEqual(['cancelled', 'none']);
+    await pass(1_000);
+    expect(loader.loaded).toHaveLength(length);
   });
 });

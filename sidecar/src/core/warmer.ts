@@ -16,10 +16,11 @@ import {
 import { keysOf } from './warm-keys.ts';
 import type { HotList, KeySource } from './warm-ports.ts';
 import { warmRead } from './warm-read.ts';
-import { displacedIn, isFull, isHeld } from './warm-room.ts';
+import { atATime, displacedIn, isFull, isHeld, type Held } from './warm-room.ts';
 
-/** Warmings that wait for their turn, and those that are over and still shown. */
+/** Warmings that wait for their turn with the keys that they were given, and those that are over and still shown. */
 const MAX_WAITING = 64;
+const MAX_WAITING_KEYS = 100_000;
 const MAX_SHOWN = 32;
 /** Keys that are looked at in one go. */
 const KEYS_PER_STEP = 256;
@@ -48,6 +49,8 @@ export class Warmer {
     readonly random: Random;
     readonly hotList: HotList | undefined;
     readonly keySource: KeySource | undefined;
+    readonly total: Held;
+    readonly loadPool: number;
   };
   readonly #jobs = new Map<string, Job>();
   /** Those that wait for their turn, in their order. */
@@ -63,6 +66,7 @@ export class Warmer {
       }
     | undefined;
   #underWay = 0;
+  #isStopped = false;
   #cancelTimer: () => void = () => undefined;
 
   constructor(parts: {
@@ -75,13 +79,22 @@ export class Warmer {
     hotList: HotList | undefined;
     /** Undefined without a database. */
     keySource: KeySource | undefined;
+    /** What L1 holds, of all namespaces. */
+    total: Held;
+    /** Connections that values are loaded through by SQL. */
+    loadPool: number;
   }) {
     this.#parts = parts;
   }
 
   /** Warmings that wait or are under way. */
   get pending(): number {
-    return [...this.#jobs.values()].filter(({ state }) => state !== 'ended').length;
+    return this.#unended().length;
+  }
+
+  /** Whether one of a namespace waits or is under way that the schedule began. */
+  isScheduled(namespace: string): boolean {
+    return this.#unended().some(({ order }) => order.by === 'schedule' && order.namespace === namespace);
   }
 
   /** The newest last. */
@@ -90,9 +103,11 @@ export class Warmer {
     return [...this.#jobs.values()].map((job) => job.shown(nowMs));
   }
 
-  /** Its id; undefined when too many wait already. */
+  /** Its id; undefined when too many wait already, or the process ends. */
   order(order: WarmOrder): string | undefined {
-    if (this.pending >= MAX_WAITING) return undefined;
+    const unended = this.#unended();
+    const keys = unended.reduce((sum, job) => sum + (job.order.keys?.length ?? 0), order.keys?.length ?? 0);
+    if (this.#isStopped || unended.length >= MAX_WAITING || keys > MAX_WAITING_KEYS) return undefined;
     const job = new Job(this.#parts.random.token(), order);
     this.#jobs.set(job.id, job);
     this.#queue.push(job);
@@ -113,6 +128,16 @@ export class Warmer {
     for (const { id } of [...this.#jobs.values()]) this.cancel(id);
   }
 
+  /** Ends all, and none begins any more. */
+  stop(): void {
+    this.#isStopped = true;
+    this.cancelAll();
+  }
+
+  #unended(): Job[] {
+    return [...this.#jobs.values()].filter(({ state }) => state !== 'ended');
+  }
+
   #next(): void {
     if (this.#current !== undefined) return;
     const job = this.#queue.shift();
@@ -126,7 +151,8 @@ export class Warmer {
       this.#end(job, 'unavailable', 'the namespace is not served any more');
       return;
     }
-    const { rate, concurrency } = warmOf(namespace);
+    const { rate, concurrency: asked } = warmOf(namespace);
+    const concurrency = atATime(namespace.config, asked, this.#parts.loadPool);
     const pace = new Pace({ rate, concurrency, nowMs });
     this.#current = { job, namespace, pace, beganMs: nowMs, displaced: displacedIn(namespace) };
     if (job.keys !== undefined) {
@@ -157,7 +183,7 @@ export class Warmer {
     const current = this.#current;
     if (current === undefined) return undefined;
     const { job, namespace, pace } = current;
-    const { clock, coalescer, namespaces } = this.#parts;
+    const { clock, coalescer, namespaces, total } = this.#parts;
     const { keys } = job;
     if (keys === undefined) return undefined;
     for (let looks = 0; looks < KEYS_PER_STEP; looks++) {
@@ -172,12 +198,14 @@ export class Warmer {
       if (namespaces.get(namespace.name) !== namespace)
         return this.#over(job, 'unavailable', 'its settings have changed');
       if (nowMs - job.beganMs > LONGEST_MS) return this.#over(job, 'too-long');
-      if (isFull(namespace) || displacedIn(namespace) > current.displaced) return this.#over(job, 'full');
+      if (isFull(namespace, total) || displacedIn(namespace) > current.displaced) return this.#over(job, 'full');
       const why = this.#obstacle(namespace, key);
       if (why !== undefined) {
         job.idleSinceMs ??= nowMs;
+        // Whoever waited long for others has a look at it for as long as all have.
+        if (nowMs - current.beganMs < LOOK_MS) return LOOK_MS;
         if (nowMs - job.idleSinceMs >= PATIENCE_MS) return this.#over(job, 'unavailable', why);
-        if (nowMs - current.beganMs < LOOK_MS || this.#queue.length === 0) return LOOK_MS;
+        if (this.#queue.length === 0) return LOOK_MS;
         // What can go on is not kept waiting by what cannot.
         this.#queue.push(job);
         this.#current = undefined;
@@ -249,7 +277,7 @@ export class Warmer {
     job.endedMs = this.#parts.clock.monotonicMs();
     const { ends } = this.#countsOf(job);
     ends.set(end, (ends.get(end) ?? 0) + 1);
-    job.keys = undefined;
+    job.forgetKeys();
     this.#queue = this.#queue.filter((each) => each !== job);
     if (this.#current?.job === job) {
       this.#cancelTimer();

@@ -1,6 +1,7 @@
 import type { Loaded, Loader } from '../core/ports.ts';
 import type { WarmOrder } from '../core/warm-job.ts';
 import type { HotList, KeySource } from '../core/warm-ports.ts';
+import type { Held } from '../core/warm-room.ts';
 import { Warmer } from '../core/warmer.ts';
 import { testCore, type TestCoreOptions } from './core.ts';
 
@@ -30,17 +31,26 @@ export class FakeLoader implements Loader {
   }
 }
 
+const UNLIMITED: Held = { bytes: 0, maxBytes: Infinity, entries: 0, maxEntries: Infinity };
+
 /** A core and a warmer over it. */
 export function startWarming(
-  options: TestCoreOptions & { hotList?: HotList; keySource?: KeySource; loader?: FakeLoader | undefined } = {},
+  options: TestCoreOptions & {
+    hotList?: HotList;
+    keySource?: KeySource;
+    loader?: FakeLoader | undefined;
+    total?: Held;
+    loadPool?: number;
+  } = {},
 ) {
+  const { hotList, keySource, total = UNLIMITED, loadPool = 100 } = options;
   const loader = 'loader' in options ? options.loader : new FakeLoader();
   const core = testCore({
     waiters: 1000,
     ...options,
     loaders: loader === undefined ? {} : { user: loader, list: loader },
   });
-  const warmer = new Warmer({ ...core, hotList: options.hotList, keySource: options.keySource });
+  const warmer = new Warmer({ ...core, hotList, keySource, total, loadPool });
   core.stream.say();
   const settle = async (): Promise<void> => {
     for (let i = 0; i < 12; i += 1) await Promise.resolve();
