@@ -1,13 +1,14 @@
 import type { Entry } from '@tidemark/proto';
 import { describe, expect, it } from 'vitest';
-import { testCore, tokenOf } from '../testing/core.ts';
+import { testCore, tokenOf, type TestCoreOptions } from '../testing/core.ts';
 import { HandL2 } from '../testing/hand-l2.ts';
+import { HandLoader } from '../testing/hand-loader.ts';
 import type { L2Miss } from './l2-look.ts';
 import type { L2Failure, L2Found } from './ports.ts';
 
-function live() {
+function live(options: Pick<TestCoreOptions, 'loaders'> = {}) {
   const l2 = new HandL2();
-  const core = testCore({ l2 });
+  const core = testCore({ l2, ...options });
   core.stream.say();
   const { visible } = core.replica;
   const entry = (more: Partial<Entry> = {}): Entry => {
@@ -93,6 +94,29 @@ describe('what L1 lacks', () => {
     await l2.reads[0]!.answer(found());
     expect(read.settled).toBe(1);
     expect(get('user', '1').outcome).toMatchObject({ entry: { body: new TextEncoder().encode('filled') } });
+  });
+
+  it('is not taken, however old it is, by who says how old it may be', async () => {
+    const { get, put, l2, found, clock } = live();
+    const storedAtMs = clock.wallMs() - 30_000;
+    const others = get('user', '1');
+    const picky = get('user', '1', 'usual', { maxAgeMs: 3_000 });
+    const onlooker = get('user', '1', 'only-cached', { minFreshMs: 2_000 });
+    expect(onlooker.outcome).toEqual({ kind: 'miss', lease: undefined });
+    await l2.reads[0]!.answer(found({ storedAtMs }));
+    expect(others.outcome).toMatchObject({ kind: 'value', from: 'l2' });
+    expect(put('user', '1', tokenOf(picky), { body: 'new' })).toMatchObject({ kind: 'stored' });
+  });
+
+  it('is loaded anew for who says how old it may be, where the sidecar loads', async () => {
+    const loader = new HandLoader();
+    const { get, l2, found, clock } = live({ loaders: { user: loader } });
+    const others = get('user', '1');
+    const picky = get('user', '1', 'usual', { maxAgeMs: 3_000 });
+    await l2.reads[0]!.answer(found({ storedAtMs: clock.wallMs() - 30_000 }));
+    expect([others.outcome, picky.outcome]).toMatchObject([{ kind: 'value', from: 'l2' }, undefined]);
+    await loader.end('new');
+    expect(picky.outcome).toMatchObject({ kind: 'value', from: 'loaded' });
   });
 
   it('is loaded by the next when the first has hung up meanwhile', async () => {

@@ -66,10 +66,12 @@ export class Reader {
     if (old !== undefined) return this.#answer(request, old, mode === 'usual');
     // Redis has nothing younger or fresher than what is here.
     if (entry !== undefined && entry.expiresAtMs > wallMs && mode === 'usual') return this.#reload(request);
-    const flight = namespace.flights.get(key);
-    if (flight !== undefined) return this.#follow(request, flight, entry !== undefined);
-    // How old a value of Redis is would only be known when it is there.
+    // How old a value of Redis is would only be known when it is there, so who says how old it may be does not wait for that.
     const isPicky = accepts.maxAgeMs < Number.POSITIVE_INFINITY || accepts.minFreshMs > 0;
+    const flight = namespace.flights.get(key);
+    const isPassedBy = isPicky && flight?.lease === undefined && flight?.seeking === false;
+    if (flight !== undefined && !isPassedBy) return this.#follow(request, flight, entry !== undefined);
+    if (flight !== undefined && mode === 'usual') return this.#reload({ ...request, mode: 'reload' });
     if (this.#look.available(namespace) && !isPicky) return this.#askL2(request);
     return this.#miss(request, entry !== undefined);
   }
