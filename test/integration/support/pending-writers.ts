@@ -37,6 +37,10 @@ export class PendingWriter {
     this.#done = this.#run();
   }
 
+  get key(): string {
+    return this.#options.key;
+  }
+
   async stop(): Promise<void> {
     this.#isStopped = true;
     await this.#done;

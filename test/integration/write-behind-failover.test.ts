@@ -1,0 +1,137 @@
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { startPostgresPair, startStack, type PostgresPair, type Stack } from '../kit/index.ts';
+import { withPostgres } from '../kit/names.ts';
+import { appsOf } from './support/app.ts';
+import { eventually } from './support/eventually.ts';
+import { PendingWriter } from './support/pending-writers.ts';
+import { cacheable, showLogsOnFailure } from './support/stack.ts';
+import { metric, write } from './support/write.ts';
+
+// A standby is promoted that lacks the newest transactions of the flusher: they are lost with the old primary, and how far was flushed too.
+
+const KEYS = 6;
+
+let pair: PostgresPair;
+let stack: Stack;
+
+beforeAll(async () => {
+  pair = await startPostgresPair({ fsync: false });
+  stack = await startStack({
+    sidecars: 2,
+    servers: { started: { postgres: pair } },
+    env: { sidecar: { TIDEMARK_MAX_STALENESS: '3s' } },
+    // Each number that a statement brings is in the log, once, in the order of the statements.
+    initSql: `
+      create table items (id text primary key, n int not null, at_offset bigint not null);
+      create table log (seq bigint generated always as identity, id text, n int, at_offset bigint, unique (id, at_offset));
+      create function note() returns trigger language plpgsql as $$
+        begin insert into log (id, n, at_offset) values (new.id, new.n, new.at_offset); return new; end $$;
+      create trigger note after insert or update on items for each row execute function note()`,
+    config: {
+      namespaces: {
+        items: {
+          source: 'main',
+          invalidate: [{ table: 'public.items', keys: ['{id}'] }],
+          writeBehind: {
+            put: {
+              sql: `insert into items (id, n, at_offset) values ($1, $2::int, $3)
+                    on conflict (id) do update set n = excluded.n, at_offset = excluded.at_offset`,
+              params: ['{key}', '{body}', '{offset}'],
+            },
+          },
+        },
+      },
+    },
+  });
+}, 120_000);
+
+afterAll(() => stack?.stop());
+
+beforeEach(async () => {
+  showLogsOnFailure(stack);
+  if (pair.standby === undefined) await pair.addStandby();
+  await withPostgres(pair.primary.url, async (client) => {
+    await client.query("alter system set synchronized_standby_slots = 'kit_standby'");
+    await client.query('select pg_reload_conf()');
+  });
+  await pair.slotSynced(stack.slot);
+  await cacheable(stack);
+}, 60_000);
+
+/** How far was flushed, as a server says that may be a standby. */
+async function progressOf(url: string): Promise<number> {
+  const own = new URL(url);
+  own.pathname = new URL(stack.postgres).pathname;
+  return withPostgres(own.href, async (client) => {
+    const { rows } = await client.query<{ next: string }>(
+      'select next_offset::text as next from tidemark.flush_progress',
+    );
+    return Number(rows[0]?.next ?? 0);
+  });
+}
+
+const stored = async (key: string): Promise<number> =>
+  (await stack.sql<{ n: number }>('select n from items where id = $1', [key]))[0]?.n ?? 0;
+
+it.each(['lacks the newest flushes', 'has them all'] as const)(
+  '[I10] [I19] loses no write, repeats none and reorders none when a standby is promoted that %s',
+  { timeout: 120_000 },
+  async (standby) => {
+    const writers = Array.from({ length: KEYS }, (_, i) => {
+      const key = `${standby}-${i}`;
+      return new PendingWriter({ stack, namespace: 'items', key, stored: () => stored(key) });
+    });
+    const acknowledged = () => writers.reduce((sum, { acknowledgements }) => sum + acknowledgements, 0);
+    const more = (count: number) => {
+      const least = acknowledged() + count;
+      return eventually(() => expect(acknowledged()).toBeGreaterThan(least), { withinMs: 60_000, everyMs: 50 });
+    };
+    const standbyUrl = pair.standby?.url ?? '';
+    await more(200);
+    let lost = 0;
+    await pair.caughtUp();
+    if (standby === 'lacks the newest flushes') {
+      pair.cutReplication();
+      const [{ url } = { url: '' }] = stack.sidecars;
+      expect((await write(url, ['items', 'poison'], 'no number')).status).toBe(202);
+      await more(200);
+      // Both what was written and what was parked is in the old primary only.
+      await eventually(async () => expect(await stack.sql('select key from tidemark.parked_writes')).toHaveLength(1));
+      await eventually(
+        async () => {
+          lost = (await progressOf(pair.primary.url)) - (await progressOf(standbyUrl));
+          expect(lost).toBeGreaterThan(100);
+        },
+        { withinMs: 20_000 },
+      );
+    }
+    await pair.promote();
+    await more(300);
+    await Promise.all(writers.map((writer) => writer.stop()));
+    await eventually(
+      async () => {
+        for (const { admin } of stack.sidecars) {
+          expect(await metric(admin, 'tidemark_write_behind_known')).toBe(1);
+          expect(await metric(admin, 'tidemark_write_behind_pending')).toBe(0);
+        }
+        expect(await metric(stack.flusher.url, 'tidemark_flusher_depth')).toBe(0);
+      },
+      { withinMs: 60_000, everyMs: 100 },
+    );
+    for (const writer of writers) {
+      const { key } = writer;
+      const last = await stored(key);
+      expect(last, `${key}: last number`).toBeGreaterThanOrEqual(writer.acknowledged);
+      expect(last).toBeLessThanOrEqual(writer.attempted);
+      expect(writer.old).toEqual([]);
+      for (const app of appsOf(stack))
+        expect(await app.read('items', key, async () => String(await stored(key)))).toBe(String(last));
+    }
+    const disorder = await stack.sql(
+      'select * from (select id, n, at_offset, lag(n) over w as n0, lag(at_offset) over w as o0 from log window w as (partition by id order by seq)) x where n <= n0 or at_offset <= o0',
+    );
+    expect(disorder).toEqual([]);
+    expect(await stack.sql('select key, code from tidemark.parked_writes')).toEqual([{ key: 'poison', code: '22P02' }]);
+    process.stdout.write(`a standby that ${standby}: ${acknowledged()} acknowledged, ${lost} flushed again\n`);
+  },
+);
