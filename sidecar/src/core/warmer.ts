@@ -1,10 +1,11 @@
-import { warmDefaults, type WarmConfig } from '@tidemark/proto';
+import { warmDefaults } from '@tidemark/proto';
 import type { Coalescer } from './coalescer.ts';
 import type { Outcome } from './flights.ts';
 import type { L2Look } from './l2-look.ts';
 import type { Namespace, Namespaces } from './namespace.ts';
 import { Pace } from './pace.ts';
 import type { Clock, Random } from './ports.ts';
+import { WarmBoard } from './warm-board.ts';
 import {
   NO_RESULTS,
   WarmingJob as Job,
@@ -18,10 +19,6 @@ import type { HotList, KeySource } from './warm-ports.ts';
 import { warmRead } from './warm-read.ts';
 import { atATime, displacedIn, isFull, isHeld, type Held } from './warm-room.ts';
 
-/** Warmings that wait for their turn with the keys that they were given, and those that are over and still shown. */
-const MAX_WAITING = 64;
-const MAX_WAITING_KEYS = 100_000;
-const MAX_SHOWN = 32;
 /** Keys that are looked at in one go. */
 const KEYS_PER_STEP = 256;
 /** How long it waits until something can be cached, and how often it looks. */
@@ -52,7 +49,7 @@ export class Warmer {
     readonly total: Held;
     readonly loadPool: number;
   };
-  readonly #jobs = new Map<string, Job>();
+  readonly #board = new WarmBoard();
   /** Those that wait for their turn, in their order. */
   #queue: Job[] = [];
   #current:
@@ -89,53 +86,44 @@ export class Warmer {
 
   /** Warmings that wait or are under way. */
   get pending(): number {
-    return this.#unended().length;
+    return this.#board.unended().length;
   }
 
   /** Whether one of a namespace waits or is under way that the schedule began. */
   isScheduled(namespace: string): boolean {
-    return this.#unended().some(({ order }) => order.by === 'schedule' && order.namespace === namespace);
+    return this.#board.unended().some(({ order }) => order.by === 'schedule' && order.namespace === namespace);
   }
 
   /** The newest last. */
   jobs(): readonly WarmJob[] {
-    const nowMs = this.#parts.clock.monotonicMs();
-    return [...this.#jobs.values()].map((job) => job.shown(nowMs));
+    return this.#board.shown(this.#parts.clock.monotonicMs());
   }
 
   /** Its id; undefined when too many wait already, or the process ends. */
   order(order: WarmOrder): string | undefined {
-    const unended = this.#unended();
-    const keys = unended.reduce((sum, job) => sum + (job.order.keys?.length ?? 0), order.keys?.length ?? 0);
-    if (this.#isStopped || unended.length >= MAX_WAITING || keys > MAX_WAITING_KEYS) return undefined;
     const job = new Job(this.#parts.random.token(), order);
-    this.#jobs.set(job.id, job);
+    if (this.#isStopped || !this.#board.add(job)) return undefined;
     this.#queue.push(job);
-    this.#forgetOldest();
     this.#next();
     return job.id;
   }
 
   /** Keys that are under way end as they do. False where there is no such warming, or it has ended. */
   cancel(id: string): boolean {
-    const job = this.#jobs.get(id);
+    const job = this.#board.get(id);
     if (job === undefined || job.state === 'ended') return false;
     this.#end(job, 'cancelled');
     return true;
   }
 
   cancelAll(): void {
-    for (const { id } of [...this.#jobs.values()]) this.cancel(id);
+    for (const { id } of this.#board.unended()) this.cancel(id);
   }
 
   /** Ends all, and none begins any more. */
   stop(): void {
     this.#isStopped = true;
     this.cancelAll();
-  }
-
-  #unended(): Job[] {
-    return [...this.#jobs.values()].filter(({ state }) => state !== 'ended');
   }
 
   #next(): void {
@@ -151,7 +139,7 @@ export class Warmer {
       this.#end(job, 'unavailable', 'the namespace is not served any more');
       return;
     }
-    const { rate, concurrency: asked } = warmOf(namespace);
+    const { rate, concurrency: asked } = namespace.config.warm ?? warmDefaults;
     const concurrency = atATime(namespace.config, asked, this.#parts.loadPool);
     const pace = new Pace({ rate, concurrency, nowMs });
     this.#current = { job, namespace, pace, beganMs: nowMs, displaced: displacedIn(namespace) };
@@ -299,15 +287,6 @@ export class Warmer {
     }
     return counts;
   }
-
-  #forgetOldest(): void {
-    const ended = [...this.#jobs.values()].filter(({ state }) => state === 'ended');
-    for (const { id } of ended.slice(0, Math.max(0, ended.length - MAX_SHOWN))) this.#jobs.delete(id);
-  }
-}
-
-function warmOf({ config }: Namespace): WarmConfig {
-  return config.warm ?? warmDefaults;
 }
 
 function resultOf(outcome: Outcome): WarmResult {

@@ -6,6 +6,7 @@ import type { PositionClient, PurgeClient } from '../core/ports.ts';
 import { BatchReader } from '../core/batch-reader.ts';
 import { Positions } from '../core/positions.ts';
 import { Purger } from '../core/purger.ts';
+import { Budget } from '../adapters/l1/budget.ts';
 import { Warmer } from '../core/warmer.ts';
 import { Sessions } from '../core/sessions.ts';
 import type { Writer } from '../core/writer.ts';
@@ -99,7 +100,10 @@ export async function testServer(
     logger,
     cache: cacheRoutes({ ...core, namespaces, replica, reader, filler, purger, clock, sessions, coalescer }),
     purge: purgeRoute({ namespaces, purger, sessions }),
-    warm: warmRoute({ namespaces, warmer: new Warmer({ ...core, hotList: undefined, keySource: undefined }) }),
+    warm: warmRoute({
+      namespaces,
+      warmer: new Warmer({ ...core, hotList: undefined, keySource: undefined, total: new Budget(), loadPool: 4 }),
+    }),
     write: writeRoute({ namespaces, sessions, writerOf: ({ name }) => (name === 'user' ? options.writer : undefined) }),
     batch: batchRoute({ namespaces, replica, batches, filler, coalescer, sessions, clock }),
   });

@@ -1,3 +1,4 @@
+import { Budget } from '../adapters/l1/budget.ts';
 import type { Loaded, Loader } from '../core/ports.ts';
 import type { WarmOrder } from '../core/warm-job.ts';
 import type { HotList, KeySource } from '../core/warm-ports.ts';
@@ -31,8 +32,6 @@ export class FakeLoader implements Loader {
   }
 }
 
-const UNLIMITED: Held = { bytes: 0, maxBytes: Infinity, entries: 0, maxEntries: Infinity };
-
 /** A core and a warmer over it. */
 export function startWarming(
   options: TestCoreOptions & {
@@ -43,7 +42,7 @@ export function startWarming(
     loadPool?: number;
   } = {},
 ) {
-  const { hotList, keySource, total = UNLIMITED, loadPool = 100 } = options;
+  const { hotList, keySource, total = new Budget(), loadPool = 100 } = options;
   const loader = 'loader' in options ? options.loader : new FakeLoader();
   const core = testCore({
     waiters: 1000,
