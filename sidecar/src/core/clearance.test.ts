@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { testCore, tokenOf, WAIT_MS, type Read, type TestCore } from '../testing/core.ts';
+import { testCore, tokenOf, WAIT_MS, type Read, type TestCore, type TestCoreOptions } from '../testing/core.ts';
+import { HandLoader } from '../testing/hand-loader.ts';
 import { Dice } from '../testing/random.ts';
 import { SharedL2 } from '../testing/shared-l2.ts';
 
@@ -13,7 +14,7 @@ async function ticks(): Promise<void> {
 }
 
 /** Sidecars that follow the same stream and share an L2, at the same time. */
-function cluster(count: number, options: { user?: Record<string, unknown> } = {}) {
+function cluster(count: number, options: Pick<TestCoreOptions, 'user' | 'loaders'> = {}) {
   let nowMs = 0;
   const shared = new SharedL2({ nowMs: () => nowMs });
   const pods = Array.from({ length: count }, () => testCore({ l2: shared.open(), lease: true, ...options }));
@@ -92,6 +93,18 @@ describe('[I21] a key that nobody has', () => {
     await advance(WAIT_MS + 60);
     expect(bodyOf(read)).toBe('miss');
     expect(pods[0].clearance.waiting).toBe(0);
+  });
+
+  it('is loaded by the sidecar itself while its callers still wait, whoever claims it again and again', async () => {
+    const loader = new HandLoader();
+    const { shared, pods, advance } = cluster(1, { loaders: { user: loader } });
+    shared.claims.set('1', { token: 'somebody', untilMs: Number.POSITIVE_INFINITY });
+    const read = pods[0].get('user', '1');
+    await advance(CLAIM_MS - 60);
+    expect(loader.begun).toBe(0);
+    await advance(CLAIM_MS - 60);
+    await loader.end('one');
+    expect(bodyOf(read)).toBe('loaded one');
   });
 
   it('goes on being loaded under the same claim when a change comes meanwhile', async () => {

@@ -11,6 +11,8 @@ const SETTLE_MS = 50;
 /** Between two looks at what another sidecar loads: so long at first, then twice as long each time, up to the most. */
 const FIRST_LOOK_MS = 2;
 const LAST_LOOK_MS = 50;
+/** A flight waits for other sidecars for so much of the time that its callers wait: what is left is for a load of its own. */
+const PATIENCE = 0.75;
 /** Flights that wait for other sidecars; beyond it they load on their own. */
 const MAX_WAITING = 1_000;
 
@@ -61,7 +63,7 @@ export class Clearance implements FlightClearance {
     l2: L2Store | undefined;
     clock: Clock;
     random: Random;
-    /** Longest that a flight waits for other sidecars. */
+    /** How long callers wait. */
     waitMs: number;
   }) {
     this.#replica = options.replica;
@@ -163,7 +165,7 @@ export class Clearance implements FlightClearance {
       return;
     }
     const hasClaim = flight.claim !== undefined && flight.claim.untilMs - nowMs >= this.#claimMs / 2;
-    const isLate = nowMs - attempt.beganMs >= this.#waitMs;
+    const isLate = nowMs - attempt.beganMs >= this.#waitMs * PATIENCE;
     if (!claims || hasClaim || isLate || !this.isShared(namespace) || this.#waiting >= MAX_WAITING) {
       if (attempt.looks > 0) this.others.alone += 1;
       this.#board(attempt);
