@@ -6,7 +6,7 @@ import type { Namespace } from './namespace.ts';
 import type { Passing } from './passing.ts';
 import type { Clock } from './ports.ts';
 import type { Positions } from './positions.ts';
-import type { Reader, ReadMode } from './reader.ts';
+import { mayLoad, type Reader, type ReadMode } from './reader.ts';
 import type { ReplicaView } from './replica.ts';
 import type { Unmet } from './sessions.ts';
 import type { Watermark } from './watermark.ts';
@@ -162,7 +162,7 @@ class Run {
   /** False where the caller has to load it. */
   #pass(i: number, { namespace, key }: BatchItem, why: BypassReason): boolean {
     const { passing } = this.#options;
-    if (this.#request.mode === 'only-cached' || !passing.isFor(namespace, key, why)) return false;
+    if (!mayLoad(this.#request.mode) || !passing.isFor(namespace, key, why)) return false;
     this.#isPassed = true;
     void passing.read(namespace, key).then((passed) => {
       this.#outcomes[i] = passed.kind === 'failed' ? passed : { ...passed, from: 'passed' };
@@ -285,7 +285,7 @@ class Run {
     for (const [i, item] of this.#request.items.entries()) {
       if (this.#outcomes[i] !== undefined) continue;
       const settle = (outcome: Outcome): void => void (this.#outcomes[i] = outcome);
-      if (this.#request.mode === 'only-cached') settle({ kind: 'miss', lease: undefined });
+      if (!mayLoad(this.#request.mode)) settle({ kind: 'miss', lease: undefined });
       else if (item.namespace.loads(item.key)) settle({ kind: 'failed', why: 'changing', detail: CHANGING });
       else this.#options.reader.read({ ...item, mode: 'reload', settle });
     }

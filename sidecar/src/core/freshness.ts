@@ -15,7 +15,7 @@ export interface Accepts {
   readonly minFreshMs: number;
   /** How long ago it may have stopped being fresh, or have been invalidated. */
   readonly maxStaleMs: number;
-  /** The same where the value cannot be loaded anew; undefined for as long as the namespace allows. */
+  /** The same where the value cannot be loaded anew; undefined for as long as the namespace allows, negative infinity for never. */
   readonly staleIfErrorMs: number | undefined;
   /** False where the answer must be coherent, so that no value in grace may be given: sessions, least positions, snapshots. */
   readonly grace: boolean;

@@ -10,9 +10,21 @@ import { count } from './waiters.ts';
 
 /**
  * `usual`: a caller that loads what is missing. `reload`: wants what the origin has, or a lease, whatever is cached (`no-cache`).
- * `only-cached`: would not load, so it neither takes the lease nor waits for another caller's fill.
+ * `only-cached`: would not load, so it neither takes the lease nor waits for another caller's fill. `nothing`: would not load and takes
+ * nothing that is cached, so it only asks whether the cache works.
  */
-export type ReadMode = 'usual' | 'reload' | 'only-cached';
+export type ReadMode = 'usual' | 'reload' | 'only-cached' | 'nothing';
+
+/** What a request wants. @param onlyCached it would not load */
+export function modeOf({ noCache, onlyCached }: { noCache: boolean; onlyCached: boolean }): ReadMode {
+  if (onlyCached) return noCache ? 'nothing' : 'only-cached';
+  return noCache ? 'reload' : 'usual';
+}
+
+/** Whether what is missing may be got for such a request. */
+export function mayLoad(mode: ReadMode): boolean {
+  return mode === 'usual' || mode === 'reload';
+}
 
 export interface ReadRequest {
   readonly namespace: Namespace;
@@ -48,6 +60,7 @@ export class Reader {
     if (--namespace.hot.countdown < 0) namespace.hot.sample(key);
     const why = this.#coalescer.bypass(namespace);
     if (why !== undefined) return finish(request, { kind: 'bypass', why });
+    if (mode === 'nothing') return finish(request, { kind: 'miss', lease: undefined });
     if (mode === 'reload') return this.#reload(request);
     const pending = namespace.pending?.get(key);
     if (pending !== undefined)

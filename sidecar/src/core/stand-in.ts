@@ -11,6 +11,7 @@ export function standIn(
   key: string,
   { accepts, wallMs, failed }: { accepts: Accepts; wallMs: number; failed: boolean },
 ): ValueOutcome | undefined {
+  if (failed && accepts.staleIfErrorMs === Number.NEGATIVE_INFINITY) return undefined;
   const entry = namespace.l1.get(key);
   if (entry !== undefined) {
     const takes = failed ? mayStandIn(entry, accepts, wallMs) : worthOf(entry, accepts, wallMs) === 'stale';

@@ -10,13 +10,13 @@ import type { Accepts } from '../core/freshness.ts';
 import { isKept, type BypassReason } from '../core/flights.ts';
 import type { Namespace, Namespaces } from '../core/namespace.ts';
 import type { Clock, LoadFailure } from '../core/ports.ts';
-import type { ReadMode } from '../core/reader.ts';
+import { mayLoad, modeOf, type ReadMode } from '../core/reader.ts';
 import type { SourceReplica } from '../core/replica.ts';
 import type { Sessions, Unmet, Visit } from '../core/sessions.ts';
 import { FAILURES, FILL_STATUS, sessionHeader } from './answers.ts';
 import { BatchError, parseBatch, type BatchBody, type BatchPut } from './batch-body.ts';
 import { readBody } from './body.ts';
-import { acceptsOf, parseCacheControl, type CacheControl } from './cache-control.ts';
+import { acceptsOf, parseCacheControl } from './cache-control.ts';
 import { etagOf } from './etag.ts';
 import { FieldError } from './fields.ts';
 import { isOwnLoad, OWN_LOAD } from './load-mark.ts';
@@ -46,7 +46,8 @@ export function batchRoute(options: BatchRouteOptions): Handler {
   return refusingFields(async (request, response) => {
     const visit = visitOf(options.sessions, request);
     const control = parseCacheControl(request.headers['cache-control']);
-    const mode = modeOf(control);
+    const { noCache, onlyIfCached } = control;
+    const mode = modeOf({ noCache, onlyCached: onlyIfCached });
     const accepts = acceptsOf(control, visit !== undefined);
     const read = await readBody(request, response, MAX_BATCH_BYTES);
     if (!read.ok) {
@@ -73,7 +74,7 @@ export function batchRoute(options: BatchRouteOptions): Handler {
     const items = body.gets.flatMap(([name, keys]) =>
       keys.map((key): BatchItem => addressed(of(namespaces, name), key, request)),
     );
-    const own = mode !== 'only-cached' && items.find(({ namespace, key }) => isOwnLoad(request, namespace, key));
+    const own = mayLoad(mode) && items.find(({ namespace, key }) => isOwnLoad(request, namespace, key));
     if (own) {
       problem(response, { ...OWN_LOAD, detail: `${shown(own.key)}: ${OWN_LOAD.detail}` });
       return;
@@ -88,10 +89,6 @@ export function batchRoute(options: BatchRouteOptions): Handler {
 
 function addressed(namespace: Namespace, key: string, request: IncomingMessage): BatchItem {
   return { namespace, key: addressFor(namespace, key, request) };
-}
-
-function modeOf({ noCache, onlyIfCached }: CacheControl): ReadMode {
-  return onlyIfCached ? 'only-cached' : noCache ? 'reload' : 'usual';
 }
 
 function namesOf({ puts, gets }: BatchBody): readonly string[] {
@@ -151,7 +148,7 @@ function readAll({ batches, coalescer }: BatchRouteOptions, reading: Reading): v
     void response.once('close', batches.read({ items, mode, accepts, snapshot, unmet, settle: answer }));
   const coherent = items.filter(({ namespace }) => namespace.rules !== undefined);
   const isAnswerable = coherent.some(({ namespace }) => coalescer.bypass(namespace) === undefined);
-  if (visit === undefined || mode === 'reload' || !isAnswerable) {
+  if (visit === undefined || mode === 'reload' || mode === 'nothing' || !isAnswerable) {
     read();
     return;
   }

@@ -39,31 +39,46 @@ const NO_DIRECTIVES: CacheControl = {
   staleIfError: undefined,
 };
 
-/** RFC 9111 section 5.2 and RFC 5861. Throws {@link FieldError} for an argument that is no number of seconds. */
+/** Directives are divided by commas, but not by those in a quoted string (RFC 9110 section 5.6.4). */
+const DIRECTIVES = /(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|$))+/g;
+const DIGITS = /^(?:(\d+)|"((?:\\?\d)+)")$/;
+
+/**
+ * RFC 9111 section 5.2 and RFC 5861. Of directives that contradict each other the strictest holds (RFC 9111 section 4.2.1). Throws
+ * {@link FieldError} for an argument that is no number of seconds.
+ */
 export function parseCacheControl(field: string | undefined): CacheControl {
   if (field === undefined) return NO_DIRECTIVES;
   const found: { -readonly [Name in keyof CacheControl]: CacheControl[Name] } = { ...NO_DIRECTIVES };
-  for (const part of field.split(',')) {
-    const [text = '', argument] = part.trim().toLowerCase().split('=', 2);
-    const name = text.trim();
+  for (const [part] of field.matchAll(DIRECTIVES)) {
+    const equals = part.indexOf('=');
+    const name = (equals < 0 ? part : part.slice(0, equals)).trim().toLowerCase();
+    const argument = equals < 0 ? undefined : part.slice(equals + 1).trim();
     const flag = Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined;
     const seconds = Object.hasOwn(SECONDS, name) ? SECONDS[name] : undefined;
     if (flag !== undefined) found[flag] = true;
-    else if (seconds === 'maxStale' && argument === undefined) found.maxStale = Number.POSITIVE_INFINITY;
-    else if (seconds !== undefined) found[seconds] = deltaSeconds(name, argument);
+    if (seconds === undefined) continue;
+    const isUnbounded = seconds === 'maxStale' && argument === undefined;
+    const value = isUnbounded ? Number.POSITIVE_INFINITY : deltaSeconds(name, argument);
+    const strictest = seconds === 'minFresh' ? Math.max : Math.min;
+    found[seconds] = strictest(value, found[seconds] ?? value);
   }
   return found;
 }
 
 function deltaSeconds(name: string, argument: string | undefined): number {
-  const digits = /^"?(\d+)"?$/.exec(argument?.trim() ?? '')?.[1];
+  const [, plain, quoted] = DIGITS.exec(argument ?? '') ?? [];
+  const digits = plain ?? quoted?.replaceAll('\\', '');
   if (digits === undefined) throw new FieldError(`Cache-Control: expected ${name}=SECONDS`);
   // RFC 9111 section 1.2.2: what is too large counts as 2^31.
   return Math.min(Number(digits), 2 ** 31);
 }
 
 /** What a request takes. @param coherent whether the answer must be, so that nothing in grace may be given */
-export function acceptsOf({ maxAge, minFresh, maxStale, staleIfError }: CacheControl, coherent: boolean): Accepts {
+export function acceptsOf(control: CacheControl, coherent: boolean): Accepts {
+  const { noCache, maxAge, minFresh, maxStale } = control;
+  // Who wants what the origin has would be misled by what it had once, unless he says that he is not.
+  const staleIfError = control.staleIfError ?? (noCache ? Number.NEGATIVE_INFINITY : undefined);
   const says = maxAge ?? minFresh ?? maxStale ?? staleIfError;
   if (says === undefined && !coherent) return USUAL;
   return {

@@ -8,7 +8,7 @@ import type { Namespace, Namespaces } from '../core/namespace.ts';
 import type { Passing } from '../core/passing.ts';
 import type { Clock } from '../core/ports.ts';
 import type { Purger } from '../core/purger.ts';
-import type { Reader, ReadMode } from '../core/reader.ts';
+import { mayLoad, modeOf, type Reader } from '../core/reader.ts';
 import type { SourceReplica } from '../core/replica.ts';
 import type { Sessions } from '../core/sessions.ts';
 import { parseAddress } from './address.ts';
@@ -93,12 +93,11 @@ function getRoute({ reader, replica, clock, sessions, coalescer, passing }: Cach
       problem(response, OWN_LOAD);
       return;
     }
-    const mode: ReadMode = onlyIfCached || wouldNotLoad || isLoop ? 'only-cached' : noCache ? 'reload' : 'usual';
+    const mode = modeOf({ noCache, onlyCached: onlyIfCached || wouldNotLoad || isLoop });
     const bypass = (why: BypassReason): void => {
       visit?.missed(undefined);
       if (isLoop && passing.isFor(namespace, key, why)) problem(response, OWN_LOAD);
-      else if (mode === 'only-cached' || !passing.isFor(namespace, key, why))
-        answerBypass(response, why, visit?.token());
+      else if (!mayLoad(mode) || !passing.isFor(namespace, key, why)) answerBypass(response, why, visit?.token());
       else
         void passing.read(namespace, key).then((passed) => {
           if (passed.kind === 'failed') answerFailure(response, passed, visit?.token());
@@ -127,7 +126,7 @@ function getRoute({ reader, replica, clock, sessions, coalescer, passing }: Cach
       else if (outcome.kind === 'miss') {
         const lease = outcome.lease?.token;
         if (namespace.rules !== undefined) visit?.missed(lease);
-        const forward = mode === 'reload' ? 'request' : outcome.stale === true ? 'stale' : 'miss';
+        const forward = noCache ? 'request' : outcome.stale === true ? 'stale' : 'miss';
         answerMiss(response, { lease, forward, session: visit?.token() });
       } else if (isKept(outcome.from) && visit?.saw(outcome.entry) === false) bypass('behind');
       else {
@@ -141,8 +140,7 @@ function getRoute({ reader, replica, clock, sessions, coalescer, passing }: Cach
       if (waiter !== undefined) response.once('close', () => reader.leave(waiter));
     };
     // Whoever loads anyway has no need to wait for anything, and whoever cannot be answered should not.
-    if (visit === undefined || namespace.rules === undefined || mode === 'reload' || coalescer.bypass(namespace))
-      read();
+    if (visit === undefined || namespace.rules === undefined || noCache || coalescer.bypass(namespace)) read();
     else {
       const leave = visit.gate((unmet) => {
         if (unmet === undefined) {

@@ -116,6 +116,22 @@ describe('what a caller asks for', () => {
     ]);
   });
 
+  it.each([
+    ['GET', 'no-cache, only-if-cached', 'tidemark; fwd=request'],
+    ['HEAD', 'no-cache', 'tidemark; fwd=request'],
+    ['HEAD', 'only-if-cached', 'tidemark; hit; ttl=60; detail=l1'],
+  ])('%s with %s', async (method, control, cacheStatus) => {
+    await filled({});
+    const answer = await sidecar.ask(method, path, { headers: { 'cache-control': control } });
+    expect(answer).toMatchObject({ status: cacheStatus.includes('hit') ? 200 : 404, cacheStatus, lease: undefined });
+    const misses = sidecar.of('user').counters.misses;
+    const body = JSON.stringify({ get: { user: ['1'] } });
+    const batch = await sidecar.ask('POST', '/v1/batch', { body, headers: { 'cache-control': control } });
+    const isNothing = control === 'no-cache, only-if-cached';
+    if (isNothing) expect(JSON.parse(batch.body.toString())).toMatchObject({ get: { user: [{ status: 404 }] } });
+    expect(sidecar.of('user').counters.misses).toBe(misses + (control.includes('no-cache') ? 1 : 0));
+  });
+
   it.each(['max-age', 'min-fresh=x', 'max-stale=-1', 'stale-if-error'])('%s is refused in words', async (control) => {
     await filled({});
     expect(await ask(control)).toMatchObject({ status: 400, problem: 'bad-request' });
@@ -185,6 +201,18 @@ describe('a namespace that is loaded by the sidecar', () => {
     expect(await ask('no-cache')).toMatchObject({ status: 200, body: Buffer.from('new') });
     expect((await ask()).body.toString()).toBe('new');
   });
+
+  it.each([{ ttl: { hard: '60s', staleIfError: '1h' } }, { onInvalidate: 'stale', grace: { serve: 'always' } }])(
+    'gives no old value to no-cache where it cannot be loaded, unless the request says so: %j',
+    async (user) => {
+      await start(value(), user);
+      await ask();
+      if ('grace' in user) sidecar.stream.say({ users: ['1'] });
+      answer = { kind: 'failed', why: 'timeout', detail: 'too slow' };
+      expect(await ask('no-cache')).toMatchObject({ status: 504, problem: 'timeout' });
+      expect(await ask('no-cache, stale-if-error=9')).toMatchObject({ status: 200, body: Buffer.from('loaded') });
+    },
+  );
 
   it('keeps nothing of a value that may not be stored', async () => {
     await start(value({ maxAgeMs: 0 }));

@@ -91,7 +91,7 @@ const missing = {
 const readFields = [
   field(
     'Cache-Control',
-    '`no-cache`: a miss with a lease, or what the loader finds now, whatever is cached. `only-if-cached`: neither waits nor takes the lease. `max-age`, `min-fresh`: nothing that is older, or not fresh for so long. `max-stale`: also what is stale or in grace. `stale-if-error`: the same, only where the value cannot be loaded. Other directives are ignored.',
+    '`no-cache`: a miss with a lease, or what the loader finds now, whatever is cached, and an old value only with `stale-if-error`. `only-if-cached`: neither waits nor takes the lease. `max-age`, `min-fresh`: nothing that is older, or not fresh for so long. `max-stale`: also what is stale or in grace. `stale-if-error`: the same, only where the value cannot be loaded. The strictest holds of those that contradict each other. Other directives are ignored.',
   ),
   field('If-None-Match', 'Entity tags of what the caller has.'),
   field(
