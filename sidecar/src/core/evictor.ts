@@ -5,9 +5,13 @@ import type { OwnWrites } from './own-writes.ts';
 import type { RefreshAhead } from './refresh-ahead.ts';
 import type { EvictionTarget } from './fenced-memory.ts';
 
-/** Keys that are compared with a prefix, and those that go one by one: 2 ms each. Beyond it everything goes at once (SPEC I13). */
+/**
+ * Keys that are compared with a prefix, and those that go one by one: 2 ms each. Beyond it everything goes at once (SPEC I13), or where
+ * what goes has too many tags.
+ */
 const MAX_COMPARED = 20_000;
 const MAX_FOUND = 5_000;
+const MAX_FOUND_TAGS = 50_000;
 
 /** Of the entries that fall at once, so many are kept in grace: to look at all of them would keep callers waiting. */
 const MAX_KEPT = 1_000;
@@ -44,22 +48,25 @@ export class Evictor implements EvictionTarget {
     this.#marks?.tell(text, lsn, isAlone);
   }
 
-  key(rules: NamespaceRules, key: string, lsn: Lsn): void {
+  key(rules: NamespaceRules, key: string, lsn: Lsn): number {
     const namespace = this.#of(rules);
     const { l1, flights, counters, grace } = namespace;
+    const { steps } = l1;
     flights.doom(key);
-    if (this.#own?.key(namespace, key, lsn) === true) return;
+    if (this.#own?.key(namespace, key, lsn) === true) return 0;
     const entry = grace && l1.get(key);
     counters.evictedByKey += l1.delete(key);
     // Only now, so that it takes no room twice.
     if (entry !== undefined) grace?.keep(key, entry);
     this.#ahead?.evicted(namespace, key);
+    return l1.steps - steps;
   }
 
   /** Fills under way say only at their end which tags they have; those are refused then. */
-  tag(rules: NamespaceRules, tag: string, lsn: Lsn): void {
+  tag(rules: NamespaceRules, tag: string, lsn: Lsn): number {
     const namespace = this.#of(rules);
     const { l1, counters, grace } = namespace;
+    const { steps } = l1;
     const spared = (this.#own?.tag(namespace, tag, lsn) ?? []).map((key) => [key, l1.get(key)] as const);
     const kept = grace === undefined ? [] : [...l1.tagged(tag, MAX_KEPT)];
     if (namespace.config.refresh.ahead > 0)
@@ -72,21 +79,25 @@ export class Evictor implements EvictionTarget {
       grace?.delete(key);
       l1.set(key, entry);
     }
+    return l1.steps - steps;
   }
 
   /** O(entries), and O(1) where there are too many to be compared. */
-  prefix(rules: NamespaceRules, prefix: string): void {
+  prefix(rules: NamespaceRules, prefix: string): number {
     const namespace = this.#of(rules);
     const { l1, flights, counters, grace } = namespace;
-    if (l1.entries > MAX_COMPARED) {
-      this.namespace(rules);
-      return;
-    }
+    const { steps } = l1;
     const found: (readonly [string, Entry])[] = [];
-    for (const held of l1.recent(l1.entries)) if (held[0].startsWith(prefix)) found.push(held);
-    if (found.length > MAX_FOUND) {
+    let tags = 0;
+    if (l1.entries <= MAX_COMPARED)
+      for (const held of l1.recent(l1.entries)) {
+        if (!held[0].startsWith(prefix)) continue;
+        found.push(held);
+        tags += held[1].tags.length;
+      }
+    if (l1.entries > MAX_COMPARED || found.length > MAX_FOUND || tags > MAX_FOUND_TAGS) {
       this.namespace(rules);
-      return;
+      return 0;
     }
     this.#own?.many(namespace, (key) => key.startsWith(prefix));
     for (const [key] of found) {
@@ -95,6 +106,7 @@ export class Evictor implements EvictionTarget {
     }
     for (const [key, entry] of grace === undefined ? [] : found.slice(0, MAX_KEPT)) grace?.keep(key, entry);
     for (const { key } of flights.all()) if (key.startsWith(prefix)) flights.doom(key);
+    return l1.steps - steps;
   }
 
   namespace(rules: NamespaceRules): void {

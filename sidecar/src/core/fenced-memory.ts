@@ -1,16 +1,19 @@
 import { Fences, type CompiledRules, type InvalidationSink, type Lsn, type NamespaceRules } from '@tidemark/proto';
 import { NameBound, PREFIX_WEIGHT } from './name-bound.ts';
 
-/** Where evictions go: the sidecar's own memory. Every call is synchronous; nothing is servable between two of them. */
+/**
+ * Where evictions go: the sidecar's own memory. Every call is synchronous; nothing is servable between two of them. Those of names answer how
+ * many steps they took, one for each entry that went and each of its tags.
+ */
 export interface EvictionTarget {
   /**
    * What a transaction said of itself, with its commit position: of all of a record, before what the record evicts. `isAlone` is
    * false where a purge stands at the same position.
    */
   mark(text: string, lsn: Lsn, isAlone: boolean): void;
-  key(namespace: NamespaceRules, key: string, lsn: Lsn): void;
-  tag(namespace: NamespaceRules, tag: string, lsn: Lsn): void;
-  prefix(namespace: NamespaceRules, prefix: string, lsn: Lsn): void;
+  key(namespace: NamespaceRules, key: string, lsn: Lsn): number;
+  tag(namespace: NamespaceRules, tag: string, lsn: Lsn): number;
+  prefix(namespace: NamespaceRules, prefix: string, lsn: Lsn): number;
   namespace(namespace: NamespaceRules, lsn: Lsn): void;
 }
 
@@ -67,19 +70,20 @@ export class FencedMemory implements InvalidationSink {
 
   key(namespace: NamespaceRules, key: string, lsn: Lsn): void {
     if (this.#bound.isFlushed(namespace)) return;
-    this.raise(namespace, { key, tags: [], lsn });
+    this.#fences.raiseKey(namespace.index, key, lsn);
+    this.#bound.took(namespace, this.#evict.key(namespace, key, lsn));
   }
 
   tag(namespace: NamespaceRules, tag: string, lsn: Lsn): void {
     if (this.#bound.isFlushed(namespace)) return;
     this.#fences.raiseTag(namespace.index, tag, lsn);
-    this.#evict.tag(namespace, tag, lsn);
+    this.#bound.took(namespace, this.#evict.tag(namespace, tag, lsn));
   }
 
   prefix(namespace: NamespaceRules, prefix: string, lsn: Lsn): void {
     if (this.#bound.isFlushed(namespace, PREFIX_WEIGHT)) return;
     this.#fences.raisePrefix(namespace.index, prefix, lsn);
-    this.#evict.prefix(namespace, prefix, lsn);
+    this.#bound.took(namespace, this.#evict.prefix(namespace, prefix, lsn));
   }
 
   namespace(namespace: NamespaceRules, lsn: Lsn): void {

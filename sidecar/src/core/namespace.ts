@@ -64,6 +64,7 @@ const NOTHING: L1Store = {
   maxBytes: 0,
   bytes: 0,
   entries: 0,
+  steps: 0,
   displaced: { bytes: 0, entries: 0, total_bytes: 0, total_entries: 0 },
   get: () => undefined,
   recent: () => [],

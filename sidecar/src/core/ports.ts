@@ -48,6 +48,8 @@ export interface L1Store {
   /** What the entries occupy, overhead included. */
   readonly bytes: number;
   readonly entries: number;
+  /** What it took so far to let entries go one by one: a step for each, and for each of their tags. */
+  readonly steps: number;
   /** How many entries were pushed out for lack of room. */
   readonly displaced: Readonly<Record<Displacement, number>>;
   /** Counts as a use. May answer an entry that has expired. */

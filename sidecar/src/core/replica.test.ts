@@ -206,9 +206,9 @@ describe('marks', () => {
     const heard: string[] = [];
     const evict: EvictionTarget = {
       mark: (text, lsn) => heard.push(`${text}@${lsn}`),
-      key: (_, key, lsn) => heard.push(`${key}@${lsn}`),
-      tag: () => undefined,
-      prefix: () => undefined,
+      key: (_, key, lsn) => (heard.push(`${key}@${lsn}`), 0),
+      tag: () => 0,
+      prefix: () => 0,
       namespace: ({ name }) => heard.push(`${name} flushed`),
     };
     const replica = new SourceReplica({ rules, evict, maxStalenessMs: 5_000 });

@@ -18,9 +18,10 @@ interface Seen {
   calls: number;
 }
 
-function replicaWith(maxNames: number): Seen {
+/** @param steps that each tag says it took */
+function replicaWith(maxNames: number, steps = 0): Seen {
   const evicted = new Set<string>();
-  const seen = {
+  const seen: Seen = {
     evicted,
     calls: 0,
     replica: new SourceReplica({
@@ -29,9 +30,9 @@ function replicaWith(maxNames: number): Seen {
       maxNames,
       evict: {
         mark: () => undefined,
-        key: ({ name }, key) => void (evicted.add(`${name}/${key}`), (seen.calls += 1)),
-        tag: ({ name }, tag) => void (evicted.add(`${name}/tag ${tag}`), (seen.calls += 1)),
-        prefix: ({ name }, prefix) => void (evicted.add(`${name}/prefix ${prefix}`), (seen.calls += 1)),
+        key: ({ name }, key) => (evicted.add(`${name}/${key}`), (seen.calls += 1), 0),
+        tag: ({ name }, tag) => (evicted.add(`${name}/tag ${tag}`), (seen.calls += 1), steps),
+        prefix: ({ name }, prefix) => (evicted.add(`${name}/prefix ${prefix}`), (seen.calls += 1), 0),
         namespace: ({ name }) => void (evicted.add(`${name}/*`), (seen.calls += 1)),
       },
     }),
@@ -106,4 +107,23 @@ it('[I13] each record counts for itself', () => {
   for (let i = 0; i < 10; i++)
     replica.observe(recordOf(1000 + 10 * i, 1010 + 10 * i, { t: [], u: ['1', '2', '3', '4'] }));
   expect(evicted).toEqual(new Set(['b/1', 'b/2', 'b/3', 'b/4']));
+});
+
+it('[I13] what names evict counts as names do, for those that come after them', () => {
+  const changed = { t: ['1', '2', '3'], u: [] };
+  // A rule of `a` makes two keys and a tag of each row.
+  const seen = (most: number, steps: number): string[] => {
+    const { replica, evicted } = replicaWith(most, steps);
+    replica.observe(recordOf(1000, 1010, changed));
+    return [...evicted];
+  };
+  expect(seen(9, 0)).not.toContain('a/*');
+  expect(seen(9, 4)).not.toContain('a/*');
+  expect(seen(9, 8)).toContain('a/*');
+  // The last name is none that anything comes after.
+  const { replica, evicted } = replicaWith(9, 10_000);
+  replica.observe(recordOf(1000, 1010, { t: ['1'], u: [] }));
+  expect([...evicted].toSorted()).toEqual(['a/1', 'a/k:1', 'a/tag t:1']);
+  replica.observe(recordOf(1010, 1020, { t: ['2'], u: [] }));
+  expect(evicted).not.toContain('a/*');
 });

@@ -47,6 +47,7 @@ export function countingRandom(dice: Dice): Random {
 /** L1 without bounds. */
 export class MapStore implements L1Store {
   readonly maxBytes = Number.POSITIVE_INFINITY;
+  readonly steps = 0;
   readonly displaced = { bytes: 0, entries: 0, total_bytes: 0, total_entries: 0 };
   readonly #entries = new Map<string, Entry>();
 

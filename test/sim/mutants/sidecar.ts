@@ -12,7 +12,7 @@ function without(left: 'key' | 'tag' | 'prefix' | 'namespace') {
     tag: (...a) => target.tag(...a),
     prefix: (...a) => target.prefix(...a),
     namespace: (...a) => target.namespace(...a),
-    [left]: () => undefined,
+    [left]: () => 0,
   });
 }
 

@@ -27,6 +27,21 @@ describe.each(L1_POLICIES)('with the policy %s', (policy) => {
     expect([store.deleteTag('many'), store.entries, store.deleteTag('many')]).toEqual([20_002, 0, 0]);
   });
 
+  it('[I13] so does one whose entries have very many tags together; what goes one by one is counted in steps', () => {
+    const store = storeOf(policy, {});
+    const fill = (count: number): void => {
+      for (let i = 0; i < count; i++) {
+        const tags = ['many', ...Array.from({ length: 49 }, (_, n) => `${n}:${i}`)];
+        store.set(`k${i}`, anEntry({ tags, body: new Uint8Array(0) }));
+      }
+      store.set('other', anEntry());
+    };
+    fill(2_000);
+    expect([store.deleteTag('many'), store.entries, store.steps]).toEqual([2_000, 1, 2_000 * 51]);
+    fill(2_001);
+    expect([store.deleteTag('many'), store.entries, store.steps]).toEqual([2_002, 0, 2_000 * 51]);
+  });
+
   it('what is deleted, by name, by tag or with everything, is gone and takes no room', () => {
     const store = storeOf(policy, {});
     for (const key of ['a', 'b', 'c', 'd']) store.set(key, anEntry({ tags: key < 'c' ? ['t'] : [] }));
