@@ -67,6 +67,20 @@ it('what its own handler would refuse is answered once', async () => {
   expect((await sidecar.raw(`${head}\r\n\r\nzz\r\n`)).match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 400']);
 });
 
+describe('a document', () => {
+  it('is UTF-8: names in another encoding are not all taken for one', async () => {
+    for (const path of ['/v1/batch', '/v1/purge', '/v1/warm'])
+      for (const name of ['jos\xe9', '\xed\xa0\x80', '\xc0\x80']) {
+        const texts = [`{"get":{"user":["${name}"]}}`, `{"purge":[{"namespace":"user","keys":["${name}"]}]}`];
+        for (const text of [...texts, `{"namespace":"user","keys":["${name}"]}`]) {
+          const answer = await sidecar.ask('POST', path, { body: Buffer.from(text, 'latin1') });
+          expect(answer).toMatchObject({ status: 400, problem: 'bad-request' });
+          expect(answer.body.toString()).toContain('UTF-8');
+        }
+      }
+  });
+});
+
 describe('an answer stays small', () => {
   it('whatever is wrong with a purge', async () => {
     const many = Array.from({ length: 1000 }, () => 1);

@@ -3,6 +3,7 @@ import { shown } from '@tidemark/runtime';
 import type { Lifetime } from '../core/freshness.ts';
 import { keyIssue } from './address.ts';
 import { MAX_TAG_BYTES, MAX_TAGS, parseContentType } from './fields.ts';
+import { parseJson } from './json.ts';
 
 /** Most keys that one batch reads and stores together. */
 export const MAX_BATCH_ITEMS = 1000;
@@ -34,12 +35,8 @@ export class BatchError extends Error {
 
 /** Reads the body of `POST /v1/batch`. Throws {@link BatchError}. */
 export function parseBatch(bytes: Uint8Array): BatchBody {
-  let document: unknown;
-  try {
-    document = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
-  } catch {
-    throw new BatchError('body: expected JSON');
-  }
+  const document = parseJson(bytes);
+  if (document === undefined) throw new BatchError('body: expected JSON in UTF-8');
   const { consistency, put = [], get = {} } = object('body', document, ['consistency', 'put', 'get']);
   if (consistency !== undefined && consistency !== 'snapshot') throw new BatchError('consistency: expected "snapshot"');
   const puts = list('put', put).map((each, i) => putOf(`put.${i}`, each));

@@ -5,6 +5,7 @@ import type { Purger } from '../core/purger.ts';
 import type { Sessions } from '../core/sessions.ts';
 import { answerPurge } from './answers.ts';
 import { readBody } from './body.ts';
+import { parseJson } from './json.ts';
 import { refusingFields, type Handler } from './refuse.ts';
 import { visitOf } from './visits.ts';
 
@@ -22,7 +23,10 @@ export function purgeRoute(options: { namespaces: Namespaces; purger: Purger; se
     }
     const parsed = purgeSchema.safeParse(parseJson(read.body));
     if (!parsed.success) {
-      problem(response, { code: 'bad-request', detail: `expected a purge: ${describeIssues(parsed.error)}` });
+      problem(response, {
+        code: 'bad-request',
+        detail: `expected a purge, in JSON of UTF-8: ${describeIssues(parsed.error)}`,
+      });
       return;
     }
     for (const { namespace: name } of parsed.data.purge) {
@@ -44,13 +48,4 @@ export function purgeRoute(options: { namespaces: Namespaces; purger: Purger; se
     }
     answerPurge(response, await options.purger.purge(parsed.data), visit);
   });
-}
-
-/** Undefined, which no schema accepts, for what is no JSON. */
-function parseJson(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
-  } catch {
-    return undefined;
-  }
 }

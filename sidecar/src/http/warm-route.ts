@@ -5,6 +5,7 @@ import type { Namespaces } from '../core/namespace.ts';
 import type { WarmOrder } from '../core/warm-job.ts';
 import type { Warmer } from '../core/warmer.ts';
 import { readBody } from './body.ts';
+import { parseJson } from './json.ts';
 import { refusingFields, type Handler } from './refuse.ts';
 
 const PATH = '/v1/warm';
@@ -51,7 +52,10 @@ function order(
 ): void {
   const parsed = warmOrderSchema.safeParse(parseJson(body));
   if (!parsed.success) {
-    problem(response, { code: 'bad-request', detail: `expected what to warm: ${describeIssues(parsed.error)}` });
+    problem(response, {
+      code: 'bad-request',
+      detail: `expected what to warm, in JSON of UTF-8: ${describeIssues(parsed.error)}`,
+    });
     return;
   }
   const { namespace: name, keys, hot, sql } = parsed.data;
@@ -99,13 +103,4 @@ function answerJson(
     'cache-control': 'no-store',
   });
   response.end(response.req.method === 'HEAD' ? undefined : text);
-}
-
-/** Undefined, which no schema accepts, for what is no JSON. */
-function parseJson(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
-  } catch {
-    return undefined;
-  }
 }
