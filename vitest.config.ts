@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const common = { pool: 'forks', unstubEnvs: true, restoreMocks: true } as const;
 const ignored = ['**/node_modules/**', '**/fixtures/**'];
@@ -18,6 +19,27 @@ const kube = {
   },
 } as const;
 
+/** What computes for minutes, in files that look small; the longest first. */
+const computing = ['test/model/coherence.test.ts', 'test/sim/simulation.test.ts'];
+
+/**
+ * Where no durations are known, as in a fresh checkout, vitest takes the projects by their names and begins the largest files
+ * of each first. What computes would then come last, alone, and a worker would have nothing to do meanwhile. It begins when
+ * nothing that waits for servers is left to begin, and the many small files of `unit` fill up the other worker.
+ */
+class ComputingBeforeUnit extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    // oxlint-disable-next-line unicorn/no-array-sort -- not an array's
+    const sorted = await super.sort(files);
+    const rank = ({ moduleId, project }: TestSpecification): number => {
+      const place = computing.findIndex((file) => moduleId.endsWith(`/${file}`));
+      if (place >= 0) return place;
+      return project.name === 'unit' ? computing.length : -1;
+    };
+    return sorted.toSorted((one, other) => rank(one) - rank(other));
+  }
+}
+
 // Three kinds of tests: those beside the code and the simulation need nothing but themselves; those below test/ share one
 // Postgres, Kafka and Redis that are started once for the run (test/kit/global-setup.ts); those in a cluster need, besides,
 // what Go builds once for the machine, and start a Kubernetes of their own (test/kit/kube).
@@ -25,6 +47,7 @@ export default defineConfig({
   test: {
     // Real servers, the processes under test and the tests share the machine: two files at a time.
     maxWorkers: 2,
+    sequence: { sequencer: ComputingBeforeUnit },
     projects: [
       {
         test: {
