@@ -22,7 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => closeServer(server, 100));
 
-async function purge(body: string, headers: Record<string, string> = {}): Promise<readonly [number, string]> {
+async function purge(body: string | Buffer<ArrayBuffer>, headers: Record<string, string> = {}): Promise<readonly [number, string]> {
   const response = await fetch(`${url}/v1/purge`, { method: 'POST', body, headers });
   return [response.status, await response.text()];
 }
@@ -38,6 +38,11 @@ it('says in few words what is wrong with a purge', async () => {
   const [status, text] = await purge(JSON.stringify({ purge: targets }));
   expect([status, text]).toEqual([400, expect.stringContaining('purge.0.keys.0: ')]);
   expect(text.length).toBeLessThan(2_000);
+});
+
+it('does not purge another name than the one that was sent in another encoding', async () => {
+  const body = Buffer.from('{"purge":[{"namespace":"n","keys":["jos\xe9"]}]}', 'latin1');
+  expect(await purge(body)).toEqual([400, expect.stringContaining('UTF-8')]);
 });
 
 it('tells a body that cannot be read from one of another kind, and shows nothing of it', async () => {

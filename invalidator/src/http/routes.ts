@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import type { RequestListener } from 'node:http';
 import express, { type Request, type Response } from 'express';
 import { describeIssues, formatLsn, purgeSchema, type Lsn, type PurgeRequest } from '@tidemark/proto';
@@ -21,6 +22,11 @@ export interface RoutesOptions {
 
 const MAX_BODY = '1mb';
 const RETRY_AFTER_S = '1';
+/** What is no UTF-8 would be read as U+FFFD, and another name be purged than the one that was meant. */
+function refuseOtherBytes(_request: unknown, _response: unknown, body: Buffer, encoding: string): void {
+  if (encoding === 'utf-8' && !isUtf8(body)) throw Object.assign(new Error('no UTF-8'), { status: 400 });
+}
+
 const FLUSHED_PATH = '/v1/flushed/:topic';
 
 /** The interface of `run`: probes, metrics, POST /v1/purge, GET /v1/position, GET /v1/flushed/{topic} and GET /v1/config. */
@@ -56,9 +62,13 @@ export function createRoutes(options: RoutesOptions): RequestListener {
       problem(response, { code: 'unavailable', detail: 'Postgres cannot be reached', headers });
     }
   };
-  app.post('/v1/purge', express.json({ limit: MAX_BODY, type: () => true }), (request, response, next) => {
-    answerPurge(request, response).then(() => onPurge(response.statusCode), next);
-  });
+  app.post(
+    '/v1/purge',
+    express.json({ limit: MAX_BODY, type: () => true, verify: refuseOtherBytes }),
+    (request, response, next) => {
+      answerPurge(request, response).then(() => onPurge(response.statusCode), next);
+    },
+  );
   app.get('/v1/position', (_request, response, next) => {
     answerPosition(position, response).then(() => undefined, next);
   });

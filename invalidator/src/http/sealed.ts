@@ -47,6 +47,6 @@ function bodyRefusal(error: unknown, most: string): ProblemOptions | undefined {
     case 415:
       return { code: 'unsupported-media-type', detail: `expected JSON in UTF-8, compressed or not (${type})` };
     default:
-      return { code: 'bad-request', detail: `the body cannot be read: expected a JSON document (${type})` };
+      return { code: 'bad-request', detail: `the body cannot be read: expected a JSON document in UTF-8 (${type})` };
   }
 }
