@@ -120,6 +120,37 @@ describe('a client of memcached', () => {
     expect((await memcached.gets('a'))?.value.toString()).toBe('v');
   });
 
+  it('passes over what another one stored and is too large for it, and goes on, also with what is under way', async () => {
+    const { url } = await server('-I', '4m');
+    const { memcached: large } = await connected(url, { deadlineMs: 5_000, maxValueBytes: 4 * MAX_VALUE_BYTES });
+    const { memcached, changes } = await connected(url, { deadlineMs: 5_000 });
+    await large.set('large', Buffer.alloc(3 * MAX_VALUE_BYTES, 'x'), 60);
+    await large.set('small', Buffer.from('v'), 60);
+    const answers = await Promise.allSettled(['small', 'large', 'small', 'large'].map((key) => memcached.gets(key)));
+    expect(answers.map((each) => (each.status === 'fulfilled' ? each.value?.value.toString() : each.reason))).toEqual([
+      'v',
+      expect.any(MemcachedError),
+      'v',
+      expect.any(MemcachedError),
+    ]);
+    expect(String((answers[1] as PromiseRejectedResult).reason)).toContain(
+      'found a value of 3145728 bytes, expected at',
+    );
+    expect(changes).toEqual([true]);
+  });
+
+  it('says what the server refuses, once', async () => {
+    const told: object[] = [];
+    const warn = (fields: object): void => void told.push(fields);
+    const { memcached } = await connected((await server()).url, {
+      deadlineMs: 2_000,
+      logger: { ...logger, info: logger.info.bind(logger), warn } as unknown as typeof logger,
+    });
+    for (let i = 0; i < 3; i += 1)
+      await expect(memcached.set('a', Buffer.alloc(MAX_VALUE_BYTES), 60)).rejects.toThrow('too large');
+    expect(told).toEqual([{ command: 'set', refusal: expect.stringContaining('too large') }]);
+  });
+
   it('leaves a server that is silent for long for a fresh connection', async () => {
     const silent = createServer(() => undefined);
     const sockets: Socket[] = [];

@@ -29,6 +29,9 @@ const reply: fc.Arbitrary<MemcachedReply> = fc.oneof(
     .constantFrom('SERVER_ERROR out of memory')
     .map((text) => ({ kind: 'failed', message: JSON.stringify(text) }) as const),
   fc
+    .record({ key: fc.stringMatching(/^[!-~]{1,250}$/), bytes: fc.integer({ min: MAX_VALUE_BYTES + 1, max: 9_000 }) })
+    .map((value) => ({ kind: 'too-large', ...value }) as const),
+  fc
     .record({
       key: fc.stringMatching(/^[!-~]{1,250}$/),
       cas: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(String),
@@ -45,6 +48,8 @@ function sent(one: MemcachedReply): Buffer {
       return Buffer.from('END\r\n');
     case 'failed':
       return Buffer.from(`${JSON.parse(one.message) as string}\r\n`);
+    case 'too-large':
+      return Buffer.from(`VALUE ${one.key} 0 ${one.bytes} 1\r\n${'x'.repeat(one.bytes)}\r\nEND\r\n`);
     case 'value':
       return Buffer.concat([
         Buffer.from(`VALUE ${one.key} 0 ${one.value.length} ${one.cas}\r\n`, 'latin1'),
@@ -93,7 +98,6 @@ describe('replies of memcached', () => {
   });
 
   it.each([
-    ['a value that is too large', `VALUE a 0 ${MAX_VALUE_BYTES + 1} 1\r\n`],
     ['a value without a CAS', 'VALUE a 0 1\r\nx\r\nEND\r\n'],
     ['a value that is longer than it says', 'VALUE a 0 1 1\r\nxyz\r\nEND\r\n'],
     ['two values', 'VALUE a 0 1 1\r\nx\r\nVALUE b 0 1 1\r\nx\r\nEND\r\n'],

@@ -1,7 +1,11 @@
-/** What memcached said to one command; `failed`: an error that leaves the connection in step. */
+/**
+ * What memcached said to one command; `failed`: an error that leaves the connection in step. `too-large`: a value of so many bytes, that
+ * was passed over.
+ */
 export type MemcachedReply =
   | { readonly kind: 'line'; readonly text: string }
   | { readonly kind: 'value'; readonly key: string; readonly cas: string; readonly value: Buffer }
+  | { readonly kind: 'too-large'; readonly key: string; readonly bytes: number }
   | { readonly kind: 'nothing' }
   | { readonly kind: 'failed'; readonly message: string };
 
@@ -19,13 +23,15 @@ interface Value {
   readonly key: string;
   readonly cas: string;
   /** With the line break after it. */
-  readonly bytes: Buffer;
+  readonly length: number;
+  /** Undefined for one that is too large to be kept. */
+  readonly bytes: Buffer | undefined;
   filled: number;
 }
 
 /**
  * Cuts what a server sends into replies: those of `gets` for one key, and those of one line (`add`, `cas`, `set`, `delete`,
- * `version`), as doc/protocol.txt of memcached has them. Bounded by the longest value that is expected.
+ * `version`), as doc/protocol.txt of memcached has them. Memory is bounded by the longest value that is expected.
  */
 export class MemcachedReplies {
   readonly #maxValueBytes: number;
@@ -67,10 +73,12 @@ export class MemcachedReplies {
 
   #readValue(chunk: Buffer, from: number): number {
     const value = this.#receiving as Value;
-    const copied = chunk.copy(value.bytes, value.filled, from);
+    const { bytes, length, filled } = value;
+    const copied = Math.min(length - filled, chunk.length - from);
+    bytes?.set(chunk.subarray(from, from + copied), filled);
     value.filled += copied;
-    if (value.filled < value.bytes.length) return from + copied;
-    if (value.bytes.at(-2) !== RETURN || value.bytes.at(-1) !== NEWLINE) {
+    if (value.filled < length) return from + copied;
+    if (bytes !== undefined && (bytes.at(-2) !== RETURN || bytes.at(-1) !== NEWLINE)) {
       throw new MemcachedProtocolError('expected CRLF after a value from memcached');
     }
     this.#receiving = undefined;
@@ -82,11 +90,7 @@ export class MemcachedReplies {
     const value = this.#received;
     if (line === 'END') {
       this.#received = undefined;
-      this.#onReply(
-        value === undefined
-          ? { kind: 'nothing' }
-          : { kind: 'value', key: value.key, cas: value.cas, value: value.bytes.subarray(0, -2) },
-      );
+      this.#onReply(value === undefined ? { kind: 'nothing' } : replyOf(value));
       return;
     }
     if (value !== undefined) throw new MemcachedProtocolError(`expected END after a value, found ${told(line)}`);
@@ -100,15 +104,17 @@ export class MemcachedReplies {
 
   #begin(line: string): Value {
     const match = /^VALUE ([\x21-\x7e]{1,250}) \d{1,10} (\d{1,10}) (\d{1,20})$/.exec(line);
-    const bytes = Number(match?.[2]);
-    if (match === null || bytes > this.#maxValueBytes) {
-      throw new MemcachedProtocolError(
-        `expected a value of at most ${this.#maxValueBytes} bytes with a CAS, found ${told(line)}`,
-      );
-    }
-    // Memory of its own: the caller keeps the value as long as it likes.
-    return { key: match[1] as string, cas: match[3] as string, bytes: Buffer.allocUnsafeSlow(bytes + 2), filled: 0 };
+    if (match === null) throw new MemcachedProtocolError(`expected a value with a CAS, found ${told(line)}`);
+    const length = Number(match[2]) + 2;
+    // Memory of its own: the caller keeps the value as long as it likes. What is larger was stored by somebody with other settings.
+    const bytes = length - 2 > this.#maxValueBytes ? undefined : Buffer.allocUnsafeSlow(length);
+    return { key: match[1] as string, cas: match[3] as string, length, bytes, filled: 0 };
   }
+}
+
+function replyOf({ key, cas, length, bytes }: Value): MemcachedReply {
+  if (bytes === undefined) return { kind: 'too-large', key, bytes: length - 2 };
+  return { kind: 'value', key, cas, value: bytes.subarray(0, -2) };
 }
 
 /** Keys are digests and of no use to a reader of logs; control characters may be anything. */

@@ -4,6 +4,7 @@ import type { Logger } from './logger.ts';
 import { MemcachedConnection, MemcachedUnavailableError } from './memcached-connection.ts';
 import type { MemcachedReply } from './memcached-replies.ts';
 import { parseMemcachedUrl } from './memcached-url.ts';
+import { Refusals } from './refusals.ts';
 
 export { MemcachedUnavailableError } from './memcached-connection.ts';
 
@@ -103,6 +104,8 @@ export function createMemcached(url: string, options: MemcachedClientOptions): M
       if (reply.kind === 'nothing') return undefined;
       // Another key's value would mean that replies are out of step.
       if (reply.kind === 'value' && reply.key === key) return { value: reply.value, cas: reply.cas };
+      if (reply.kind === 'too-large')
+        throw new MemcachedError(`found a value of ${reply.bytes} bytes, expected at most ${options.maxValueBytes}`);
       throw unexpected(reply);
     },
     async add(name, value, ttlS) {
@@ -140,6 +143,7 @@ class Server {
   readonly #connection: MemcachedConnection;
   readonly #deadlines: Deadlines;
   readonly #logger: Logger;
+  readonly #refusals: Refusals;
   readonly #noteChange: () => void;
   #missed = 0;
   #probedAt = 0;
@@ -158,6 +162,7 @@ class Server {
     const { host, port, deadlineMs, maxInFlight = 10_000 } = options;
     this.name = `${host}:${port}`;
     this.#logger = options.logger;
+    this.#refusals = new Refusals('memcached', options.logger);
     this.#noteChange = options.noteChange;
     this.#deadlines = new Deadlines(`memcached at ${this.name}`, deadlineMs);
     this.#connection = new MemcachedConnection({
@@ -193,7 +198,9 @@ class Server {
     // Also late answers show that it is there.
     sent.then(this.#answered, () => undefined);
     try {
-      return await this.#deadlines.race(sent);
+      const reply = await this.#deadlines.race(sent);
+      if (reply.kind === 'failed') this.#refusals.note(commandOf(parts), reply.message, performance.now());
+      return reply;
     } catch (error) {
       if (error instanceof DeadlineError) {
         this.#missed += 1;
@@ -240,6 +247,11 @@ function chosen(servers: readonly Server[], key: string): Server {
     if (score > highest) [best, highest] = [server, score];
   }
   return best;
+}
+
+/** Keys come behind it. */
+function commandOf([first = '']: readonly (string | Uint8Array)[]): string {
+  return String(first).split(' ', 1)[0] as string;
 }
 
 function exptime(ttlS: number): number {

@@ -46,7 +46,10 @@ async function make(admin: Admin, { topic, settings }: OrderedTopic): Promise<vo
   });
 }
 
-async function check(admin: Admin, { topic, settings, complaint, usesFirst = false, fail }: OrderedTopic): Promise<void> {
+async function check(
+  admin: Admin,
+  { topic, settings, complaint, usesFirst = false, fail }: OrderedTopic,
+): Promise<void> {
   const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
   const partitions = topics[0]?.partitions.length ?? 0;
   if (partitions !== 1 && !(usesFirst && partitions > 1)) {

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { Cluster, Redis, ReplyError, type RedisOptions } from 'ioredis';
 import { DeadlineError, Deadlines } from './deadline.ts';
 import type { Logger } from './logger.ts';
-import { RedisRefusals } from './redis-refusals.ts';
 import { parseRedisUrl, type RedisTarget } from './redis-url.ts';
+import { Refusals } from './refusals.ts';
 import type { TlsIdentity } from './tls-files.ts';
 
 /** Redis cannot be asked at the moment, or the connection ended before it answered. */
@@ -68,7 +68,7 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
   let wasUp = false;
   let lastError = '';
   let isClosed = false;
-  const refusals = new RedisRefusals(logger);
+  const refusals = new Refusals('Redis', logger);
 
   const isUp = (): boolean => connection.status === 'ready' && missed < MAX_MISSED_DEADLINES;
   const noteChange = (): void => {
@@ -121,8 +121,9 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
         noteChange();
       }
       withoutArguments(error);
-      if (error instanceof ReplyError) refusals.note(name, (error as Error).message, performance.now());
-      else if (!(error instanceof DeadlineError)) throw new RedisUnavailableError(String(error), { cause: error });
+      if (error instanceof ReplyError) {
+        if (!isScriptUnknown(error)) refusals.note(name, (error as Error).message, performance.now());
+      } else if (!(error instanceof DeadlineError)) throw new RedisUnavailableError(String(error), { cause: error });
       throw error;
     }
   };
@@ -136,7 +137,7 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
       try {
         return await command('EVALSHA', script.sha1, keys.length, ...keys, ...args);
       } catch (error) {
-        if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
+        if (!isScriptUnknown(error)) throw error;
         return command('EVAL', script.source, keys.length, ...keys, ...args);
       }
     },
@@ -145,6 +146,11 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
       connection.disconnect();
     },
   };
+}
+
+/** That belongs to the protocol: the script is sent whole then. */
+function isScriptUnknown(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('NOSCRIPT');
 }
 
 /** ioredis attaches the whole command to its errors; a log must neither have the password of AUTH nor what is cached. */

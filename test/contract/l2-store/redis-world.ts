@@ -17,6 +17,21 @@ import { DEADLINE_MS, logger, order, PACKING, user, type Invalidated, type L2Wor
 
 export const SOURCE = 'main';
 
+/** A user with no more rights than sidecar/docs/backends.md says that it needs; in a cluster it needs `+cluster` besides. */
+export const LITTLE_USER = [
+  'shop',
+  'on',
+  '>pw',
+  '~tidemark1:*',
+  '+@read',
+  '+@write',
+  '+@scripting',
+  '+@connection',
+  '+info',
+];
+/** The same URL for that user. */
+export const forLittleUser = (url: string): string => url.replace('://', '://shop:pw@');
+
 export interface RedisWorld extends L2World {
   readonly client: RedisClient;
   newStore(): RedisStore;
@@ -33,10 +48,7 @@ export async function redisWorld(options: {
   readonly stop: () => Promise<void>;
 }): Promise<RedisWorld> {
   const { url, buckets } = options;
-  const client = createRedis(url, { deadlineMs: DEADLINE_MS, logger });
-  await eventually(() => {
-    if (!client.isUp) throw new Error('no connection yet');
-  });
+  const client = await connected(url);
   const keys = Array.from({ length: buckets }, (_, i) => bucketKeys(SOURCE, i));
   const logs = openFenceLogs(client, { source: SOURCE, buckets, maxFences: 1000 });
   const placeOf = (key: string) => {
@@ -95,16 +107,31 @@ export async function redisWorld(options: {
 export async function ownRedisWorld(options: {
   readonly buckets: number;
   readonly flavour?: RedisFlavour | undefined;
+  /** Whether it is used with few rights. */
+  readonly isRestricted?: boolean | undefined;
 }): Promise<RedisWorld> {
-  const { buckets, flavour } = options;
+  const { buckets, flavour, isRestricted = false } = options;
   const server = await startRedis({ ...(flavour && { flavour }), settings: { appendonly: 'no' } });
+  if (isRestricted) {
+    const admin = await connected(server.url);
+    await admin.command('ACL', 'SETUSER', ...LITTLE_USER);
+    admin.close();
+  }
   return redisWorld({
-    ...{ url: server.url, buckets },
+    ...{ url: isRestricted ? forLittleUser(server.url) : server.url, buckets },
     pause: () => server.pause(),
     resume: () => server.resume(),
     flush: (client) => client.command('FLUSHALL'),
     stop: () => server.stop(),
   });
+}
+
+async function connected(url: string): Promise<RedisClient> {
+  const client = createRedis(url, { deadlineMs: DEADLINE_MS, logger });
+  await eventually(() => {
+    if (!client.isUp) throw new Error('no connection yet');
+  });
+  return client;
 }
 
 async function run(client: RedisClient, script: string, call: ScriptCall): Promise<void> {
