@@ -55,6 +55,7 @@ import type { Metrics } from './metrics.ts';
 const VERSION = '0.1.0';
 const LIMITS = {
   leases: 65_536,
+  flightsSweptAtOnce: 10_000,
   waiters: 10_000,
   waitersPerKey: 1_000,
   watermarkWaits: 1_000,
@@ -235,7 +236,11 @@ function followerEvents(
 /** What is done once a second: notice a stall, how far L2 is, what falls behind there, and what is too old for anybody. */
 export function tick(core: Core): void {
   core.follower.checkState();
-  for (const { grace } of core.namespaces.values()) grace?.sweep();
+  const nowMs = clock.monotonicMs();
+  for (const { grace, flights } of core.namespaces.values()) {
+    grace?.sweep();
+    flights.sweep((lease) => core.leases.isOut(lease, nowMs), LIMITS.flightsSweptAtOnce);
+  }
   tickL2({ ...core, clock });
   core.warmTriggers.check();
 }

@@ -189,11 +189,19 @@ export class Flights {
     if (this.#byKey.get(flight.key) === flight) this.#byKey.delete(flight.key);
   }
 
-  /** Forgets flights whose lease nobody used in time and for which nobody waits. Amortized O(1) a call. */
-  sweep(nowMs: number): void {
+  /**
+   * Forgets flights whose lease is out no more, and for which nobody waits: so there are hardly more of them than leases, and a flood of
+   * misses that nobody fills ends here too.
+   *
+   * @param isOut whether a lease can be filled still
+   * @param most so many at once; O(most)
+   */
+  sweep(isOut: (lease: Lease) => boolean, most: number): void {
+    let left = most;
     for (const flight of this.#byKey.values()) {
-      if (flight.lease === undefined || flight.waiters.size > 0 || nowMs <= flight.lease.expiresAtMs) return;
+      if (left === 0 || flight.lease === undefined || flight.waiters.size > 0 || isOut(flight.lease)) return;
       this.#byKey.delete(flight.key);
+      left -= 1;
     }
   }
 
@@ -204,9 +212,13 @@ export class Flights {
     if (flight?.lease !== undefined) this.#doomed.add(flight);
   }
 
-  /** The same for every key. */
+  /** The same for every key. Those that nobody waits for, and no other sidecar, end here: there may be very many. */
   doomAll(): void {
-    for (const flight of this.#byKey.values()) if (flight.lease !== undefined) this.#doomed.add(flight);
+    for (const flight of this.#byKey.values()) {
+      if (flight.lease === undefined) continue;
+      if (flight.waiters.size > 0 || flight.claim !== undefined) this.#doomed.add(flight);
+      else this.#byKey.delete(flight.key);
+    }
   }
 
   /** The doomed ones that were not closed meanwhile; they are doomed no more afterwards. */

@@ -4,6 +4,9 @@ import type { Namespace } from './namespace.ts';
 import type { Clock, Random } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
 
+/** Flights that are forgotten for each that comes. */
+const SWEPT_FOR_EACH = 16;
+
 /** Hands out leases as old as what readers of the database see (SPEC I3, I5), and knows who holds a flight and for how long. */
 export class Grants {
   readonly #replica: ReplicaView;
@@ -40,7 +43,7 @@ export class Grants {
 
   hold({ flights }: Namespace, flight: Flight, lease: Lease): void {
     const nowMs = this.#clock.monotonicMs();
-    flights.sweep(nowMs);
+    flights.sweep((each) => this.#leases.isOut(each, nowMs), SWEPT_FOR_EACH);
     flights.hold(flight, lease, nowMs);
   }
 

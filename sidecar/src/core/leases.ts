@@ -51,6 +51,11 @@ export class Leases {
     return nowMs <= lease.expiresAtMs ? lease : undefined;
   }
 
+  /** Whether a fill with it could be taken still. */
+  isOut({ token, expiresAtMs }: Lease, nowMs: number): boolean {
+    return nowMs <= expiresAtMs && this.#byToken.has(token);
+  }
+
   /** Those that are out are answered as expired. */
   clear(): void {
     this.#byToken.clear();
