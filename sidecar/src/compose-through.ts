@@ -26,7 +26,7 @@ const MAX_WATCHED = 4_096;
 
 export interface ThroughOptions extends Pick<
   WriteThroughOptions,
-  'replica' | 'filler' | 'coalescer' | 'positions' | 'marks' | 'clock' | 'random' | 'etagOf'
+  'namespaces' | 'replica' | 'filler' | 'coalescer' | 'positions' | 'marks' | 'clock' | 'random' | 'etagOf'
 > {
   readonly config: Pick<Config, 'writeUrl' | 'writePool' | 'instance'>;
   readonly evictor: Evictor;

@@ -96,6 +96,7 @@ export function createCore(of: Pick<SourceOf, 'source' | 'sourceConfig'>, surrou
   const events = followerEvents(replica, { metrics, logger, onBreak: behind.broke });
   const through = createThrough({
     ...parts,
+    namespaces: { get: (name) => configuration.namespaces.get(name) },
     config,
     clock,
     random: systemRandom(),

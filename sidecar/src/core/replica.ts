@@ -11,6 +11,7 @@ import {
   type Step,
 } from '@tidemark/proto';
 import { FencedMemory, type EvictionTarget } from './fenced-memory.ts';
+import { Seals } from './seals.ts';
 import type { ServerIdentity } from './server-identity.ts';
 
 /** `starting`: no record seen yet. `stalled`: nothing heard for longer than the allowed staleness. */
@@ -44,6 +45,7 @@ export class SourceReplica {
   readonly #evict: EvictionTarget;
   readonly #maxStalenessMs: number;
   readonly #memory: FencedMemory;
+  readonly #seals = new Seals();
   #started = false;
   #epoch = 0;
   #applied: Lsn = 0;
@@ -132,8 +134,9 @@ export class SourceReplica {
     return this.#covered[namespace.index] as boolean;
   }
 
-  /** A position at or above every invalidation above the horizon that concerns an entry. */
+  /** A position at or above every invalidation above the horizon that concerns an entry; infinite where one is {@link seal sealed}. */
   newestFence(namespace: NamespaceRules, key: string, tags: readonly string[]): Lsn {
+    if (this.#seals.has(namespace, key, tags)) return Number.POSITIVE_INFINITY;
     return this.#memory.newest(namespace, key, tags);
   }
 
@@ -176,6 +179,11 @@ export class SourceReplica {
   changed(namespace: NamespaceRules, what: { key: string; tags: readonly string[]; lsn: Lsn | undefined }): void {
     if (this.#rules.namespaces[namespace.index] === namespace)
       this.#memory.raise(namespace, { ...what, lsn: what.lsn ?? 0 });
+  }
+
+  /** A change of these names is known, and nobody knows where it was committed: nothing is kept under them until the answer is called. */
+  seal(namespace: NamespaceRules, names: readonly string[]): () => void {
+    return this.#seals.seal(namespace, names);
   }
 
   /** Continuity is gone and the next position is unknown: flush, and answer misses until a record starts us again. */

@@ -1,11 +1,13 @@
-import { keyTag, type Lsn } from '@tidemark/proto';
+import { keyTag, type Lsn, type NamespaceRules } from '@tidemark/proto';
 import type { Coalescer } from './coalescer.ts';
 import type { Filler } from './filler.ts';
 import type { Marks } from './marks.ts';
+import type { Namespaces } from './namespace.ts';
 import type { OwnWrite, OwnWrites } from './own-writes.ts';
 import type { Clock, Random } from './ports.ts';
 import type { Positions } from './positions.ts';
 import type { SourceReplica } from './replica.ts';
+import { Unplaced } from './unplaced.ts';
 import type { PutRequest, WriteFailure, WriteRequest, Writer, Written } from './writer.ts';
 
 /** The first word of the mark that a write leaves in its transaction. */
@@ -59,6 +61,7 @@ export interface WriteExecutor {
 export type WriteEnd = 'stored' | 'passed' | 'nothing' | WriteFailure;
 
 export interface WriteThroughOptions {
+  readonly namespaces: Namespaces;
   readonly replica: SourceReplica;
   readonly filler: Filler;
   readonly coalescer: Coalescer;
@@ -82,12 +85,17 @@ const ABSENT = { body: new Uint8Array(), contentType: 'application/octet-stream'
  */
 export class WriteThrough {
   readonly #own: OwnWrites;
+  readonly #unplaced: Unplaced;
   readonly #options: WriteThroughOptions;
 
   constructor(options: WriteThroughOptions) {
     this.#options = options;
     this.#own = options.own;
-    options.marks.on(WRITE_MARK, (token, lsn, isAlone) => this.#own.mark(token, lsn, isAlone));
+    this.#unplaced = new Unplaced(options);
+    options.marks.on(WRITE_MARK, (token, lsn, isAlone) => {
+      this.#own.mark(token, lsn, isAlone);
+      this.#unplaced.found(token, lsn);
+    });
   }
 
   /** The writer of a namespace. */
@@ -155,7 +163,7 @@ export class WriteThrough {
     write: OwnWrite,
     done: { value: WrittenValue | undefined; lsn: Lsn | undefined; said: Pick<PutRequest, 'maxAgeMs'> | object },
   ): boolean {
-    const { filler, replica, coalescer, etagOf } = this.#options;
+    const { filler, replica, coalescer, namespaces, etagOf } = this.#options;
     const { namespace, key } = write;
     const { value, lsn } = done;
     const { body, contentType, tags } = value?.kind === 'value' ? value : ABSENT;
@@ -163,7 +171,16 @@ export class WriteThrough {
     if (asOf === undefined) this.#own.end(write);
     // Where a key has several values (SPEC I20), they have a tag in common.
     const common = namespace.variants === undefined ? [] : [keyTag(key)];
-    if (namespace.rules !== undefined) replica.changed(namespace.rules, { key, tags: common, lsn });
+    // Another document may have put another namespace in its place.
+    const rulesNow = (): NamespaceRules | undefined => (namespaces.get(namespace.name) ?? namespace).rules;
+    const changed = (position: Lsn | undefined): void => {
+      const rules = rulesNow();
+      if (rules !== undefined) replica.changed(rules, { key, tags: common, lsn: position });
+    };
+    changed(lsn);
+    const rules = lsn === undefined ? rulesNow() : undefined;
+    if (rules !== undefined)
+      this.#unplaced.add({ token: write.token, rules, names: [key, ...common], placed: changed });
     if (asOf === undefined || value === undefined) {
       coalescer.settleDoomed();
       this.#nudge(write, lsn);

@@ -3,6 +3,8 @@ import type { Dice } from '../../../sidecar/src/testing/random.ts';
 
 /** The row that is part of every value. */
 export const SHARED = 'shared';
+/** What is part of every value and of which no row tells: whoever changes it purges. */
+export const UNTOLD = 'untold';
 
 /** A transaction that has written and not ended. */
 export interface OpenTransaction {
@@ -26,6 +28,7 @@ export class Database {
   readonly topic: Batch[] = [];
   readonly #dice: Dice;
   readonly #covers: readonly bigint[];
+  readonly #keys: readonly string[];
   readonly #commits: Commit[] = [];
   readonly #locks = new Map<string, number>();
   #epoch = 1;
@@ -33,8 +36,9 @@ export class Database {
   #published = 1000;
   #transactions = 0;
 
-  constructor(options: { dice: Dice; covers: readonly bigint[] }) {
+  constructor(options: { dice: Dice; covers: readonly bigint[]; keys: readonly string[] }) {
     this.#dice = options.dice;
+    this.#keys = options.keys;
     this.#covers = options.covers;
     this.publish();
   }
@@ -90,7 +94,7 @@ export class Database {
     const to = changes.length === waiting.length ? this.#lsn + dice.below(5) : (changes.at(-1)?.lsn ?? from);
     const firstHidden = this.#commits.find(({ visible }) => !visible)?.lsn ?? Number.POSITIVE_INFINITY;
     const blocks = [
-      this.#block('rows', changes, (row) => row !== SHARED),
+      this.#block('rows', changes, (row) => row !== SHARED && row !== UNTOLD),
       this.#block('others', changes, (row) => row === SHARED),
     ];
     this.topic.push({
@@ -108,7 +112,7 @@ export class Database {
       commits: changes.map(({ lsn }) => lsn),
       // What a record holds stands in no order of positions.
       tables: dice.chance(0.5) ? blocks : blocks.toReversed(),
-      purges: [],
+      purges: changes.flatMap(({ rows }, commit) => (rows.includes(UNTOLD) ? [this.#purge(commit)] : [])),
       marks: changes.flatMap(({ mark: text }, commit) =>
         text === undefined || dice.chance(0.05) ? [] : [{ commit, text }],
       ),
@@ -132,6 +136,17 @@ export class Database {
   /** Where a transaction was committed; 0 for what was there from the beginning. */
   lsnOf(id: number): number {
     return this.#commits.find((commit) => commit.id === id)?.lsn ?? 0;
+  }
+
+  /** Of every value there is, in one of the forms of a purge. */
+  #purge(commit: number): Batch['purges'][number] {
+    const none = { commit, namespace: 'values', keys: [], tags: [], all: false };
+    return this.#dice.pick([
+      { ...none, all: true },
+      { ...none, prefixes: this.#keys },
+      { ...none, keys: this.#keys },
+      { ...none, tags: [SHARED] },
+    ]);
   }
 
   #block(table: string, changes: readonly Commit[], concerns: (row: string) => boolean): Batch['tables'][number] {

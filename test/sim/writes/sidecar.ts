@@ -18,7 +18,7 @@ import type { PutRequest, Writer } from '../../../sidecar/src/core/writer.ts';
 import { countingRandom, ManualClock, MapStore } from '../../../sidecar/src/testing/fakes.ts';
 import type { Dice } from '../../../sidecar/src/testing/random.ts';
 import type { L2Model } from '../l2-model.ts';
-import { SHARED, type Database, type OpenTransaction } from './database.ts';
+import { SHARED, UNTOLD, type Database, type OpenTransaction } from './database.ts';
 
 const parsed = parseConfig({
   sources: { main: { topic: 't' } },
@@ -100,8 +100,20 @@ export class WorldSidecar {
     const watched = sabotage.replica?.(replica, database) ?? replica;
     this.own = sabotage.own?.({ replica: watched, most: 16 }, model) ?? world.newOwn({ replica: watched, most: 16 });
     evictor.spare(this.own);
-    const positions = new Positions({ client: { position: () => Promise.resolve(database.position) }, most: 10 });
-    const parts = { replica: watched, filler: this.#filler, coalescer, positions, marks, clock, own: this.own };
+    // The invalidator may be away.
+    const position = () => this.#later(() => (dice.chance(0.3) ? { failed: 'away' } : database.position));
+    const positions = new Positions({ client: { position }, most: 10 });
+    const namespaces = new Map([['values', namespace]]);
+    const parts = {
+      namespaces,
+      replica: watched,
+      filler: this.#filler,
+      coalescer,
+      positions,
+      marks,
+      clock,
+      own: this.own,
+    };
     let count = 0;
     const unique = { ...random, token: () => `${name}-${(count += 1)}` };
     this.#through = new WriteThrough({ ...parts, random: unique, etagOf: () => '' });
@@ -146,14 +158,16 @@ export class WorldSidecar {
 
   #load(key: string, token: string): void {
     const { database } = this.#world;
-    const body = Uint8Array.of(...numbers(database.read(key), database.read(SHARED)));
+    const body = bytesOf([key, SHARED, UNTOLD].map((row) => database.read(row)));
     const rest = { tags: [SHARED], absent: false, contentType: '', etag: '', loadedAt: database.position.lsn };
     this.#work.push(() => void this.#filler.fill({ namespace: this.#namespace, key, token, body, ...rest }));
   }
 
   #write(key: string): void {
     const body = new Uint8Array();
-    const request = { body, contentType: '', tags: [SHARED], headers: {}, maxAgeMs: undefined };
+    // Tags of the value may be those that the read of it finds.
+    const tags = this.#world.dice.chance(0.7) ? [SHARED] : [];
+    const request = { body, contentType: '', tags, headers: {}, maxAgeMs: undefined };
     const signal = new AbortController().signal;
     void this.#writer.put?.({ namespace: this.#namespace, key, signal, ...request }).then((written) => {
       if (written.kind !== 'written') return;
@@ -167,18 +181,24 @@ export class WorldSidecar {
     const { dice, database } = this.#world;
     const { promise, resolve } = Promise.withResolvers<Executed>();
     const begin = (): void => {
-      const rows = dice.chance(0.3) ? [key, SHARED] : [key];
+      const rows = dice.chance(0.3) ? [key, dice.chance(0.9) ? SHARED : UNTOLD] : [key];
       const transaction = database.begin(rows, mark);
       this.#work.push(transaction === undefined ? begin : () => read(transaction));
     };
     const read = (transaction: OpenTransaction): void => {
-      const body = Uint8Array.of(...numbers(transaction.id, database.read(SHARED, transaction)));
+      const body = bytesOf([key, SHARED, UNTOLD].map((row) => database.read(row, transaction)));
       this.#work.push(() => commit(transaction, body));
     };
     const commit = (transaction: OpenTransaction, body: Uint8Array): void => {
       if (dice.chance(0.1)) {
         database.rollBack(transaction);
         resolve({ kind: 'failed', why: 'conflict', detail: '' });
+        return;
+      }
+      if (dice.chance(0.04)) {
+        // Nobody hears of it any more, and it may be committed all the same, behind whatever is done meanwhile.
+        resolve({ kind: 'failed', why: 'unknown', detail: '' });
+        this.#work.push(() => database.commit(transaction));
         return;
       }
       database.commit(transaction);
@@ -196,7 +216,9 @@ export class WorldSidecar {
       const { lsn } = database.position;
       this.#answered.set(request, database.lsnOf(transaction.id));
       const value = { kind: 'value', body, contentType: '', tags: [SHARED] } as const;
-      resolve({ kind: 'committed', created: undefined, lsn, timeline: 1, value });
+      // An endpoint may not say where it has committed.
+      const place = dice.chance(0.8) ? { lsn, timeline: 1 } : ({ lsn: 'ask', timeline: undefined } as const);
+      resolve({ kind: 'committed', created: undefined, ...place, value });
     };
     this.#work.push(begin);
     return promise;
@@ -204,13 +226,15 @@ export class WorldSidecar {
 
   #check(key: string, { body }: Entry, from: string): void {
     const { database, name } = this.#world;
-    const [row = 0, shared = 0] = idsIn(body);
+    const [row = 0, shared = 0, untold = 0] = idsIn(body);
     const { applied } = this.#replica;
     this.served += 1;
     if (!database.reflects(key, row, applied))
       this.wrong ??= `${name} ${key} from ${from}: its row is older than ${applied}`;
     if (!database.reflects(SHARED, shared, applied))
       this.wrong ??= `${name} ${key} from ${from}: the shared row is older than ${applied}`;
+    if (!database.reflects(UNTOLD, untold, applied))
+      this.wrong ??= `${name} ${key} from ${from}: what was purged is older than ${applied}`;
     const floor = this.#floor.get(key) ?? 0;
     if (database.lsnOf(row) < floor)
       this.wrong ??= `${name} ${key} from ${from}: older than what was written here at ${floor}`;
@@ -246,12 +270,11 @@ export class WorldSidecar {
   }
 }
 
-/** Two numbers of transactions as four bytes. */
-function numbers(row: number, shared: number): readonly number[] {
-  return [row >> 8, row & 255, shared >> 8, shared & 255];
+/** Numbers of transactions, two bytes each. */
+function bytesOf(ids: readonly number[]): Uint8Array {
+  return Uint8Array.from(ids.flatMap((id) => [id >> 8, id & 255]));
 }
 
 function idsIn(body: Uint8Array): readonly number[] {
-  const [a = 0, b = 0, c = 0, d = 0] = body;
-  return [a * 256 + b, c * 256 + d];
+  return Array.from({ length: body.length / 2 }, (_, i) => (body[2 * i] ?? 0) * 256 + (body[2 * i + 1] ?? 0));
 }

@@ -5,12 +5,13 @@ import { OwnWrites, type OwnWrite } from '../../../sidecar/src/core/own-writes.t
 import type { SourceReplica } from '../../../sidecar/src/core/replica.ts';
 import { Dice } from '../../../sidecar/src/testing/random.ts';
 import { L2Model } from '../l2-model.ts';
-import { Database, SHARED } from './database.ts';
+import { Database, SHARED, UNTOLD } from './database.ts';
 import { ROWS, rules, WorldSidecar, type Sabotage } from './sidecar.ts';
 
 // SPEC I18: writers and readers on two sidecars over one database, in which others write too, commits become visible late, COMMIT's
-// answers are lost, records are cut anywhere, repeated or lost, and marks fail to come. What is served reflects all that was
-// applied (I5, I6); and once a write was answered here, nothing older is served here.
+// answers are lost, or come before the commit, nobody can say where a commit stands, something changes of which only purges tell,
+// records are cut anywhere, repeated or lost, epochs end, and marks fail to come. What is served reflects all that was applied (I5, I6); and
+// once a write was answered here, nothing older is served here.
 
 const STEPS = 500;
 /** TIDEMARK_TEST_HISTORIES makes it a soak. */
@@ -29,12 +30,12 @@ async function settled(): Promise<void> {
 
 async function history(seed: number, sabotage: Sabotage = {}): Promise<Found> {
   const dice = new Dice(seed);
-  const database = new Database({ dice, covers: rules.namespaces.map(({ hash }) => hash) });
+  const database = new Database({ dice, covers: rules.namespaces.map(({ hash }) => hash), keys: ROWS });
   const l2 = new L2Model(rules);
   const newOwn = (options: { replica: SourceReplica; most: number }): OwnWrites => new OwnWrites(options);
   const sidecars = ['one', 'two'].map((name) => new WorldSidecar({ dice, database, l2, name, newOwn, sabotage }));
   const other = (): void => {
-    const rows = dice.chance(0.3) ? [dice.pick(ROWS), SHARED] : [dice.pick([...ROWS, SHARED])];
+    const rows = dice.chance(0.3) ? [dice.pick(ROWS), SHARED] : [dice.pick([...ROWS, ...ROWS, SHARED, SHARED, UNTOLD])];
     const transaction = database.begin(rows);
     if (transaction !== undefined) database.commit(transaction);
   };
@@ -166,6 +167,23 @@ const careless: Readonly<Record<string, Sabotage>> = {
   },
   'what was there goes, and nothing older comes': {
     replica: (replica) => seeing(replica, { changed: () => undefined }),
+  },
+  'nothing is kept under a key that was written nobody knows where': {
+    replica: (replica) => seeing(replica, { seal: () => () => undefined }),
+  },
+  'a purge of more than names evicts what is being written': {
+    own: (options) =>
+      new (class extends OwnWrites {
+        override many(): void {}
+      })(options),
+  },
+  'tags that nobody told at the beginning are looked up at the end': {
+    own: (options) =>
+      new (class extends OwnWrites {
+        override admit(write: OwnWrite): number | undefined {
+          return super.admit(write, []);
+        }
+      })(options),
   },
   'writes that overlap on one sidecar spoil each other': {
     own: (options) => {
