@@ -64,7 +64,7 @@ describe('what is asked', () => {
     ]);
     await loader({ url: `${base}/{header.x-tenant}/{key}` }).load({ address: '1', values, atLeast: undefined });
     expect(asked[0]?.url).toBe('/a%20b%2F%C3%A9/1');
-    expect(asked[0]?.headers['x-tenant']).toBe('a b/é');
+    expect(Buffer.from(String(asked[0]?.headers['x-tenant']), 'latin1').toString()).toBe('a b/é');
     expect(asked[0]?.headers).not.toHaveProperty('accept-language');
   });
 

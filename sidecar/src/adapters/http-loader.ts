@@ -186,7 +186,10 @@ export class HttpLoader implements Origin {
 /** The request headers by which values differ: the endpoint answers for whoever has sent them. */
 function variedOf({ values }: OriginRequest): Record<string, string> {
   const named = [...values].filter(([name, value]) => name.startsWith(HEADER) && value !== '');
-  return Object.fromEntries(named.map(([name, value]) => [name.slice(HEADER.length), value]));
+  // Node takes the bytes of a header as Latin-1.
+  return Object.fromEntries(
+    named.map(([name, value]) => [name.slice(HEADER.length), Buffer.from(value).toString('latin1')]),
+  );
 }
 
 /** Why there is no answer. One that is no HTTP comes again as it is, and says nothing of other keys. */

@@ -54,6 +54,16 @@ describe('an address', () => {
   });
 });
 
+it('remembers no more of them than has room, however long their headers are', () => {
+  const of = variants();
+  const long = (i: number): Headers => ({ 'x-tenant': `${i} ${'x'.repeat(12_000)}` });
+  const addresses = Array.from({ length: 1_000 }, (_, i) => at(of, 'k', long(i)) as string);
+  at(of, 'k', long(999));
+  const kept = addresses.filter((address) => of.subjectOf(address) !== undefined);
+  expect(kept).toEqual(addresses.slice(-kept.length));
+  expect([kept.length > 100, kept.length * 12_000 < 4 * 1024 * 1024]).toEqual([true, true]);
+});
+
 it('remembers so many subjects at most, the latest', () => {
   const of = variants();
   const first = at(of, 'k', { 'x-tenant': 'first' }) as string;

@@ -6,8 +6,9 @@ export interface Subject {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Subjects that are remembered, for loads that no request begins. */
+/** Subjects that are remembered, for loads that no request begins; and of what length their headers may be together. */
 const MAX_SUBJECTS = 10_000;
+const MAX_CHARS = 4 * 1024 * 1024;
 /** Ends the key in an address: none may be so long that this matters, and what follows has always the same length. */
 const SEPARATOR = '\u0000';
 
@@ -20,6 +21,7 @@ export class Variants {
   readonly #identity: readonly string[];
   readonly #digest: (text: string) => string;
   readonly #headers = new Map<string, Readonly<Record<string, string>>>();
+  #chars = 0;
 
   /** @param options.digest of a fixed length, collision-resistant: who finds two texts with one digest reads what is another's */
   constructor(options: { config: NonNullable<NamespaceConfig['vary']>; digest: (text: string) => string }) {
@@ -57,10 +59,19 @@ export class Variants {
 
   /** The one that was not sent for longest is forgotten. */
   #remember(digest: string, headers: Readonly<Record<string, string>>): void {
-    this.#headers.delete(digest);
+    if (this.#headers.delete(digest)) this.#chars -= charsOf(headers);
     this.#headers.set(digest, headers);
-    if (this.#headers.size <= MAX_SUBJECTS) return;
-    const oldest = this.#headers.keys().next();
-    if (!oldest.done) this.#headers.delete(oldest.value);
+    this.#chars += charsOf(headers);
+    for (const [oldest, forgotten] of this.#headers) {
+      if (this.#headers.size <= MAX_SUBJECTS && this.#chars <= MAX_CHARS) return;
+      this.#headers.delete(oldest);
+      this.#chars -= charsOf(forgotten);
+    }
   }
+}
+
+function charsOf(headers: Readonly<Record<string, string>>): number {
+  let chars = 0;
+  for (const value of Object.values(headers)) chars += value.length;
+  return chars;
 }

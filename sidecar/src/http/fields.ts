@@ -39,7 +39,16 @@ export function parseTags(field: string | undefined): readonly string[] {
   return [...tags];
 }
 
-/** A byte-order mark is part of the tag: rules would put it into theirs too. */
+/** Node gives the bytes of a header as Latin-1; origins are to get text. Throws {@link FieldError}. */
+export function textOf(name: string, field: string): string {
+  try {
+    return strictUtf8.decode(Buffer.from(field, 'latin1'));
+  } catch {
+    throw new FieldError(`${name}: expected UTF-8`);
+  }
+}
+
+/** A byte-order mark is part of the text: rules would put it into their tags too. */
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** A boolean of RFC 9651; absent means false. Throws {@link FieldError}. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Namespace } from '../core/namespace.ts';
-import { FieldError } from './fields.ts';
+import { FieldError, textOf } from './fields.ts';
 
 /** The digest by which variants of a key are told apart: 128 bits of SHA-256. */
 export function variantDigest(text: string): string {
@@ -10,12 +10,15 @@ export function variantDigest(text: string): string {
 
 /**
  * The address of a key's value for this request (SPEC I20); the key itself where values do not differ. Throws {@link FieldError} for a
- * request that does not say for whom it asks.
+ * request that does not say for whom it asks, or not in UTF-8.
  */
 export function addressFor(namespace: Namespace, key: string, request: IncomingMessage): string {
   const { variants } = namespace;
   if (variants === undefined) return key;
-  const address = variants.addressOf(key, (name) => request.headersDistinct[name]?.join(', '));
+  const address = variants.addressOf(key, (name) => {
+    const fields = request.headersDistinct[name];
+    return fields && textOf(name, fields.join(', '));
+  });
   if (typeof address === 'string') return address;
   throw new FieldError(
     `${address.missing}: expected this header, because values of namespace "${namespace.name}" differ by it from one caller to another`,

@@ -109,5 +109,12 @@ it('a loader is told the key and the headers', async () => {
     },
   });
   expect((await get({ ...A, 'accept-language': 'de' })).status).toBe(200);
-  expect(asked).toEqual([{ key: '1', headers: { 'accept-language': 'de', 'x-tenant': 'a' } }]);
+  // Headers are bytes: what an origin makes rows, paths and tags of is their text.
+  const latin1 = Buffer.from('Zürich').toString('latin1');
+  expect((await get({ 'x-tenant': latin1 })).status).toBe(200);
+  expect(asked).toEqual([
+    { key: '1', headers: { 'accept-language': 'de', 'x-tenant': 'a' } },
+    { key: '1', headers: { 'accept-language': '', 'x-tenant': 'Zürich' } },
+  ]);
+  expect(await get({ 'x-tenant': 'Z\u00fcrich' })).toMatchObject({ status: 400, problem: 'bad-request' });
 });

@@ -8,7 +8,7 @@ import { parseAddress, WRITE_PREFIX } from './address.ts';
 import { sessionHeader } from './answers.ts';
 import { readBody } from './body.ts';
 import { parseCacheControl } from './cache-control.ts';
-import { FieldError, parseContentType, parseTags } from './fields.ts';
+import { FieldError, parseContentType, parseTags, textOf } from './fields.ts';
 import { refusingFields, type Handler } from './refuse.ts';
 import { visitOf } from './visits.ts';
 
@@ -155,23 +155,16 @@ const FAILURES: Readonly<Record<WriteFailure, ProblemCode>> = {
 /** The same may work in a while. To repeat what may have been written is for the caller to decide. */
 const PASSING: ReadonlySet<WriteFailure> = new Set(['busy', 'unavailable']);
 
-/** Node gives header bytes as Latin-1; a statement is to get text. */
 function headersOf(request: IncomingMessage, { headers: names }: Writer): Record<string, string> {
   const found: Record<string, string> = {};
   for (const name of names) {
     const values = request.headersDistinct[name];
     if (values === undefined) continue;
     if (values.length > 1) throw new FieldError(`${name}: found ${values.length} of them, expected one`);
-    try {
-      found[name] = strictUtf8.decode(Buffer.from(values[0] as string, 'latin1'));
-    } catch {
-      throw new FieldError(`${name}: expected UTF-8`);
-    }
+    found[name] = textOf(name, values[0] as string);
   }
   return found;
 }
-
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 function whileOpen(response: ServerResponse): AbortSignal {
   const gone = new AbortController();
