@@ -2,7 +2,9 @@
 // only worth something on a machine that does nothing else.
 import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { KitError, readArguments } from '../test/kit/index.ts';
+import { runCommand } from './lib/command.ts';
 import { root } from './lib/tools.ts';
 
 const help = `Usage: npm run bench [-- WORD ...]
@@ -10,22 +12,27 @@ const help = `Usage: npm run bench [-- WORD ...]
 Runs the files of test/bench one after the other; words choose those whose name contains one of them.
 `;
 
-const words = process.argv.slice(2);
-if (words.includes('--help')) {
-  process.stdout.write(help);
-  process.exit(0);
+function main(): void {
+  const { values, positionals: words } = readArguments('bench', {
+    allowPositionals: true,
+    options: { help: { type: 'boolean', short: 'h' } },
+  });
+  if (values.help === true) {
+    process.stdout.write(help);
+    return;
+  }
+  const all = globSync('test/bench/*.ts', { cwd: root }).toSorted();
+  const files = all.filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
+  if (files.length === 0) {
+    const names = all.map((file) => basename(file, '.ts')).join(', ');
+    throw new KitError(`No bench has a name with ${words.join(' or ')} in it; there are ${names}.`);
+  }
+  for (const file of files) {
+    process.stdout.write(`\n== ${file}\n`);
+    const { status } = spawnSync(process.execPath, [join(root, file)], { cwd: root, stdio: 'inherit' });
+    if (status !== 0) process.exitCode = 1;
+  }
 }
-const files = globSync('test/bench/*.ts', { cwd: root })
-  .toSorted()
-  .filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
-if (files.length === 0) {
-  process.stderr.write(`no bench has a name with ${words.join(' or ')} in it\n`);
-  process.exit(1);
-}
-let failed = 0;
-for (const file of files) {
-  process.stdout.write(`\n== ${file}\n`);
-  const { status } = spawnSync(process.execPath, [join(root, file)], { cwd: root, stdio: 'inherit' });
-  if (status !== 0) failed += 1;
-}
-process.exit(failed === 0 ? 0 : 1);
+
+await runCommand(main);
+process.disconnect?.();

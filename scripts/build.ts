@@ -3,9 +3,10 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, cpSync, lutimesSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { bundle, type Service } from './lib/build.ts';
+import { readArguments } from '../test/kit/index.ts';
 import { bytecodeEnv, writeBytecode } from './lib/bytecode.ts';
+import { runCommand } from './lib/command.ts';
 import { noticesOf } from './lib/notices.ts';
 import { packagesOf } from './lib/packages.ts';
 import { sbomOf, type NodeRuntime } from './lib/sbom.ts';
@@ -29,7 +30,7 @@ Files get the time SOURCE_DATE_EPOCH (default: 0).
 const services: readonly Service[] = ['sidecar', 'invalidator'];
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = readArguments('build', {
     options: {
       out: { type: 'string', default: 'dist' },
       node: { type: 'string', default: process.execPath },
@@ -101,4 +102,5 @@ function settle(folder: string, epochS: number): number {
   return bytes;
 }
 
-await main();
+await runCommand(main);
+process.disconnect?.();

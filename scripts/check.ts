@@ -1,6 +1,7 @@
 // npm run check: everything that a machine can say about the code without running it.
 import { join } from 'node:path';
-import { scratchFolder } from '../test/kit/index.ts';
+import { KitError, readArguments, scratchFolder } from '../test/kit/index.ts';
+import { runCommand } from './lib/command.ts';
 import { generate, readGenerated } from './lib/generate.ts';
 import { type ToolRun, root, runTool } from './lib/tools.ts';
 
@@ -34,15 +35,19 @@ async function compareGenerated(): Promise<ToolRun> {
   }
 }
 
-async function main(): Promise<number> {
-  const wanted = process.argv.slice(2);
-  if (wanted.includes('--help')) {
-    process.stdout.write(
-      `Usage: npm run check [-- WORD ...]\n\nChecks (a word of its title chooses one):\n${checks.map(({ title }) => `  ${title}\n`).join('')}`,
-    );
-    return 0;
+async function main(): Promise<void> {
+  const { values, positionals: wanted } = readArguments('check', {
+    allowPositionals: true,
+    options: { help: { type: 'boolean', short: 'h' } },
+  });
+  const titles = checks.map(({ title }) => `  ${title}\n`).join('');
+  if (values.help === true) {
+    process.stdout.write(`Usage: npm run check [-- WORD ...]\n\nChecks (a word of its title chooses one):\n${titles}`);
+    return;
   }
   const chosen = checks.filter(({ title }) => wanted.length === 0 || wanted.some((word) => title.includes(word)));
+  if (chosen.length === 0)
+    throw new KitError(`No check has ${wanted.join(' or ')} in its title; there are:\n${titles}`);
   let failed = 0;
   for (const { title, mend, run } of chosen) {
     const startedAt = performance.now();
@@ -54,7 +59,8 @@ async function main(): Promise<number> {
     process.stdout.write(`${output.trimEnd()}\n${mend === undefined ? '' : `(to mend it: ${mend})\n`}\n`);
   }
   process.stdout.write(`${chosen.length - failed} passed, ${failed} failed\n`);
-  return failed === 0 && chosen.length > 0 ? 0 : 1;
+  process.exitCode = failed === 0 ? 0 : 1;
 }
 
-process.exit(await main());
+await runCommand(main);
+process.disconnect?.();

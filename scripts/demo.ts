@@ -1,7 +1,8 @@
 // npm run demo: a shop behind two sidecars, live in this terminal, with a checker that compares what was served with Postgres.
-import { KitError, onParentGone, toStderr } from '../test/kit/index.ts';
+import { onParentGone } from '../test/kit/index.ts';
 import { help, parseOptions } from './demo/options.ts';
 import { runDemo } from './demo/run.ts';
+import { runCommand } from './lib/command.ts';
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2), process.stdout.isTTY);
@@ -17,8 +18,4 @@ async function main(): Promise<void> {
   process.exit(code ?? 130); // 130: ended by Ctrl-C, as shells tell it
 }
 
-main().catch((error: unknown) => {
-  if (!(error instanceof KitError)) throw error;
-  toStderr(error.message);
-  process.exit(1);
-});
+await runCommand(main);

@@ -1,8 +1,9 @@
 // npm run fuzz: bad input, generated from a seed, on everything that listens, for as long as asked.
-import { KitError, toStderr } from '../test/kit/index.ts';
+import { positive, readArguments } from '../test/kit/index.ts';
 import { Lines } from '../test/fuzz/lines.ts';
 import { run, type Report } from '../test/fuzz/run.ts';
 import { startSurfaces } from '../test/fuzz/surfaces.ts';
+import { runCommand } from './lib/command.ts';
 
 const help = `Usage: npm run fuzz -- [--minutes N] [--seed S]
 
@@ -13,21 +14,20 @@ seed that shows it, which a run of that seed does in its first round.
 
 const TELL_MS = 10_000;
 
-function option(name: string, otherwise: number): number {
-  const at = process.argv.indexOf(`--${name}`);
-  if (at < 0) return otherwise;
-  const value = Number(process.argv[at + 1]);
-  if (Number.isFinite(value) && value > 0) return value;
-  process.stderr.write(`--${name}: found ${process.argv[at + 1]}, expected a number above 0\n`);
-  process.exit(2);
-}
-
 async function main(): Promise<void> {
-  if (process.argv.includes('--help')) {
+  const { values } = readArguments('fuzz', {
+    options: {
+      minutes: { type: 'string', default: '1' },
+      seed: { type: 'string', default: String(Math.floor(Date.now() / 1000)) },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  if (values.help === true) {
     process.stdout.write(help);
     return;
   }
-  const [minutes, seed] = [option('minutes', 1), Math.floor(option('seed', Date.now() / 1000))];
+  const minutes = positive('--minutes', values.minutes, 1e6);
+  const seed = Math.floor(positive('--seed', values.seed, Number.MAX_SAFE_INTEGER));
   const lines = new Lines();
   const surfaces = await startSurfaces({ onLine: lines.take });
   lines.begin();
@@ -54,8 +54,4 @@ async function main(): Promise<void> {
   process.exitCode = violations.length + lines.errors.length === 0 ? 0 : 1;
 }
 
-main().catch((error: unknown) => {
-  if (!(error instanceof KitError)) throw error;
-  toStderr(error.message);
-  process.exit(1);
-});
+await runCommand(main);

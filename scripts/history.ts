@@ -1,9 +1,10 @@
 // npm run history: breaks everything, in an order that a seed decides, and checks every value that a cache serves meanwhile.
 import { createWriteStream } from 'node:fs';
-import { KitError, onParentGone, toStderr } from '../test/kit/index.ts';
+import { onParentGone, toStderr } from '../test/kit/index.ts';
 import { help, parseOptions } from '../test/history/options.ts';
 import { reportLines } from '../test/history/report.ts';
 import { runHistory } from '../test/history/run.ts';
+import { runCommand } from './lib/command.ts';
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));
@@ -34,8 +35,4 @@ async function main(): Promise<void> {
   process.exit(report.violations.length === 0 && report.operations.checked > 0 ? 0 : 1);
 }
 
-main().catch((error: unknown) => {
-  if (!(error instanceof KitError)) throw error;
-  toStderr(error.message);
-  process.exit(1);
-});
+await runCommand(main);

@@ -1,11 +1,11 @@
 // npm run model: TLC explores the protocol (test/model/Coherence.tla), further than the tests do.
 import { cpus, freemem } from 'node:os';
-import { parseArgs } from 'node:util';
-import { KitError, onParentGone, toStderr } from '../test/kit/index.ts';
+import { KitError, onParentGone, positive, readArguments, toStderr } from '../test/kit/index.ts';
 import { instances, mutants, type Size } from '../test/model/instances.ts';
 import type { Model } from '../test/model/model.ts';
 import { formatTrace, type Totals } from '../test/model/output.ts';
 import { check } from '../test/model/tlc.ts';
+import { runCommand } from './lib/command.ts';
 
 const help = `Usage: npm run model [-- OPTIONS] [WORD ...]
 
@@ -21,18 +21,20 @@ Explores every state of instances of the protocol's model; words choose those wh
 Fails when an invariant does not hold. test/model/README.md says what is modelled.
 `;
 
-const { values, positionals: words } = parseArgs({
-  allowPositionals: true,
-  options: {
-    size: { type: 'string', default: 'small' },
-    without: { type: 'string', multiple: true, default: [] },
-    with: { type: 'string', multiple: true, default: [] },
-    workers: { type: 'string', default: String(cpus().length) },
-    memory: { type: 'string', default: String(Math.max(1024, Math.floor(freemem() / 2 ** 21))) },
-    rules: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-});
+const { values, positionals: words } = await runCommand(() =>
+  readArguments('model', {
+    allowPositionals: true,
+    options: {
+      size: { type: 'string', default: 'small' },
+      without: { type: 'string', multiple: true, default: [] },
+      with: { type: 'string', multiple: true, default: [] },
+      workers: { type: 'string', default: String(cpus().length) },
+      memory: { type: 'string', default: String(Math.max(1024, Math.floor(freemem() / 2 ** 21))) },
+      rules: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  }),
+);
 
 function chosen(): [name: string, model: Model][] {
   const { size, without } = values;
@@ -62,8 +64,8 @@ async function main(): Promise<void> {
     const verdict = await check(
       { ...model, without: values.without, having: values.with },
       {
-        workers: Number(values.workers),
-        memoryMb: Number(values.memory),
+        workers: Math.ceil(positive('--workers', values.workers, 256)),
+        memoryMb: Math.floor(positive('--memory', values.memory, 1e6)),
         progress: toStderr,
         onCount: (totals) => toStderr(`  ${counts(totals)} so far`),
         signal: stopping.signal,
@@ -84,10 +86,6 @@ else if (values.rules) {
   for (const { without } of mutants)
     process.stdout.write(`${without.map((rule) => `--without "${rule}"`).join(' ')}\n`);
 } else {
-  await main().catch((error: unknown) => {
-    if (!(error instanceof KitError)) throw error;
-    process.stderr.write(`tidemark: ${error.message}\n`);
-    process.exitCode = 1;
-  });
+  await runCommand(main);
 }
 process.disconnect?.();

@@ -2,7 +2,9 @@
 import { availableParallelism } from 'node:os';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { fullScript, play, type HistoryResult } from '../test/sim/history.ts';
+import { positive, readArguments } from '../test/kit/index.ts';
 import { report } from '../test/sim/report.ts';
+import { runCommand } from './lib/command.ts';
 
 const help = `Usage: npm run soak -- [--minutes N] [--seed S] [--workers N]
 
@@ -37,19 +39,22 @@ async function work(
   }
 }
 
-function option(name: string, otherwise: number): number {
-  const at = process.argv.indexOf(`--${name}`);
-  if (at < 0) return otherwise;
-  const value = Number(process.argv[at + 1]);
-  if (Number.isFinite(value) && value > 0) return value;
-  process.stderr.write(`--${name}: found ${process.argv[at + 1]}, expected a number above 0\n`);
-  process.exit(2);
-}
-
 function soak(): void {
-  const minutes = option('minutes', 1);
-  const seed = option('seed', Math.floor(Date.now() / 1000));
-  const workers = Math.floor(option('workers', availableParallelism()));
+  const { values } = readArguments('soak', {
+    options: {
+      minutes: { type: 'string', default: '1' },
+      seed: { type: 'string', default: String(Math.floor(Date.now() / 1000)) },
+      workers: { type: 'string', default: String(availableParallelism()) },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  if (values.help === true) {
+    process.stdout.write(help);
+    return;
+  }
+  const minutes = positive('--minutes', values.minutes, 1e6);
+  const seed = Math.floor(positive('--seed', values.seed, Number.MAX_SAFE_INTEGER));
+  const workers = Math.ceil(positive('--workers', values.workers, 256));
   const startedAtMs = Date.now();
   const total = { histories: 0, steps: 0, faults: 0, l1: 0, l2: 0, coalesced: 0 };
   let failed = false;
@@ -93,8 +98,7 @@ function soak(): void {
   }
 }
 
-if (process.argv.includes('--help')) process.stdout.write(help);
-else if (isMainThread) soak();
+if (isMainThread) await runCommand(soak);
 else {
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, no window
   await work(workerData as Parameters<typeof work>[0], (told) => parentPort?.postMessage(told));

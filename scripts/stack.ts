@@ -1,16 +1,17 @@
 // npm run stack: everything in the foreground, for a person's own experiments.
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import {
   KitError,
   type ProcessEvent,
   type Stack,
   describeExit,
   onParentGone,
+  readArguments,
   startStack,
   toStderr,
 } from '../test/kit/index.ts';
+import { runCommand } from './lib/command.ts';
 
 const help = `Usage: npm run stack -- --config FILE [OPTIONS]
 
@@ -64,24 +65,20 @@ function parse(args: string[]): Options | 'help' {
 }
 
 function readFlags(args: string[]) {
-  try {
-    const text = { type: 'string' } as const;
-    const flag = { type: 'boolean', default: false } as const;
-    const options = {
-      config: text,
-      sidecars: text,
-      init: text,
-      json: flag,
-      logs: flag,
-      postgres: text,
-      kafka: text,
-      redis: text,
-      help: { ...flag, short: 'h' },
-    } as const;
-    return parseArgs({ args, options, allowPositionals: false }).values;
-  } catch (error) {
-    throw new KitError(`${(error as Error).message} (npm run stack -- --help lists what there is)`);
-  }
+  const text = { type: 'string' } as const;
+  const flag = { type: 'boolean', default: false } as const;
+  const options = {
+    config: text,
+    sidecars: text,
+    init: text,
+    json: flag,
+    logs: flag,
+    postgres: text,
+    kafka: text,
+    redis: text,
+    help: { ...flag, short: 'h' },
+  } as const;
+  return readArguments('stack', { args, options, allowPositionals: false }).values;
 }
 
 function readText(flag: string, file: string): string {
@@ -168,8 +165,4 @@ async function main(): Promise<void> {
   process.exit(0);
 }
 
-main().catch((error: unknown) => {
-  if (!(error instanceof KitError)) throw error;
-  toStderr(error.message);
-  process.exit(1);
-});
+await runCommand(main);

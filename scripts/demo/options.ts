@@ -1,5 +1,4 @@
-import { parseArgs } from 'node:util';
-import { KitError } from '../../test/kit/index.ts';
+import { positive, readArguments } from '../../test/kit/index.ts';
 
 export const help = `Usage: npm run demo [-- OPTIONS]
 
@@ -58,15 +57,5 @@ function readFlags(args: readonly string[]) {
     'wrong-rule': flag,
     help: { ...flag, short: 'h' },
   } as const;
-  try {
-    return parseArgs({ args: [...args], options, allowPositionals: false }).values;
-  } catch (error) {
-    throw new KitError(`${(error as Error).message} (npm run demo -- --help lists what there is)`);
-  }
-}
-
-function positive(name: string, text: string, max: number): number {
-  const value = text.trim() === '' ? Number.NaN : Number(text);
-  if (value > 0 && value <= max) return value;
-  throw new KitError(`${name} is "${text}", but must be a number above 0 and at most ${max}.`);
+  return readArguments('demo', { args: [...args], options, allowPositionals: false }).values;
 }

@@ -1,5 +1,4 @@
-import { parseArgs } from 'node:util';
-import { KitError } from '../kit/index.ts';
+import { KitError, positive, readArguments } from '../kit/index.ts';
 import { faultKinds } from './faults/index.ts';
 import type { HistoryOptions } from './run.ts';
 
@@ -71,15 +70,5 @@ function readFlags(args: readonly string[]) {
     json: flag,
     help: { ...flag, short: 'h' },
   } as const;
-  try {
-    return parseArgs({ args: [...args], options, allowPositionals: false }).values;
-  } catch (error) {
-    throw new KitError(`${(error as Error).message} (npm run history -- --help lists what there is)`);
-  }
-}
-
-function positive(name: string, text: string, max: number): number {
-  const value = text.trim() === '' ? Number.NaN : Number(text);
-  if (value > 0 && value <= max) return value;
-  throw new KitError(`${name} is "${text}", but must be a number above 0 and at most ${max}.`);
+  return readArguments('history', { args: [...args], options, allowPositionals: false }).values;
 }

@@ -1,3 +1,4 @@
+export { positive, readArguments } from './arguments.ts';
 export { type Authority, type CertificateFiles, makeAuthority } from './certificates.ts';
 export { KitError, type Progress, silent, toStderr } from './error.ts';
 export { onParentGone } from './guard.ts';
