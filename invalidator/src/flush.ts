@@ -11,6 +11,7 @@ import {
   runUntilSignal,
 } from '@tidemark/runtime';
 import { openFlushDatabase } from './adapters/postgres-flush.ts';
+import { runPipelined } from './adapters/postgres-pipeline.ts';
 import { ensureWritesTopic } from './adapters/writes-topic.ts';
 import { flushConfig } from './config.ts';
 import { OperatorError } from './core/errors.ts';
@@ -67,6 +68,7 @@ export async function flush(configFile: string | undefined): Promise<void> {
             application_name: `tidemark flusher ${config.instance}`.slice(0, 63),
           },
           topic,
+          runAll: runPipelined,
         }),
       intervalMs: config.flushIntervalMs,
       keepMs: config.writesKeepMs,

@@ -5,6 +5,7 @@ import { Agent, request } from 'node:http';
 import pg from 'pg';
 import { startStack } from '../kit/index.ts';
 import { metric } from '../integration/support/write.ts';
+import { costOf } from './support/process-cost.ts';
 
 const CALLERS = 64;
 const SECONDS = 6;
@@ -59,6 +60,16 @@ async function measure(write: (caller: number, turn: number) => Promise<unknown>
   return { perSecond: Math.round(times.length / SECONDS), p50: at(0.5), p99: at(0.99) };
 }
 
+/** Processes whose time is told; Postgres has one for each connection. */
+const watched = {
+  'sidecar 1': stack.sidecars[0],
+  'sidecar 2': stack.sidecars[1],
+  flusher: stack.flusher,
+  invalidator: stack.invalidator,
+  Kafka: stack.servers.kafka,
+};
+const spent = () => Object.entries(watched).map(([name, handle]) => ({ name, cpuS: costOf(handle?.pid).cpuS }));
+
 const counters = ['writes_total', 'statements_total', 'batches_total'] as const;
 const flusher = async () => Promise.all(counters.map((name) => metric(stack.flusher.url, `tidemark_flusher_${name}`)));
 
@@ -69,6 +80,7 @@ try {
     ['20,000 keys', 20_000],
   ] as const) {
     const before = await flusher();
+    const spentBefore = spent();
     const refused = { count: 0 };
     const told = await measure(async (caller, turn) => {
       if ((await put(`k${(caller + CALLERS * turn) % keys}`)) !== 202) refused.count += 1;
@@ -80,6 +92,10 @@ try {
       `write-behind, ${what}: ${told.perSecond} writes/s, p50 ${told.p50}, p99 ${told.p99}, ${refused.count} refused; ` +
         `${writes} writes in ${statements} statements and ${batches} transactions, all flushed ${Math.round(performance.now() - waitMs)} ms after the last\n`,
     );
+    const each = spent().map(
+      ({ name, cpuS }, i) => `${name} ${Math.round((1e6 * (cpuS - (spentBefore[i]?.cpuS ?? 0))) / writes)}`,
+    );
+    process.stdout.write(`  µs of CPU a write: ${each.join(', ')}\n`);
   }
   const pool = new pg.Pool({ connectionString: stack.postgres, max: 16 });
   const direct = await measure((caller, turn) => pool.query(SQL, [`k${(caller + CALLERS * turn) % 20_000}`, BODY]));

@@ -3,8 +3,8 @@ import { Client, type ClientConfig } from 'pg';
 import { OperatorError } from '../core/errors.ts';
 import { FLUSH_TABLES_SQL } from '../core/schema/flush-tables.ts';
 import { failureKind } from '../core/flush/failure.ts';
-import { valuesOf } from '../core/flush/params.ts';
-import type { FlushPlan, Parked, Runnable, WriteRecord } from '../core/flush/plan.ts';
+import { valuesOf, type SqlValue } from '../core/flush/params.ts';
+import type { FlushPlan, FlushStep, Parked, Runnable, WriteRecord } from '../core/flush/plan.ts';
 
 const PARTITION = 0;
 const CONNECT_MS = 5_000;
@@ -13,6 +13,7 @@ const MAX_RETRIED = 100;
 /** Somebody else's transaction holds a row: better to begin anew than to hold what we have. */
 const LOCK_MS = 5_000;
 const STATEMENT_MS = 30_000;
+const SILENCE_MS = STATEMENT_MS + CONNECT_MS;
 const MISSING_PRIVILEGE = '42501';
 
 /** Another flusher has worked meanwhile, or a person has set the progress: what was read says nothing any more. */
@@ -56,12 +57,20 @@ export interface FlushWork {
   readonly parksUnclear: boolean;
 }
 
+/** Runs statements in their order, all or none. Rejects with what the server says of the first that fails, or after a silence. */
+export type RunAll = (
+  client: Client,
+  statements: readonly { readonly sql: string; readonly values: readonly (string | Buffer | null)[] }[],
+  options: { readonly silenceMs: number },
+) => Promise<void>;
+
 /** Opens a session and makes the tables where they are missing. Rejects with {@link OperatorError} where the role may not. */
 export async function openFlushDatabase(options: {
   readonly connection: ClientConfig;
   readonly topic: string;
+  readonly runAll: RunAll;
 }): Promise<FlushDatabase> {
-  const { connection, topic } = options;
+  const { connection, topic, runAll } = options;
   const client = new Client({
     ...connection,
     connectionTimeoutMillis: CONNECT_MS,
@@ -69,7 +78,7 @@ export async function openFlushDatabase(options: {
     lock_timeout: LOCK_MS,
     statement_timeout: STATEMENT_MS,
     // A server that says nothing at all.
-    query_timeout: STATEMENT_MS + CONNECT_MS,
+    query_timeout: SILENCE_MS,
   });
   // The query that is under way fails, and so does the next one.
   client.on('error', () => undefined);
@@ -84,7 +93,7 @@ export async function openFlushDatabase(options: {
     await client.end().catch(() => undefined);
     throw error;
   }
-  return new Session(client, topic);
+  return new Session(client, topic, runAll);
 }
 
 async function ensureTables(client: Client): Promise<void> {
@@ -106,10 +115,12 @@ async function ensureTables(client: Client): Promise<void> {
 class Session implements FlushDatabase {
   readonly #client: Client;
   readonly #topic: string;
+  readonly #runStatements: RunAll;
 
-  constructor(client: Client, topic: string) {
+  constructor(client: Client, topic: string, runAll: RunAll) {
     this.#client = client;
     this.#topic = topic;
+    this.#runStatements = runAll;
   }
 
   async tryTurn(): Promise<boolean> {
@@ -135,17 +146,8 @@ class Session implements FlushDatabase {
     const found = await this.#readProgress('for update');
     if (found !== fromOffset)
       throw new ProgressMovedError(`the writes were flushed up to ${found} meanwhile, expected ${fromOffset}`);
-    // What a constraint has to say of a write, it says at once.
-    if (isolates) await client.query('set constraints all immediate');
-    const parked: Parked[] = [];
-    let statements = 0;
-    for (const step of plan.steps) {
-      const failed = step.kind === 'park' ? step : await this.#run(step, work);
-      if (step.kind === 'run') statements += 1;
-      if (failed === undefined) continue;
-      parked.push(failed);
-      await this.#park(failed);
-    }
+    const parked = isolates ? await this.#runEach(work) : await this.#runAll(plan.steps);
+    for (const each of parked) await this.#park(each);
     await client.query({
       name: 'flushed',
       text: `with moved as (
@@ -154,7 +156,7 @@ class Session implements FlushDatabase {
       values: [this.#topic, PARTITION, nextOffset, MARK_PREFIX, formatFlushedMark(this.#topic, nextOffset)],
     });
     await client.query('commit');
-    return { statements, parked };
+    return { statements: plan.steps.filter(({ kind }) => kind === 'run').length, parked };
   }
 
   async retryParked(planOf: (records: readonly WriteRecord[]) => FlushPlan): Promise<Retried> {
@@ -170,8 +172,7 @@ class Session implements FlushDatabase {
     let failed = 0;
     for (const { id, offset, record } of rows) {
       const [step] = planOf([{ offset: Number(offset), value: record }]).steps;
-      const isolated = { isolates: true, parksUnclear: true };
-      const again = step?.kind === 'run' ? await this.#run(step, isolated) : step;
+      const again = step?.kind === 'run' ? await this.#run(step, { parksUnclear: true }) : step;
       if (again === undefined) await client.query('delete from tidemark.parked_writes where id = $1', [id]);
       else {
         failed += 1;
@@ -200,21 +201,40 @@ class Session implements FlushDatabase {
     return Number(rows[0].next);
   }
 
-  /** Undefined where it worked. Rejects for every failure that does not park the write. */
-  async #run(
-    step: Runnable,
-    { isolates, parksUnclear }: Pick<FlushWork, 'isolates' | 'parksUnclear'>,
-  ): Promise<Parked | undefined> {
-    if (isolates) await this.#client.query('savepoint write');
+  /** One after the other without waiting for each. Answers what cannot be run; rejects where a statement fails. */
+  async #runAll(steps: readonly FlushStep[]): Promise<readonly Parked[]> {
+    const statements = steps
+      .filter((step) => step.kind === 'run')
+      .map((step) => ({ sql: step.statement.sql, values: valuesOf(step).map(driverValue) }));
+    await this.#runStatements(this.#client, statements, { silenceMs: SILENCE_MS });
+    return steps.filter((step) => step.kind === 'park');
+  }
+
+  /** Each by itself. Answers what cannot be run, and those that failed. */
+  async #runEach(work: FlushWork): Promise<readonly Parked[]> {
+    // What a constraint has to say of a write, it says at once.
+    await this.#client.query('set constraints all immediate');
+    const parked: Parked[] = [];
+    for (const step of work.plan.steps) {
+      const failed = step.kind === 'park' ? step : await this.#run(step, work);
+      if (failed !== undefined) parked.push(failed);
+    }
+    return parked;
+  }
+
+  /** Within a savepoint. Undefined where it worked. Rejects for every failure that does not park the write. */
+  async #run(step: Runnable, { parksUnclear }: Pick<FlushWork, 'parksUnclear'>): Promise<Parked | undefined> {
+    await this.#client.query('savepoint write');
     try {
-      await this.#client.query(step.statement.sql, valuesOf(step).map(driverValue));
-      if (isolates) await this.#client.query('release savepoint write');
+      const statement = { text: step.statement.sql, values: valuesOf(step).map(driverValue), queryMode: 'extended' };
+      // Without parameters it would be sent as a script otherwise, which may end the transaction.
+      await this.#client.query(statement);
+      await this.#client.query('release savepoint write');
       return undefined;
     } catch (error) {
       const { code, message } = error as Error & { code?: string };
       const kind = failureKind(code);
-      const isParked = isolates && (kind === 'own' || (kind === 'unclear' && parksUnclear));
-      if (!isParked) throw error;
+      if (kind !== 'own' && !(kind === 'unclear' && parksUnclear)) throw error;
       await this.#client.query('rollback to savepoint write; release savepoint write');
       return { kind: 'park', record: step.record, write: step.write, code, why: message };
     }
@@ -242,9 +262,15 @@ class Session implements FlushDatabase {
   }
 }
 
-/** The driver sends typed arrays as text unless they are Buffers. */
-function driverValue(value: unknown): unknown {
-  return value instanceof Uint8Array ? asBuffer(value) : value;
+/** What the driver sends as it is: text, or bytes for a column of type bytea. */
+function driverValue(value: SqlValue): string | Buffer | null {
+  if (value instanceof Uint8Array) return asBuffer(value);
+  return value === null || typeof value === 'string' ? value : arrayLiteral(value);
+}
+
+/** An array of text as Postgres reads it (postgresql.org/docs/current/arrays.html#ARRAYS-IO). */
+function arrayLiteral(values: readonly string[]): string {
+  return `{${values.map((value) => `"${value.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

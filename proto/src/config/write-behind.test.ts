@@ -27,9 +27,12 @@ describe('writeBehind', () => {
     expect(withWrites({ put: { ...put, params } })).toEqual([expect.stringMatching(message)]);
   });
 
-  it.each(['commit', ' BEGIN', 'rollback to x', 'savepoint x'])('refuses "%s", which would end the batch', (sql) => {
-    expect(withWrites({ put: { sql, params: [] } })).toEqual([expect.stringContaining('neither begins nor ends')]);
-  });
+  it.each(['commit', ' BEGIN', 'rollback to x', 'savepoint x', 'copy items from stdin'])(
+    'refuses "%s", which would end the batch',
+    (sql) => {
+      expect(withWrites({ put: { sql, params: [] } })).toEqual([expect.stringContaining('neither begins nor ends')]);
+    },
+  );
 
   it('refuses a namespace that no row change evicts from', () => {
     const more = { invalidation: 'ttl_only', invalidate: [] };

@@ -7,8 +7,8 @@ export const WRITE_PARAMS = ['{key}', '{body}', '{bytes}', '{contentType}', '{ta
 export type WriteParam = (typeof WRITE_PARAMS)[number];
 
 const MAX_SQL_CHARS = 10_000;
-/** How statements begin that would take the others of the batch with them. */
-const CONTROL = /^\s*(?:abort|begin|commit|end|prepare|release|rollback|savepoint|set|start)\b/i;
+/** How statements begin that would take the others of the batch with them, or wait for data that nobody sends. */
+const CONTROL = /^\s*(?:abort|begin|commit|copy|end|prepare|release|rollback|savepoint|set|start)\b/i;
 /** Room in a sidecar for writes that wait, of one namespace. */
 const DEFAULT_MAX_PENDING = '16MiB';
 
@@ -19,7 +19,10 @@ const statement = (what: string) =>
         .string()
         .min(1)
         .max(MAX_SQL_CHARS)
-        .refine((sql) => !CONTROL.test(sql), 'expected a statement that neither begins nor ends a transaction')
+        .refine(
+          (sql) => !CONTROL.test(sql),
+          'expected a statement that neither begins nor ends a transaction, nor copies',
+        )
         .describe(
           `One statement that ${what}. It runs in a transaction with other writes: it must not begin or end one.`,
         ),
