@@ -159,7 +159,7 @@ function putRoute({ filler, sessions }: CacheRoutesOptions): Route {
   return async ({ namespace, address: key }, request, response) => {
     const { headers } = request;
     const visit = visitOf(sessions, request);
-    refuseFields(request, ['content-encoding', 'content-range']);
+    refuseFields(request, ['content-encoding', 'content-range', ...CONDITIONS]);
     checkVary(namespace, request);
     const token = single(request, 'tidemark-lease');
     if (token === undefined && namespace.rules !== undefined) {
@@ -245,6 +245,7 @@ const REFUSALS: Readonly<Record<FillRefusal, ProblemOptions>> = {
 function deleteRoute({ purger, filler, sessions }: CacheRoutesOptions): Route {
   return async ({ namespace, key, address }, request, response) => {
     const visit = visitOf(sessions, request);
+    refuseFields(request, CONDITIONS);
     if (namespace.rules === undefined) {
       await filler.drop(namespace, address);
       response.writeHead(204, sessionHeader(visit)).end();
@@ -254,6 +255,9 @@ function deleteRoute({ purger, filler, sessions }: CacheRoutesOptions): Route {
     answerPurge(response, outcome, visit);
   };
 }
+
+/** A write on a condition that nobody looked at (RFC 9110 section 13.1) would be one that its caller did not want. */
+const CONDITIONS = ['if-match', 'if-none-match'];
 
 /** Fields that ask for something that is not done here: to ignore them would break a promise that the caller counts on. */
 function refuseFields(request: IncomingMessage, names: readonly string[]): void {

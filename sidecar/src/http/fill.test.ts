@@ -97,6 +97,17 @@ describe('[I5] PUT is refused', () => {
   });
 });
 
+it.each(['if-match', 'if-none-match', 'content-range', 'content-encoding'])(
+  'a write that %s would make another one is refused, not done',
+  async (field) => {
+    const answer = await put('1', { headers: { [field]: '*' } });
+    expect(answer).toMatchObject({ status: 400, problem: 'bad-request' });
+    expect(answer.body.toString()).toContain(`${field}: this is not supported here`);
+    if (field.startsWith('if-'))
+      expect(await sidecar.ask('DELETE', path('1'), { headers: { [field]: '*' } })).toMatchObject({ status: 400 });
+  },
+);
+
 describe('a body that is too large: 413', () => {
   it('is refused before any of it was sent, where its length is known', async () => {
     const lease = await leaseFor('1');
