@@ -19,6 +19,7 @@ export class Origin {
   /** Loads that failed. */
   failed = 0;
   #pool: pg.Pool | undefined;
+  #hung: (() => Promise<void>) | undefined;
   readonly #server: Server;
 
   private constructor() {
@@ -63,7 +64,19 @@ export class Origin {
     await pool?.end();
   }
 
+  /** The next load is not answered until it is released. */
+  hang(): { reached(): Promise<void>; release(): void } {
+    const [reached, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    this.#hung = () => {
+      this.#hung = undefined;
+      reached.resolve();
+      return released.promise;
+    };
+    return { reached: () => reached.promise, release: released.resolve };
+  }
+
   async #load(namespace: string): Promise<string | undefined> {
+    await this.#hung?.();
     if (this.failing > 0 || this.#pool === undefined) {
       this.failing -= 1;
       this.failed += 1;
