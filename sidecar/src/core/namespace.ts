@@ -70,6 +70,7 @@ const NOTHING: L1Store = {
   recent: () => [],
   tagged: () => [],
   set: () => false,
+  restate: () => undefined,
   delete: () => 0,
   deleteTag: () => 0,
   clear: () => 0,

@@ -63,6 +63,11 @@ export interface L1Store {
    * the policy would rather keep the others.
    */
   set(key: string, entry: Entry): boolean;
+  /**
+   * Says the same of a value in other words (another `asOf`), if the entry of before still stands under the key. No use: what is given up
+   * first stays what it was. Everything but positions must be the same.
+   */
+  restate(key: string, entry: { readonly before: Entry; readonly after: Entry }): void;
   /** How many entries went. */
   delete(key: string): number;
   deleteTag(tag: string): number;

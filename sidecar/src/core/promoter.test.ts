@@ -140,3 +140,19 @@ describe('[I12] an entry that is used from L1 only', () => {
     expect(calls[0]!.key).toBe('k99');
   });
 });
+
+it('[I12] what is shared again is no use of it, and no namespace waits for another that has much of it', async () => {
+  const { promoter, calls, held, log, stream, replica, list, get, put, of } = world();
+  for (let i = 0; i < 100; i++) held(`k${i}`);
+  put('user', 'u', tokenOf(get('user', 'u', 'reload')), { tags: ['user:8'] });
+  stream.say();
+  const order = (): string[] => [...list.l1.recent(1_000)].map(([key]) => key);
+  const before = order();
+  const sweep = (): void => promoter.sweep([list, of('user')], log(replica.applied, replica.applied));
+  sweep();
+  expect(calls.map(({ key }) => key)).not.toContain('u');
+  for (const call of calls) await call.answer('ok');
+  sweep();
+  expect(calls.map(({ key }) => key)).toContain('u');
+  expect(order()).toEqual(before);
+});

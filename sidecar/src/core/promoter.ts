@@ -4,6 +4,7 @@ import type { Coalescer } from './coalescer.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, L2FillResult, L2Found, L2Store } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
+import { Turns } from './turns.ts';
 
 /** So many a second, and so many under way; others are looked at again when they are read again. */
 const MAX_PER_SECOND = 200;
@@ -26,6 +27,7 @@ export class Promoter {
   readonly #coalescer: Coalescer;
   readonly #replica: ReplicaView;
   readonly #clock: Clock;
+  readonly #turns = new Turns();
   #inFlight = 0;
   #secondMs = Number.NEGATIVE_INFINITY;
   #sent = 0;
@@ -47,7 +49,7 @@ export class Promoter {
       this.#inFlight -= 1;
       this.#count(`read:${result}`);
       // It was checked up to there, so it may say so here too; unless it has gone meanwhile.
-      if (result === 'ok' && namespace.l1.get(key) === entry) namespace.l1.set(key, { ...entry, asOf: log.to });
+      if (result === 'ok') namespace.l1.restate(key, { before: entry, after: { ...entry, asOf: log.to } });
     });
   }
 
@@ -57,7 +59,8 @@ export class Promoter {
    */
   sweep(namespaces: Iterable<Namespace>, log: LogHeader): void {
     let left = MAX_SENT_PER_SWEEP;
-    for (const namespace of namespaces) {
+    for (const namespace of this.#turns.of(namespaces)) {
+      if (left === 0) return;
       const { rules, l1, config } = namespace;
       if (rules === undefined || !config.l2.enabled || this.#coalescer.bypass(namespace) !== undefined) continue;
       if (log.epoch !== this.#replica.epoch) continue;
@@ -65,7 +68,7 @@ export class Promoter {
         if (!isAging(entry, log) || entry.expiresAtMs <= this.#clock.wallMs() || !this.#mayShare(entry, left)) continue;
         left -= 1;
         const fresh = { ...entry, asOf: this.#replica.applied };
-        l1.set(key, fresh);
+        l1.restate(key, { before: entry, after: fresh });
         void this.#l2.fill(rules, key, fresh).then((result) => {
           this.#inFlight -= 1;
           this.#count(`held:${result}`);

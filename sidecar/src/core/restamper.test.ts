@@ -88,3 +88,27 @@ describe('[I12] [I17] where there is no fence log, an entry that is held in memo
     expect(sent.length).toBe(64);
   });
 });
+
+describe('what is used most', () => {
+  const long = { expiresAtMs: Number.MAX_SAFE_INTEGER };
+
+  it('stays what is given up last: to be stored again is no use', () => {
+    const { held, live, user, sent } = world();
+    for (let i = 0; i < 20; i++) user.l1.set(`k${i}`, { ...held(`k${i}`), ...long });
+    const order = (): string[] => [...user.l1.recent(100)].map(([key]) => key);
+    const before = order();
+    live(65);
+    expect([sent.length, order()]).toEqual([20, before]);
+  });
+
+  it('of one namespace does not keep others from being stored again', () => {
+    const { held, live, user, of, sent, get, put } = world();
+    for (let i = 0; i < 100; i++) user.l1.set(`k${i}`, { ...held(`k${i}`), ...long });
+    const list = of('list');
+    const outcome = put('list', 'l', tokenOf(get('list', 'l', 'reload')));
+    if (outcome.kind !== 'stored') throw new Error(outcome.why);
+    list.l1.set('l', { ...outcome.entry, ...long });
+    live(62);
+    expect(sent.map(({ key }) => key)).toContain('l');
+  });
+});

@@ -3,6 +3,7 @@ import type { Coalescer } from './coalescer.ts';
 import type { Namespace } from './namespace.ts';
 import type { Clock, L2FillResult, L2Store } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
+import { Turns } from './turns.ts';
 
 /** Entries of each namespace that are looked at once a second, and how many in all are sent. */
 const LOOKED_AT = 1024;
@@ -23,6 +24,7 @@ export class Restamper {
   readonly #coalescer: Coalescer;
   readonly #replica: ReplicaView;
   readonly #clock: Clock;
+  readonly #turns = new Turns();
   /** W once a second, oldest first; the first of them is the newest that is old enough. */
   #history: { readonly epoch: number; readonly applied: Lsn; readonly atMs: number }[] = [];
   #inFlight = 0;
@@ -39,7 +41,7 @@ export class Restamper {
     const agingBelow = this.#agingBelow();
     if (agingBelow === undefined || !this.#l2.available) return;
     let left = MAX_SENT;
-    for (const namespace of namespaces) {
+    for (const namespace of this.#turns.of(namespaces)) {
       if (namespace.rules === undefined || !namespace.config.l2.enabled) continue;
       if (this.#coalescer.bypass(namespace) !== undefined) continue;
       for (const [key, entry] of [...namespace.l1.recent(LOOKED_AT)]) {
@@ -70,7 +72,7 @@ export class Restamper {
     if (rules === undefined) return;
     const fresh = { ...entry, asOf: this.#replica.applied };
     // Here too, so that it is not looked at again before another minute has passed.
-    l1.set(key, fresh);
+    l1.restate(key, { before: entry, after: fresh });
     this.#inFlight += 1;
     void this.#l2.fill(rules, key, fresh).then((result) => {
       this.#inFlight -= 1;

@@ -76,6 +76,10 @@ export class MapStore implements L1Store {
     return true;
   }
 
+  restate(key: string, { before, after }: { before: Entry; after: Entry }): void {
+    if (this.#entries.get(key) === before) this.#entries.set(key, after);
+  }
+
   delete(key: string): number {
     return this.#entries.delete(key) ? 1 : 0;
   }

@@ -25,7 +25,7 @@ interface Settings {
 
 type Command = { readonly store: number } & (
   | { readonly do: 'set'; key: string; tags: readonly string[]; size: number; expiresAtMs: number }
-  | { readonly do: 'get' | 'delete'; key: string }
+  | { readonly do: 'get' | 'delete' | 'restate'; key: string }
   | { readonly do: 'tag'; tag: string }
   | { readonly do: 'clear' }
 );
@@ -51,7 +51,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
     }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('get' as const), store, key }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('delete' as const), store, key }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('delete' as const, 'restate' as const), store, key }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('tag' as const), store, tag: fc.constantFrom(...TAGS) }) },
   fc.record({ do: fc.constant('clear' as const), store }),
 );
@@ -85,6 +85,17 @@ class Twin {
       case 'get':
         ok(this.store.get(each.key) === this.#entries.get(each.key));
         return;
+      case 'restate': {
+        const [before, order] = [this.#entries.get(each.key), [...this.held().keys()]];
+        const after = anEntry({ ...before, asOf: 77 });
+        this.store.restate(each.key, { before: anEntry(), after });
+        if (before !== undefined) {
+          this.store.restate(each.key, { before, after });
+          this.#entries.set(each.key, after);
+        }
+        same([...this.held().keys()], order);
+        return;
+      }
       case 'delete':
         same(this.store.delete(each.key), this.#entries.delete(each.key) ? 1 : 0);
         return;

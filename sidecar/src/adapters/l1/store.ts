@@ -87,6 +87,11 @@ export class MemoryStore implements L1Store, Tenant {
     return this.#nodes.get(key) === node;
   }
 
+  restate(key: string, { before, after }: { before: Entry; after: Entry }): void {
+    const node = this.#nodes.get(key);
+    if (node?.entry === before) node.entry = after;
+  }
+
   delete(key: string): number {
     const node = this.#nodes.get(key);
     if (node === undefined) return 0;
