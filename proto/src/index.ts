@@ -4,6 +4,7 @@ export * from './config-intake.ts';
 export * from './config-record.ts';
 export * from './chunks.ts';
 export * from './config.ts';
+export { nextCronMs } from './cron.ts';
 export * from './crc32.ts';
 export * from './envelope.ts';
 export * from './fences.ts';

@@ -40,10 +40,36 @@ describe('warm', () => {
     [{ concurrency: 0 }, 'concurrency'],
     [{ atStart: -1 }, 'atStart'],
     [{ sql: '' }, 'sql'],
-    [{ cron: '* * * * *' }, 'warm'],
+    [{ cronn: '* * * * *' }, 'warm'],
+    [{ cron: '* * * * *', every: '1h' }, 'cron'],
+    [{ timezone: 'UTC' }, 'timezone'],
+    [{ cron: '0 6 * * *', timezone: 'Europe/Atlantis' }, 'timezone'],
+    [{ cron: 'x'.repeat(101) }, 'cron'],
   ])('refuses %j', (settings, where) => {
     const result = parsed(settings);
     expect(result.ok ? [] : result.issues.map(({ path }) => path).join()).toContain(where);
+  });
+
+  it('knows times of the day', () => {
+    for (const more of [{}, { timezone: 'Europe/Berlin' }])
+      expect(parsed({ cron: '0 6 * * 1-5', ...more })).toMatchObject({
+        ok: true,
+        config: { namespaces: { user: { warm: { cron: '0 6 * * 1-5', ...more } } } },
+      });
+  });
+
+  it.each([
+    ['0 25 * * *', 'found "0 25 * * *", expected minute, hour, day of the month, month and day of the week, such as '],
+    ['* * * * * *', 'found "* * * * * *", expected minute, hour, '],
+    ['0 6 * * * 2020', 'expected minute, hour, '],
+    ['', 'found "", expected minute, hour, '],
+    ['often', 'found "often", expected minute, hour, '],
+    ['0 0 30 2 *', 'found "0 0 30 2 *", expected times that come: there is no such day'],
+  ])('says what is wrong with %j', (cron, message) => {
+    const result = parsed({ cron });
+    expect(result.ok ? [] : result.issues).toEqual([
+      { path: 'namespaces.user.warm.cron', message: expect.stringContaining(message) },
+    ]);
   });
 
   it('refuses keys from SQL where a key has several values', () => {

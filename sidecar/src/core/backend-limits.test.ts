@@ -27,6 +27,12 @@ it.each<[string, object, object, RegExp[]]>([
     {},
     [/^namespaces\.user\.warm\.every: found it without sql, /],
   ],
+  [
+    'what is read most, at times of the day',
+    { warm: { atStart: 0, cron: '0 6 * * *' } },
+    {},
+    [/^namespaces\.user\.warm\.cron: found it without sql, /],
+  ],
   ['keys from SQL', { warm: { sql: 'select id from users', every: '1h' } }, {}, []],
   ['no warming at the start', { warm: { atStart: 0 } }, {}, []],
 ])('memcached and a document with %s', (_, namespace, l2, expected) => {

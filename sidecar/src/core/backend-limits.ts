@@ -13,7 +13,8 @@ export function beyondMemcached(document: TidemarkConfig, source: string): reado
     if (of !== source || warm === undefined || warm.sql !== undefined) continue;
     const needs = `expected warm.sql with TIDEMARK_MEMCACHED_URL: the list of what is read most is kept in Redis only`;
     if (warm.atStart > 0) issues.push(`namespaces.${name}.warm.atStart: found ${warm.atStart}, ${needs}; or 0`);
-    if (warm.every !== undefined) issues.push(`namespaces.${name}.warm.every: found it without sql, ${needs}`);
+    for (const when of ['every', 'cron'] as const)
+      if (warm[when] !== undefined) issues.push(`namespaces.${name}.warm.${when}: found it without sql, ${needs}`);
   }
   return issues;
 }

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { tokenOf } from '../testing/core.ts';
+import { countingRandom } from '../testing/fakes.ts';
+import { Dice } from '../testing/random.ts';
 import { HandL2 } from '../testing/hand-l2.ts';
 import { keysTo, startWarming as start } from '../testing/warming.ts';
 import type { WarmOrder } from './warm-job.ts';
@@ -51,6 +53,29 @@ describe('keys', () => {
     ]);
     expect(new Set(loader.loaded)).toEqual(new Set(['hot', ...keysTo(5)]));
     expect(list.told[0]).toEqual(['hot']);
+  });
+
+  it('are warmed at times of the day, on each of several pods at another moment', async () => {
+    const keySource: KeySource = { keys: (_sql, most) => Promise.resolve(keysTo(most)) };
+    const begun: string[] = [];
+    for (const seed of [1, 2, 3]) {
+      const warm = { ...user.warm, atStart: 0, every: undefined, cron: '*/5 * * * *', timezone: 'Europe/Berlin' };
+      const some = start({ keySource, user: { warm } });
+      const dice = countingRandom(new Dice(seed));
+      const triggers = new WarmTriggers({ ...some, hotList: undefined, random: dice });
+      const times: number[] = [];
+      for (let second = 0; second < 700; second += 1) {
+        triggers.check();
+        const count = some.warmer.jobs().length;
+        if (count > times.length) times.push(some.clock.wallMs());
+        await some.pass(1000);
+      }
+      expect(times.length).toBeGreaterThanOrEqual(2);
+      for (const at of times) expect(at % 300_000).toBeLessThan(31_000);
+      expect(times[1]! - times[0]!).toBeGreaterThan(269_000);
+      begun.push(times.join());
+    }
+    expect(new Set(begun).size).toBe(3);
   });
 
   it('are awaited from a Redis that is not there yet', async () => {

@@ -1,3 +1,4 @@
+import { nextCronMs, type WarmConfig } from '@tidemark/proto';
 import type { Namespace } from './namespace.ts';
 import type { Clock, Random } from './ports.ts';
 import type { HotList } from './warm-ports.ts';
@@ -12,11 +13,13 @@ const MAX_TOLD = 1_000;
 const REDIS_PATIENCE_MS = 60_000;
 /** Of the time between two warmings, and of that between two tellings: so much sooner or later, so that pods differ. */
 const JITTER = 0.1;
+/** So much later than `cron` says at most, for the same reason. */
+const CRON_JITTER_MS = 30_000;
 
 interface Schedule {
   readonly sinceMs: number;
   isStarted: boolean;
-  /** Infinite without `every`. */
+  /** By the clock of the schedule; Infinity without `every` and `cron`. */
   nextMs: number;
 }
 
@@ -67,18 +70,18 @@ export class WarmTriggers {
     const { name, config } = namespace;
     const { warm } = config;
     if (warm === undefined) return;
-    const schedule = this.#scheduleOf(namespace, nowMs);
+    const schedule = this.#scheduleOf(namespace, warm, nowMs);
     if (!schedule.isStarted) {
       const isPatient = nowMs - schedule.sinceMs < REDIS_PATIENCE_MS;
       schedule.isStarted = warm.atStart === 0 || this.#begin(name, warm.atStart, isPatient);
     }
-    if (nowMs < schedule.nextMs) return;
+    if (this.#nowMs(warm) < schedule.nextMs) return;
     const what = warm.sql === undefined ? 'hot' : 'sql';
     const { warmer } = this.#parts;
     // What takes longer than the time between two would pile up, and keep others waiting.
     const isOn = warmer.isScheduled(name);
     if (!isOn && warmer.order({ namespace: name, by: 'schedule', what, most: warm.most }) === undefined) return;
-    schedule.nextMs = nowMs + this.#jittered(warm.every ?? Number.POSITIVE_INFINITY);
+    schedule.nextMs = this.#nextMs(warm);
   }
 
   /** Whether it was begun, or there is nothing that it could be begun with. */
@@ -89,14 +92,28 @@ export class WarmTriggers {
     return warmer.order({ namespace, by: 'start', what: 'hot', most }) !== undefined;
   }
 
-  #scheduleOf(namespace: Namespace, nowMs: number): Schedule {
+  #scheduleOf(namespace: Namespace, warm: WarmConfig, nowMs: number): Schedule {
     let schedule = this.#schedules.get(namespace);
     if (schedule === undefined) {
-      const { every = Number.POSITIVE_INFINITY } = namespace.config.warm ?? {};
-      schedule = { sinceMs: nowMs, isStarted: false, nextMs: nowMs + this.#jittered(every) };
+      schedule = { sinceMs: nowMs, isStarted: false, nextMs: this.#nextMs(warm) };
       this.#schedules.set(namespace, schedule);
     }
     return schedule;
+  }
+
+  /** By the clock that its schedule goes by: the time of the day for `cron`, for `every` one that nobody sets. */
+  #nowMs({ cron }: WarmConfig): number {
+    const { clock } = this.#parts;
+    return cron === undefined ? clock.monotonicMs() : clock.wallMs();
+  }
+
+  /** When it is due next. */
+  #nextMs(warm: WarmConfig): number {
+    const { every = Number.POSITIVE_INFINITY, cron, timezone = 'UTC' } = warm;
+    const nowMs = this.#nowMs(warm);
+    if (cron === undefined) return nowMs + this.#jittered(every);
+    const dueMs = nextCronMs({ cron, timezone }, nowMs) ?? Number.POSITIVE_INFINITY;
+    return dueMs + CRON_JITTER_MS * this.#parts.random.fraction();
   }
 
   #jittered(ms: number): number {
