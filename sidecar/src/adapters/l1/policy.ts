@@ -2,7 +2,7 @@ import type { Node } from './node.ts';
 
 /**
  * Decides which entry of a namespace goes when there is no room. It is told of every node that comes, is used and goes; the
- * store removes. Every call but `ranked` is O(1), or O(log n) where a policy says so.
+ * store removes. Every call is O(1), `ranked` for each node that is taken of it, or O(log n) where a policy says so.
  */
 export interface Policy {
   added(node: Node): void;
@@ -14,7 +14,7 @@ export interface Policy {
   removed(node: Node): void;
   /** What goes next; it may be what was just added. Undefined where there is nothing. */
   victim(): Node | undefined;
-  /** All nodes, those first that would be kept longest, as far as the policy knows. */
+  /** All nodes, those first that would be kept longest, as far as the policy knows. None may come or go meanwhile. */
   ranked(): Iterable<Node>;
   /** All nodes are gone. O(1). */
   clear(): void;

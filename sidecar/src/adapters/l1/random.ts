@@ -33,8 +33,8 @@ export class RandomChoice implements Policy {
     return this.#nodes[Math.floor(this.#fraction() * this.#nodes.length)];
   }
 
-  ranked(): Iterable<Node> {
-    return this.#nodes.toReversed();
+  *ranked(): Iterable<Node> {
+    for (let at = this.#nodes.length - 1; at >= 0; at--) yield this.#nodes[at] as Node;
   }
 
   clear(): void {

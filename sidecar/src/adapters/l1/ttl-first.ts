@@ -32,8 +32,8 @@ export class TtlFirst implements Policy {
   }
 
   /** Roughly: what stands below expires later than what stands above it. */
-  ranked(): Iterable<Node> {
-    return this.#heap.toReversed();
+  *ranked(): Iterable<Node> {
+    for (let at = this.#heap.length - 1; at >= 0; at--) yield this.#heap[at] as Node;
   }
 
   clear(): void {
