@@ -23,6 +23,7 @@ const CLOSE_MS = 5_000;
 
 /** Writes whose values are watched until the stream tells of them. */
 const MAX_WATCHED = 4_096;
+const MAX_WATCHED_BYTES = 64 * 1024 * 1024;
 
 export interface ThroughOptions extends Pick<
   WriteThroughOptions,
@@ -44,7 +45,7 @@ export function createThrough({ config, evictor, onWrite, logger, ...parts }: Th
     onWrite(namespace, tookMs);
   };
   const { replica } = parts;
-  const own = new OwnWrites({ replica, most: MAX_WATCHED });
+  const own = new OwnWrites({ replica, most: MAX_WATCHED, maxBytes: MAX_WATCHED_BYTES });
   evictor.spare(own);
   const through = new WriteThrough({ ...parts, own, onEnd });
   const { writeUrl: url, writePool: most, instance } = config;

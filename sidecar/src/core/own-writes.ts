@@ -1,5 +1,6 @@
 import type { Entry, Lsn } from '@tidemark/proto';
 import type { Namespace } from './namespace.ts';
+import { NamedWrites } from './named-writes.ts';
 import type { ReplicaView } from './replica.ts';
 
 /** A write that this sidecar performs, or has performed and not yet heard of from the stream. */
@@ -57,17 +58,26 @@ export class OwnWrites {
   readonly fates: Record<OwnFate, number> = { kept: 0, evicted: 0, spoiled: 0, forgotten: 0 };
   readonly #replica: ReplicaView;
   readonly #most: number;
+  readonly #maxBytes: number;
   readonly #byToken = new Map<string, State>();
-  /** By the tokens that a later write of the key comes {@link State.after}. */
+  /** Those whose value is stored, in that order. */
+  readonly #stored = new Set<State>();
+  /** Of their values, which live on here when L1 has given them up. */
+  #bytes = 0;
+  /** By the tokens, not told yet, that a later write of the key comes {@link State.after}. */
   readonly #later = new Map<string, State>();
-  readonly #byNamespace = new Map<Namespace, Names>();
+  readonly #byNamespace = new Map<Namespace, NamedWrites<State>>();
   /** Those whose mark came with the record that is being applied. */
   readonly #arrived = new Set<State>();
 
-  /** @param options.most writes that are remembered; beyond it the oldest is forgotten */
-  constructor(options: { replica: ReplicaView; most: number }) {
+  /**
+   * @param options.most writes that are remembered; beyond it the oldest is forgotten
+   * @param options.maxBytes of their values; likewise
+   */
+  constructor(options: { replica: ReplicaView; most: number; maxBytes: number }) {
     this.#replica = options.replica;
     this.#most = options.most;
+    this.#maxBytes = options.maxBytes;
   }
 
   /** Writes that are under way or whose record has not come. */
@@ -84,19 +94,15 @@ export class OwnWrites {
     const isKnown = rules !== undefined && this.#replica.covers(rules) && asOf >= horizon;
     // What was applied above V before now is not told again; unless all of it was watched, and was our own.
     const isSpoiled = !isKnown || (before === undefined && this.#replica.newestFence(rules, key, tags) > asOf);
-    const after = before === undefined ? [] : [before.token, ...before.after];
+    const after =
+      before === undefined ? [] : [before.token, ...before.after].filter((each) => this.#isAwaited(each, before));
     const reflected = new Set(before?.reflected);
     if (before?.position !== undefined) reflected.add(before.position);
     const state: State = { ...write, epoch, asOf, entry: undefined, position: undefined, after, reflected, isSpoiled };
     this.#makeRoom();
     this.#byToken.set(state.token, state);
     for (const token of after) this.#later.set(token, state);
-    let names = this.#byNamespace.get(namespace);
-    if (names === undefined) {
-      names = new Names();
-      this.#byNamespace.set(namespace, names);
-    }
-    names.add(state);
+    this.#nameOf(state);
     return state;
   }
 
@@ -130,23 +136,31 @@ export class OwnWrites {
       this.#forget(state);
       return;
     }
-    const names = this.#byNamespace.get(state.namespace);
-    names?.delete(state);
+    this.#byNamespace.get(state.namespace)?.delete(state);
     state.entry = entry;
     state.tags = entry.tags;
-    names?.add(state);
+    this.#nameOf(state);
+    this.#stored.add(state);
+    this.#bytes += entry.body.length;
+    for (const oldest of this.#stored) {
+      if (this.#bytes <= this.#maxBytes) break;
+      this.fates.forgotten += 1;
+      this.#forget(oldest);
+    }
   }
 
   /**
-   * The stream tells where a write was committed; before what its record invalidates.
+   * The stream tells where a write was committed; before what its record invalidates. Whoever leaves the same mark in another transaction
+   * later has changed something that the value does not show.
    *
    * @param isAlone false where a purge stands at the same position: a purge spares nothing
    */
   mark(token: string, lsn: Lsn, isAlone: boolean): void {
     if (!isAlone) return;
     this.#later.get(token)?.reflected.add(lsn);
+    this.#later.delete(token);
     const state = this.#byToken.get(token);
-    if (state === undefined) return;
+    if (state === undefined || state.position !== undefined) return;
     state.position = lsn;
     if (state.entry !== undefined) this.#arrived.add(state);
   }
@@ -171,9 +185,14 @@ export class OwnWrites {
 
   /**
    * A record was applied as a whole. Answers what is still there of the writes that it told of: each entry reflects everything up to
-   * W now, because every invalidation of its names up to there was applied, and only its own commit's did not remove it.
+   * W now, because every invalidation of its names up to there was applied, and only its own commit's did not remove it. Likewise of those
+   * of which it told nothing although it has come so far: whoever performed them left no mark, and changed nothing that has their names.
    */
   applied(): readonly { readonly namespace: Namespace; readonly key: string; readonly entry: Entry }[] {
+    for (const state of this.#stored) {
+      if ((state.entry?.loadedAt ?? 0) > this.#replica.applied) break;
+      this.#arrived.add(state);
+    }
     if (this.#arrived.size === 0) return NONE;
     const kept: { namespace: Namespace; key: string; entry: Entry }[] = [];
     for (const state of this.#arrived) {
@@ -233,38 +252,27 @@ export class OwnWrites {
     this.#forget(oldest.value);
   }
 
+  /** Whether the stream may still tell of a write, or of one that came before it. */
+  #isAwaited(token: string, before: State): boolean {
+    return token === before.token ? before.position === undefined : this.#later.has(token);
+  }
+
+  #nameOf(state: State): void {
+    let names = this.#byNamespace.get(state.namespace);
+    if (names === undefined) {
+      names = new NamedWrites<State>();
+      this.#byNamespace.set(state.namespace, names);
+    }
+    names.add(state);
+  }
+
   #forget(state: State): void {
     this.#byToken.delete(state.token);
+    if (this.#stored.delete(state)) this.#bytes -= state.entry?.body.length ?? 0;
     for (const token of state.after) if (this.#later.get(token) === state) this.#later.delete(token);
     const names = this.#byNamespace.get(state.namespace);
     names?.delete(state);
     if (names?.byKey.size === 0) this.#byNamespace.delete(state.namespace);
-  }
-}
-
-/** The writes of one namespace, by the names that invalidate their values. */
-class Names {
-  readonly byKey = new Map<string, Set<State>>();
-  readonly byTag = new Map<string, Set<State>>();
-
-  add(state: State): void {
-    for (const [map, name] of this.#places(state)) {
-      const states = map.get(name);
-      if (states === undefined) map.set(name, new Set([state]));
-      else states.add(state);
-    }
-  }
-
-  delete(state: State): void {
-    for (const [map, name] of this.#places(state)) {
-      const states = map.get(name);
-      states?.delete(state);
-      if (states?.size === 0) map.delete(name);
-    }
-  }
-
-  #places({ key, tags }: State): readonly (readonly [Map<string, Set<State>>, string])[] {
-    return [[this.byKey, key], ...tags.map((tag) => [this.byTag, tag] as const)];
   }
 }
 

@@ -77,6 +77,8 @@ export interface WriteThroughOptions {
 
 /** After so long the database is asked where it stands, which also makes the stream move. */
 const NUDGE_MS = 20;
+/** A stream that is further behind is not believed to be. */
+const MAX_AHEAD_BYTES = 2 ** 30;
 const ABSENT = { body: new Uint8Array(), contentType: 'application/octet-stream', tags: [] } as const;
 
 /**
@@ -148,7 +150,7 @@ export class WriteThrough {
     const { replica, positions } = this.#options;
     // A promoted server: its positions are of an epoch that has not begun here.
     if (timeline !== undefined && timeline !== replica.server.timeline) return Promise.resolve(undefined);
-    if (lsn !== 'ask') {
+    if (lsn !== 'ask' && (timeline !== undefined || this.#isPossible(write, lsn))) {
       // On one timeline positions are the same whatever the epoch.
       const isKnown = timeline !== undefined || replica.epoch === write.epoch;
       return Promise.resolve(isKnown ? lsn : undefined);
@@ -156,6 +158,11 @@ export class WriteThrough {
     return new Promise((resolve) => {
       positions.ask((position) => resolve(position?.epoch === replica.epoch ? position.lsn : undefined));
     });
+  }
+
+  /** What an endpoint tells may be of another server: before the write began, or so far away that nothing would be kept for a long time. */
+  #isPossible({ asOf }: OwnWrite, lsn: Lsn): boolean {
+    return lsn >= asOf && lsn <= this.#options.replica.applied + MAX_AHEAD_BYTES;
   }
 
   /** In one step: what was there goes, nothing older can come, and the new value is there if it may be. */

@@ -12,6 +12,7 @@ import { USUAL, type Accepts, type Lifetime } from '../core/freshness.ts';
 import { Grace } from '../core/grace.ts';
 import { L2Look } from '../core/l2-look.ts';
 import { Leases } from '../core/leases.ts';
+import { Marks } from '../core/marks.ts';
 import { Loads } from '../core/loads.ts';
 import { Passing } from '../core/passing.ts';
 import type { Namespace } from '../core/namespace.ts';
@@ -69,7 +70,8 @@ export function testCore(options: TestCoreOptions = {}) {
   const rules = rulesOfSource(config, 'main');
   const clock = new ManualClock();
   const random = countingRandom(new Dice(1));
-  const evictor = new Evictor([]);
+  const marks = new Marks();
+  const evictor = new Evictor([], marks);
   const replica = new SourceReplica({ rules: compileRules([]), evict: evictor, maxStalenessMs: MAX_STALENESS_MS });
   const leases = new Leases({ ttlMs: LEASE_TTL_MS, most: 1_000 });
   const limits = { waitMs: WAIT_MS, waiters, waitersPerKey };
@@ -144,6 +146,8 @@ export function testCore(options: TestCoreOptions = {}) {
     namespaces,
     of,
     replica,
+    evictor,
+    marks,
     leases,
     coalescer,
     clearance,

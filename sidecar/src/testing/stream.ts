@@ -23,6 +23,7 @@ export class TestStream {
     said: {
       users?: readonly string[];
       purges?: readonly Omit<Purge, 'commit'>[];
+      marks?: readonly string[];
       visible?: number;
       covers?: readonly bigint[];
       epoch?: number;
@@ -32,8 +33,8 @@ export class TestStream {
     const commit = from + 5;
     this.#to = from + 10;
     const rows = new TableChangesBuilder(['id']);
-    const { users: ids = [], purges = [] } = said;
-    const isEmpty = ids.length + purges.length === 0;
+    const { users: ids = [], purges = [], marks = [] } = said;
+    const isEmpty = ids.length + purges.length + marks.length === 0;
     for (const id of ids) rows.add({ op: Op.update, commit: 0, before: [id], after: [id] });
     const bytes = encodeBatch({
       source: 'main',
@@ -50,6 +51,7 @@ export class TestStream {
       commits: isEmpty ? [] : [commit],
       tables: ids.length === 0 ? [] : [{ schema: 'public', table: 'users', changes: rows.encode() }],
       purges: purges.map((purge) => ({ ...purge, commit: 0 })),
+      marks: marks.map((text) => ({ text, commit: 0 })),
     });
     this.#replica.observe(bytes);
     this.#afterRecord();

@@ -41,7 +41,7 @@ export const ROWS = ['a', 'b'];
 
 /** What a sidecar lacks. */
 export interface Sabotage {
-  readonly own?: (options: { replica: SourceReplica; most: number }, l2: L2Model) => OwnWrites;
+  readonly own?: (options: { replica: SourceReplica; most: number; maxBytes: number }, l2: L2Model) => OwnWrites;
   /** In place of the replica that writes are begun and concluded with. */
   readonly replica?: (replica: SourceReplica, database: Database) => SourceReplica;
 }
@@ -51,7 +51,7 @@ export interface World {
   readonly database: Database;
   readonly l2: L2Model;
   readonly name: string;
-  readonly newOwn: (options: { replica: SourceReplica; most: number }) => OwnWrites;
+  readonly newOwn: (options: { replica: SourceReplica; most: number; maxBytes: number }) => OwnWrites;
   readonly sabotage: Sabotage;
 }
 
@@ -98,7 +98,8 @@ export class WorldSidecar {
     this.#reader = new Reader({ coalescer, look, clock, random });
     this.#filler = new Filler({ replica, leases, coalescer, l2, clock, random });
     const watched = sabotage.replica?.(replica, database) ?? replica;
-    this.own = sabotage.own?.({ replica: watched, most: 16 }, model) ?? world.newOwn({ replica: watched, most: 16 });
+    const watch = { replica: watched, most: 16, maxBytes: 1_000 };
+    this.own = sabotage.own?.(watch, model) ?? world.newOwn(watch);
     evictor.spare(this.own);
     // The invalidator may be away.
     const position = () => this.#later(() => (dice.chance(0.3) ? { failed: 'away' } : database.position));

@@ -32,7 +32,8 @@ async function history(seed: number, sabotage: Sabotage = {}): Promise<Found> {
   const dice = new Dice(seed);
   const database = new Database({ dice, covers: rules.namespaces.map(({ hash }) => hash), keys: ROWS });
   const l2 = new L2Model(rules);
-  const newOwn = (options: { replica: SourceReplica; most: number }): OwnWrites => new OwnWrites(options);
+  const newOwn = (options: { replica: SourceReplica; most: number; maxBytes: number }): OwnWrites =>
+    new OwnWrites(options);
   const sidecars = ['one', 'two'].map((name) => new WorldSidecar({ dice, database, l2, name, newOwn, sabotage }));
   const other = (): void => {
     const rows = dice.chance(0.3) ? [dice.pick(ROWS), SHARED] : [dice.pick([...ROWS, ...ROWS, SHARED, SHARED, UNTOLD])];
