@@ -26,8 +26,13 @@ export function isKept(from: ValueFrom): boolean {
   return from !== 'passed' && from !== 'grace' && from !== 'pending';
 }
 
+/** A read for which the cache had a value, but none that could answer it (RFC 9211 section 2.2); undefined where it had none. */
+export interface Forwarded {
+  readonly forward?: 'request' | 'stale';
+}
+
 /** A read that ends with a value. */
-export interface ValueOutcome {
+export interface ValueOutcome extends Forwarded {
   readonly kind: 'value';
   readonly entry: Entry;
   readonly from: ValueFrom;
@@ -40,14 +45,9 @@ export interface ValueOutcome {
 /** How a read ends. */
 export type Outcome =
   | ValueOutcome
-  | {
-      readonly kind: 'miss';
-      readonly lease: Lease | undefined;
-      /** There is a value, but it is beyond its hard TTL. */
-      readonly stale?: boolean;
-    }
-  | { readonly kind: 'bypass'; readonly why: BypassReason }
-  | ({ readonly kind: 'failed' } & LoadFailure);
+  | (Forwarded & { readonly kind: 'miss'; readonly lease: Lease | undefined })
+  | (Forwarded & { readonly kind: 'bypass'; readonly why: BypassReason })
+  | (Forwarded & { readonly kind: 'failed' } & LoadFailure);
 
 /** What was read from the origin for a caller, and is kept nowhere. */
 export type Passed = { readonly kind: 'value'; readonly entry: Entry } | ({ readonly kind: 'failed' } & LoadFailure);

@@ -220,7 +220,7 @@ describe('an old value', () => {
     expect(seen(read)).toEqual(['stale', 'old', false]);
     const refused = core.get('user', '1', 'usual', { staleIfErrorMs: 1_000 });
     await loader.end(FAILED);
-    expect(refused.outcome).toEqual(FAILED);
+    expect(refused.outcome).toEqual({ ...FAILED, forward: 'stale' });
     core.stream.say({ users: ['1'] });
     const changed = core.get('user', '1');
     await loader.end(FAILED);

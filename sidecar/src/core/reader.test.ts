@@ -182,7 +182,7 @@ it('a namespace that opted out of coherence reads and writes plain entries', asy
   clock.advance(1000);
   const again = get('plain', '1');
   l2.plainReads[1]!(entry({ expiresAtMs: clock.wallMs() }));
-  await expect.poll(() => again.outcome).toEqual({ kind: 'miss', lease: undefined });
+  await expect.poll(() => again.outcome).toEqual({ kind: 'miss', lease: undefined, forward: 'stale' });
   expect(put('plain', '1', undefined)).toMatchObject({ kind: 'stored' });
   expect(l2.filled).toEqual(['1']);
 });

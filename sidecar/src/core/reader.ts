@@ -77,16 +77,23 @@ export class Reader {
     }
     const old = standIn(namespace, key, { accepts, wallMs, failed: false });
     if (old !== undefined) return this.#answer(request, old, mode === 'usual');
+    return this.#forward(entry === undefined ? request : told(request, entry.freshUntilMs > wallMs), entry);
+  }
+
+  /** Nothing that is here may answer it. */
+  #forward(request: ReadRequest, entry: Entry | undefined): Waiter | undefined {
+    const { namespace, key, mode, accepts = USUAL } = request;
     // Redis has nothing younger or fresher than what is here.
-    if (entry !== undefined && entry.expiresAtMs > wallMs && mode === 'usual') return this.#reload(request);
+    if (entry !== undefined && entry.expiresAtMs > this.#clock.wallMs() && mode === 'usual')
+      return this.#reload(request);
     // How old a value of Redis is would only be known when it is there, so who says how old it may be does not wait for that.
     const isPicky = accepts.maxAgeMs < Number.POSITIVE_INFINITY || accepts.minFreshMs > 0;
     const flight = namespace.flights.get(key);
     const isPassedBy = isPicky && flight?.lease === undefined && flight?.seeking === false;
-    if (flight !== undefined && !isPassedBy) return this.#follow(request, flight, entry !== undefined);
+    if (flight !== undefined && !isPassedBy) return this.#follow(request, flight);
     if (flight !== undefined && mode === 'usual') return this.#reload({ ...request, mode: 'reload' });
     if (this.#look.available(namespace) && !isPicky) return this.#askL2(request);
-    return this.#miss(request, entry !== undefined);
+    return this.#miss(request);
   }
 
   /** The caller wants what the origin has. */
@@ -101,9 +108,9 @@ export class Reader {
   }
 
   /** Nobody is getting it. */
-  #miss(request: ReadRequest, stale: boolean): Waiter | undefined {
+  #miss(request: ReadRequest): Waiter | undefined {
     const { namespace, key, mode } = request;
-    if (mode === 'only-cached') return finish(request, { kind: 'miss', lease: undefined, ...(stale && { stale }) });
+    if (mode === 'only-cached') return finish(request, { kind: 'miss', lease: undefined });
     if (namespace.loads(key)) return this.#load(request, undefined);
     if (this.#coalescer.isUnsettled(namespace, key)) {
       const flight = namespace.flights.open(key);
@@ -112,8 +119,7 @@ export class Reader {
       else namespace.flights.close(flight);
       return waiter ?? this.#crowdedOut(request);
     }
-    const miss = this.#coalescer.missAsHolder(namespace, key);
-    return finish(request, stale && miss.kind === 'miss' ? { ...miss, stale } : miss);
+    return finish(request, this.#coalescer.missAsHolder(namespace, key));
   }
 
   #load(request: ReadRequest, present: Flight | undefined): Waiter | undefined {
@@ -169,10 +175,10 @@ export class Reader {
     this.#coalescer.leave(waiter);
   }
 
-  #follow(request: ReadRequest, flight: Flight, stale: boolean): Waiter | undefined {
+  #follow(request: ReadRequest, flight: Flight): Waiter | undefined {
     const { namespace, key, mode } = request;
     if (mode === 'only-cached' && (flight.lease !== undefined || flight.seeking || flight.loads > 0))
-      return finish(request, { kind: 'miss', lease: undefined, ...(stale && { stale }) });
+      return finish(request, { kind: 'miss', lease: undefined });
     if (!namespace.loads(key) && this.#coalescer.isOverdue(flight))
       return finish(request, this.#coalescer.missAsHolder(namespace, key, flight));
     return this.#join(request, flight) ?? this.#crowdedOut(request);
@@ -206,6 +212,13 @@ export class Reader {
     else if (!namespace.loads(key)) finish(request, this.#coalescer.missAlone(namespace, key));
     else finish(request, { kind: 'failed', why: 'busy', detail: 'too many requests wait for values' });
   }
+}
+
+/** How it ends tells why it was not answered by the value that is here. */
+function told(request: ReadRequest, isFresh: boolean): ReadRequest {
+  const { settle } = request;
+  const forward = isFresh ? 'request' : 'stale';
+  return { ...request, settle: (outcome) => settle({ ...outcome, forward }) };
 }
 
 function finish(request: ReadRequest, outcome: Outcome): undefined {

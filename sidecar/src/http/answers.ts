@@ -21,12 +21,20 @@ export class LsnText {
   }
 }
 
+/**
+ * Why a request was not answered by what is cached (RFC 9211 section 2.2). `request`: it does not take what is there. `stale`: there is a
+ * value, but it is too old.
+ */
+export type Forward = 'miss' | 'request' | 'stale';
+
 /** What an answer with a value needs besides the value. */
 export interface ValueAnswer {
   readonly entry: Entry;
   readonly from: ValueFrom;
   /** Why it was read for this caller alone. */
   readonly bypass?: BypassReason | undefined;
+  /** Why what is cached did not answer it, where it did not. */
+  readonly forward: Forward;
   /** Another caller's request to the origin was used. */
   readonly collapsed?: boolean | undefined;
   readonly wallMs: number;
@@ -45,7 +53,7 @@ export interface ValueAnswer {
  * `Cache-Status` of a value (RFC 9211). `ttl` counts to the end of its freshness and is negative afterwards. What was got from the origin
  * for this request, or for another one that it waited for, is no hit.
  */
-function statusOf({ entry, from, bypass, collapsed, wallMs }: ValueAnswer): string {
+function statusOf({ entry, from, bypass, forward, collapsed, wallMs }: ValueAnswer): string {
   if (bypass !== undefined) return `tidemark; fwd=bypass; fwd-status=${entry.absent ? 404 : 200}; detail=${bypass}`;
   // It is fresh until the database has it, and nobody knows when.
   if (from === 'pending') return 'tidemark; hit; detail=pending';
@@ -53,9 +61,9 @@ function statusOf({ entry, from, bypass, collapsed, wallMs }: ValueAnswer): stri
   const detail = entry.absent ? 'negative' : from;
   if (from === 'loaded' || from === 'passed') {
     const stored = from === 'loaded' ? '; stored' : '';
-    return `tidemark; fwd=miss${stored}${collapsed === true ? '; collapsed' : ''}; ttl=${ttl}; detail=${detail}`;
+    return `tidemark; fwd=${forward}${stored}${collapsed === true ? '; collapsed' : ''}; ttl=${ttl}; detail=${detail}`;
   }
-  if (from === 'coalesced') return `tidemark; fwd=miss; stored; collapsed; ttl=${ttl}; detail=${detail}`;
+  if (from === 'coalesced') return `tidemark; fwd=${forward}; stored; collapsed; ttl=${ttl}; detail=${detail}`;
   return `tidemark; hit; ttl=${ttl}; detail=${detail}`;
 }
 
@@ -105,10 +113,10 @@ function matches(ifNoneMatch: string, etag: string): boolean {
   return ifNoneMatch.includes(etag) || ifNoneMatch.trim() === '*';
 }
 
-/** `request`: the caller asked not to be served from the cache. `stale`: there is a value, but it is too old. */
+/** There is no value for it. */
 export function answerMiss(
   response: ServerResponse,
-  miss: { lease: string | undefined; forward: 'miss' | 'request' | 'stale'; session?: string | undefined },
+  miss: { lease: string | undefined; forward: Forward; session?: string | undefined },
 ): void {
   const head = ['Cache-Status', `tidemark; fwd=${miss.forward}`, 'Cache-Control', 'no-store', 'Content-Length', '0'];
   if (miss.lease !== undefined) head.push('Tidemark-Lease', miss.lease);
@@ -136,13 +144,16 @@ export const FAILURES: Readonly<Record<LoadFailure['why'], ProblemCode>> = {
 };
 
 /** The value could not be loaded, and there is no old one that the caller takes. */
-export function answerFailure(response: ServerResponse, failure: LoadFailure, session?: string): void {
+export function answerFailure(
+  response: ServerResponse,
+  { failure, forward, session }: { failure: LoadFailure; forward: Forward | 'bypass'; session?: string | undefined },
+): void {
   const code = FAILURES[failure.why];
   problem(response, {
     code,
     detail: failure.detail,
     headers: {
-      'cache-status': `tidemark; fwd=miss; detail=${failure.why}`,
+      'cache-status': `tidemark; fwd=${forward}; detail=${failure.why}`,
       ...(code === 'unavailable' && { 'retry-after': '1' }),
       ...(session !== undefined && { 'tidemark-session': session }),
     },

@@ -3,7 +3,7 @@ import { formatLsn } from '@tidemark/proto';
 import { methodNotAllowed, problem, shown, type ProblemOptions } from '@tidemark/runtime';
 import type { Coalescer } from '../core/coalescer.ts';
 import type { Filler, FillRefusal } from '../core/filler.ts';
-import { isKept, type BypassReason, type Outcome, type ValueOutcome } from '../core/flights.ts';
+import { isKept, type BypassReason, type Forwarded, type Outcome, type ValueOutcome } from '../core/flights.ts';
 import type { Namespace, Namespaces } from '../core/namespace.ts';
 import type { Passing } from '../core/passing.ts';
 import type { Clock } from '../core/ports.ts';
@@ -12,7 +12,15 @@ import { mayLoad, modeOf, type Reader } from '../core/reader.ts';
 import type { SourceReplica } from '../core/replica.ts';
 import type { Sessions } from '../core/sessions.ts';
 import { parseAddress } from './address.ts';
-import { answerBypass, answerFailure, answerMiss, answerPurge, answerValue, sessionHeader } from './answers.ts';
+import {
+  answerBypass,
+  answerFailure,
+  answerMiss,
+  answerPurge,
+  answerValue,
+  sessionHeader,
+  type Forward,
+} from './answers.ts';
 import { readBody } from './body.ts';
 import { acceptsOf, lifetimeOf, parseCacheControl } from './cache-control.ts';
 import { etagOf } from './etag.ts';
@@ -94,13 +102,15 @@ function getRoute({ reader, replica, clock, sessions, coalescer, passing }: Cach
       return;
     }
     const mode = modeOf({ noCache, onlyCached: onlyIfCached || wouldNotLoad || isLoop });
+    const forwardOf = ({ forward }: Forwarded): Forward => (noCache ? 'request' : (forward ?? 'miss'));
     const bypass = (why: BypassReason): void => {
       visit?.missed(undefined);
       if (isLoop && passing.isFor(namespace, key, why)) problem(response, OWN_LOAD);
       else if (!mayLoad(mode) || !passing.isFor(namespace, key, why)) answerBypass(response, why, visit?.token());
       else
         void passing.read(namespace, key).then((passed) => {
-          if (passed.kind === 'failed') answerFailure(response, passed, visit?.token());
+          if (passed.kind === 'failed')
+            answerFailure(response, { failure: passed, forward: 'bypass', session: visit?.token() });
           else answer({ ...passed, from: 'passed' }, why);
         });
     };
@@ -110,6 +120,7 @@ function getRoute({ reader, replica, clock, sessions, coalescer, passing }: Cach
         entry: outcome.entry,
         from: outcome.from,
         bypass: why,
+        forward: forwardOf(outcome),
         collapsed: outcome.collapsed,
         refresh: outcome.refresh?.token,
         wallMs: clock.wallMs(),
@@ -122,12 +133,12 @@ function getRoute({ reader, replica, clock, sessions, coalescer, passing }: Cach
     const settle = (outcome: Outcome): void => {
       if (isLoop && outcome.kind === 'miss') problem(response, OWN_LOAD);
       else if (outcome.kind === 'bypass') bypass(outcome.why);
-      else if (outcome.kind === 'failed') answerFailure(response, outcome, visit?.token());
+      else if (outcome.kind === 'failed')
+        answerFailure(response, { failure: outcome, forward: forwardOf(outcome), session: visit?.token() });
       else if (outcome.kind === 'miss') {
         const lease = outcome.lease?.token;
         if (namespace.rules !== undefined) visit?.missed(lease);
-        const forward = noCache ? 'request' : outcome.stale === true ? 'stale' : 'miss';
-        answerMiss(response, { lease, forward, session: visit?.token() });
+        answerMiss(response, { lease, forward: forwardOf(outcome), session: visit?.token() });
       } else if (isKept(outcome.from) && visit?.saw(outcome.entry) === false) bypass('behind');
       else {
         // Nobody knows how new it is: as if the session had loaded it itself.

@@ -102,9 +102,9 @@ describe('what a value says of itself', () => {
 
 describe('what a caller asks for', () => {
   it.each([
-    ['max-age=3', 404, 'tidemark; fwd=miss'],
+    ['max-age=3', 404, 'tidemark; fwd=request'],
     ['max-age=4', 200, 'tidemark; hit; ttl=56; detail=l1'],
-    ['min-fresh=57', 404, 'tidemark; fwd=miss'],
+    ['min-fresh=57', 404, 'tidemark; fwd=request'],
     ['min-fresh=56', 200, 'tidemark; hit; ttl=56; detail=l1'],
   ])('%s', async (control, status, cacheStatus) => {
     await filled({});
@@ -198,8 +198,15 @@ describe('a namespace that is loaded by the sidecar', () => {
     await start(value());
     await ask();
     answer = value({ body: Buffer.from('new') });
-    expect(await ask('no-cache')).toMatchObject({ status: 200, body: Buffer.from('new') });
+    expect(await ask('no-cache')).toMatchObject({
+      ...{ status: 200, body: Buffer.from('new'), cacheStatus: 'tidemark; fwd=request; stored; ttl=60; detail=loaded' },
+    });
     expect((await ask()).body.toString()).toBe('new');
+    later(3_000);
+    expect((await ask('max-age=2')).cacheStatus).toBe('tidemark; fwd=request; stored; ttl=60; detail=loaded');
+    later(60_000);
+    answer = { kind: 'failed', why: 'timeout', detail: 'what was found' };
+    expect((await ask()).cacheStatus).toBe('tidemark; fwd=stale; detail=timeout');
   });
 
   it.each([{ ttl: { hard: '60s', staleIfError: '1h' } }, { onInvalidate: 'stale', grace: { serve: 'always' } }])(

@@ -39,7 +39,7 @@ export function hitPath(options: {
     namespace.counters.hitsL1 += 1;
     if (--namespace.hot.countdown < 0) namespace.hot.sample(key as string);
     const lsn = namespace.rules === undefined ? undefined : lsnText.of(replica.applied);
-    answerValue(response, { entry, from: 'l1', wallMs, lsn, ifNoneMatch, withBody: true });
+    answerValue(response, { entry, from: 'l1', forward: 'miss', wallMs, lsn, ifNoneMatch, withBody: true });
     return true;
   };
   return (request, response) => {

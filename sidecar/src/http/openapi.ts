@@ -40,7 +40,7 @@ function problems(...codes: readonly ProblemCode[]): Record<string, object> {
 }
 
 const cacheStatus = header(
-  'RFC 9211. `hit` with `detail=l1`, `l2`, `stale` (beyond its hard TTL), `grace` (invalidated), `pending` (a write that waits for the database) or `negative`; `ttl` counts to the end of freshness. `fwd=miss; stored` for what the sidecar loaded (`detail=loaded`; `passed` where it may not be stored), with `collapsed` where another request was waited for; `fwd=miss`, `fwd=stale`, `fwd=request` or `fwd=bypass` (with `fwd-status` where the sidecar read the origin for this caller alone) with the reason: `starting`, `stalled`, `uncovered`; of a session or a least position also `behind` (not applied in time), `no-position` (the invalidator cannot be asked) or `crowded`.',
+  'RFC 9211. `hit` with `detail=l1`, `l2`, `stale` (beyond its hard TTL), `grace` (invalidated), `pending` (a write that waits for the database) or `negative`; `ttl` counts to the end of freshness. `fwd=miss; stored`, or another `fwd`, for what the sidecar loaded (`detail=loaded`; `passed` where it may not be stored), with `collapsed` where another request was waited for; `fwd=miss`, `fwd=stale` (what is cached is too old), `fwd=request` (it is not what the request takes) or `fwd=bypass` (with `fwd-status` where the sidecar read the origin for this caller alone) with the reason: `starting`, `stalled`, `uncovered`; of a session or a least position also `behind` (not applied in time), `no-position` (the invalidator cannot be asked) or `crowded`.',
   'tidemark; hit; ttl=57; detail=l1',
 );
 const lsn = header(
