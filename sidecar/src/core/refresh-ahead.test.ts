@@ -17,12 +17,13 @@ const loader = {
 };
 
 async function endAll(): Promise<void> {
-  while (open.length > 0) {
+  do {
     for (const { end } of open.splice(0)) end();
     for (let i = 0; i < 10; i += 1) await Promise.resolve();
-  }
+  } while (open.length > 0);
 }
 
+const FAILED: Loaded = { kind: 'failed', why: 'error', detail: 'it broke' };
 const LOAD = { sql: 'select 1 where $1 is not null' };
 let core: TestCore;
 beforeEach(async () => {
@@ -44,6 +45,19 @@ beforeEach(async () => {
 });
 
 describe('of the keys that a change evicts', () => {
+  it('those that cannot be loaded at the moment cost no more than a look, however many they are', async () => {
+    const failing = { handles: () => true, load: () => Promise.resolve(FAILED) };
+    core = testCore({ loaders: { user: failing }, user: { load: LOAD, refresh: { ahead: 1_000 } } });
+    core.stream.say();
+    for (let i = 0; i < 1_000; i += 1) {
+      core.of('user').hot.sample(`${i}`);
+      core.get('user', `${i}`);
+      await endAll();
+    }
+    core.stream.say({ purges: [{ namespace: 'user', keys: [], tags: [], all: true }] });
+    expect([core.coalescer.waiting, core.of('user').flights.size]).toEqual([0, 0]);
+  });
+
   it('the hottest are loaded before anybody asks, and once', async () => {
     core.stream.say({ users: ['0', '59'] });
     expect(begun).toEqual(['0']);

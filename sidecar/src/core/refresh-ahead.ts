@@ -15,6 +15,7 @@ export class RefreshAhead {
   readonly #coalescer: Coalescer;
   readonly #evicted = new Map<Namespace, Set<string>>();
   #underWay = 0;
+  #isAdvancing = false;
 
   constructor({ coalescer }: { coalescer: Coalescer }) {
     this.#coalescer = coalescer;
@@ -38,6 +39,17 @@ export class RefreshAhead {
 
   /** A record was applied as a whole: only then is known what is gone, and what new leases are worth. */
   advanced(): void {
+    // What ends as soon as it is begun comes back here: the loop goes on with the next one itself.
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    try {
+      this.#beginAll();
+    } finally {
+      this.#isAdvancing = false;
+    }
+  }
+
+  #beginAll(): void {
     for (const [namespace, keys] of this.#evicted) {
       if (this.#coalescer.bypass(namespace) !== undefined) this.#evicted.delete(namespace);
       for (const key of keys) {
