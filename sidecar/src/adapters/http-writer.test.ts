@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { parseConfig, type WriteThroughConfig } from '@tidemark/proto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Namespace } from '../core/namespace.ts';
@@ -31,9 +31,12 @@ afterAll(() => {
   server.close();
 });
 
-function writer(keep: 'written' | 'answer' | 'nothing', more: object = {}, port?: number): HttpWriter {
-  const to = port ?? (server.address() as AddressInfo).port;
-  const http = { url: `http://127.0.0.1:${to}/users/{id}?by={key}`, headers: { 'x-from': 'cache' } };
+function writer(
+  keep: 'written' | 'answer' | 'nothing',
+  more: object = {},
+  { port = (server.address() as AddressInfo).port, protocol = 'http' } = {},
+): HttpWriter {
+  const http = { url: `${protocol}://127.0.0.1:${port}/users/{id}?by={key}`, headers: { 'x-from': 'cache' } };
   const writeThrough = { key: 'user:{id}', put: { http }, delete: { http }, timeout: '300ms', ...more };
   const namespace = { source: 'main', invalidate: [{ table: 'public.users', keys: ['user:{id}'] }], writeThrough };
   const parsed = parseConfig({ sources: { main: { topic: 't' } }, namespaces: { users: namespace } });
@@ -84,6 +87,16 @@ describe('a write', () => {
     expect(await put(writer('answer'))).toMatchObject({ kind: 'committed', value: undefined });
   });
 
+  it.each([
+    ['is encoded', { 'content-encoding': 'gzip' }],
+    ['may not be stored', { 'cache-control': 'no-store' }],
+    ['may not be used again unasked', { 'cache-control': 'no-cache' }],
+  ])('is not what an answer says that %s', async (_, headers) => {
+    answer = says(200, headers, 'Ada Lovelace');
+    expect(await put(writer('answer'))).toMatchObject({ kind: 'committed', value: undefined });
+    expect(await put(writer('written'))).toMatchObject({ value: { body: Buffer.from('Ada') } });
+  });
+
   it('that is taken and not done yet says nothing of what is there', async () => {
     answer = says(202);
     expect(await put(writer('written'))).toMatchObject({ kind: 'committed', value: undefined });
@@ -119,8 +132,24 @@ describe('a write', () => {
     expect(seen).toHaveLength(1);
   });
 
+  it('that was not sent because TLS failed was not done', async () => {
+    expect(await put(writer('written', {}, { protocol: 'https' }))).toMatchObject({ why: 'unavailable' });
+    expect(seen).toEqual([]);
+  });
+
+  it('that nobody takes in time was not done', async () => {
+    const deaf = createTcpServer().listen(0, '127.0.0.1');
+    await once(deaf, 'listening');
+    const accepted: Socket[] = [];
+    deaf.on('connection', (socket) => accepted.push(socket.on('error', () => undefined)));
+    const { port } = deaf.address() as AddressInfo;
+    expect(await put(writer('written', {}, { port, protocol: 'https' }))).toMatchObject({ why: 'unavailable' });
+    for (const socket of accepted) socket.destroy();
+    deaf.close();
+  });
+
   it('that reaches nobody was not done', async () => {
-    expect(await put(writer('written', {}, 1))).toMatchObject({ why: 'unavailable' });
+    expect(await put(writer('written', {}, { port: 1 }))).toMatchObject({ why: 'unavailable' });
   });
 
   it.each(['other', 'user:..', 'user:.'])('of key %s goes nowhere', async (key) => {

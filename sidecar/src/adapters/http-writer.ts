@@ -10,6 +10,7 @@ import { TimeLimit, type request } from '@tidemark/runtime';
 import { fill } from '../core/origin.ts';
 import type { Executed, Marked, WriteExecutor, WrittenValue } from '../core/write-through.ts';
 import type { PutRequest, WriteFailure, WriteRequest } from '../core/writer.ts';
+import { parseCacheControl } from '../http/cache-control.ts';
 import { FieldError, parseContentType, parsePosition } from '../http/fields.ts';
 
 const CONNECTIONS = 16;
@@ -21,8 +22,6 @@ const MAX_PATH_CHARS = 16_384;
 /** Such an answer was given without doing anything (RFC 9110 section 15.5, RFC 6585). */
 const PASSING_STATUS = new Set([429, 503]);
 const CONFLICT_STATUS = new Set([409, 412, 423, 428]);
-/** The server was never reached, so nothing was written. */
-const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
 
 type Request = Marked<WriteRequest> & { readonly put?: Marked<PutRequest> };
 
@@ -109,24 +108,27 @@ export class HttpWriter implements WriteExecutor {
           ...(put && { 'content-type': put.contentType, 'content-length': put.body.length }),
         },
       });
-      let isSent = false;
+      // Nothing of a write leaves before its connection stands; errors of the network come at any time.
+      let stage: 'queued' | 'connecting' | 'sent' = 'queued';
       const settle = (ended: Executed): void => {
         forget();
         resolve(ended);
       };
       const forget = limit.onEnd(() => {
         outgoing.destroy();
-        const detail = `no answer within ${this.#timeoutMs} ms`;
-        settle(isSent ? unknown(detail) : failed('busy', `${detail}: no connection became free`));
+        const within = `within ${this.#timeoutMs} ms`;
+        if (stage === 'sent') settle(unknown(`no answer ${within}`));
+        else if (stage === 'queued') settle(failed('busy', `no connection became free ${within}`));
+        else settle(failed('unavailable', `the endpoint cannot be reached: no connection ${within}`));
       });
-      outgoing.on('socket', () => (isSent = true));
+      outgoing.on('socket', (socket) => {
+        stage = socket.connecting ? 'connecting' : 'sent';
+        if (socket.connecting)
+          socket.once(origin.protocol === 'https:' ? 'secureConnect' : 'connect', () => (stage = 'sent'));
+      });
       outgoing.on('error', (error: NodeJS.ErrnoException) => {
         const detail = error.message || (error.code ?? 'no reason');
-        settle(
-          NEVER_SENT.has(error.code ?? '')
-            ? failed('unavailable', `the endpoint cannot be reached: ${detail}`)
-            : unknown(detail),
-        );
+        settle(stage === 'sent' ? unknown(detail) : failed('unavailable', `the endpoint cannot be reached: ${detail}`));
       });
       outgoing.on('response', (answer) => {
         this.#read(answer, wanted).then(settle, (error: Error) =>
@@ -153,7 +155,7 @@ export class HttpWriter implements WriteExecutor {
       const field = headers['tidemark-lsn'] ?? headers['tidemark-loaded-at'];
       lsn = parsePosition('Tidemark-Lsn', typeof field === 'object' ? field[0] : field);
       // It has taken the write, and not done it yet.
-      value = statusCode === 202 ? undefined : this.#valueOf(wanted, body, headers['content-type']);
+      value = statusCode === 202 ? undefined : this.#valueOf(wanted, body, headers);
     } catch (error) {
       if (!(error instanceof FieldError)) throw error;
     }
@@ -166,11 +168,18 @@ export class HttpWriter implements WriteExecutor {
     };
   }
 
-  #valueOf({ put }: Request, body: Uint8Array | undefined, type: string | undefined): WrittenValue | undefined {
+  #valueOf(
+    { put }: Request,
+    body: Uint8Array | undefined,
+    headers: IncomingMessage['headers'],
+  ): WrittenValue | undefined {
     if (this.#keep === 'nothing') return undefined;
     if (put === undefined) return { kind: 'absent' };
     const { tags } = put;
     if (this.#keep === 'written') return { kind: 'value', body: put.body, contentType: put.contentType, tags };
+    const { noStore, noCache } = parseCacheControl(headers['cache-control']);
+    const { 'content-encoding': encoding = 'identity', 'content-type': type } = headers;
+    if (noStore || noCache || encoding !== 'identity') return undefined;
     return body && { kind: 'value', body, contentType: parseContentType(type), tags };
   }
 }
@@ -186,7 +195,7 @@ function pathOf(filled: string): string | undefined {
   return steps || path.length > MAX_PATH_CHARS ? undefined : path;
 }
 
-/** Undefined for a body that is too large to be kept; it is read to its end all the same, because what it says is that all was done. */
+/** Undefined for a body that is too large to be kept; the status has said already that all was done. */
 async function bodyOf(answer: IncomingMessage, most: number): Promise<Uint8Array | undefined> {
   const chunks: Buffer[] = [];
   let bytes = 0;
