@@ -104,6 +104,17 @@ describe('what is asked', () => {
   });
 });
 
+it('a load for which no connection became free is not the endpoint that failed', async () => {
+  answer = () => undefined;
+  const one = loader({ connections: 1, retries: 0 }, { timeout: '200ms' });
+  // The one behind the first may get its connection in the last moment.
+  const [first, , , last] = await Promise.all(['1', '2', '3', '4'].map((key) => load(key, one)));
+  expect(first).toMatchObject({ why: 'timeout', detail: 'no answer within 200 ms' });
+  expect(last).toMatchObject({ why: 'busy', detail: 'no connection became free within 200 ms' });
+  answer = (_, response) => response.end('value');
+  await vi.waitFor(async () => expect(text(await load('3', one))).toBe('value'), { timeout: 5_000 });
+});
+
 describe('an answer', () => {
   const answering = (status: number, headers: Record<string, string> = {}, body = 'value'): void => {
     answer = (_, response) => response.writeHead(status, headers).end(body);

@@ -125,9 +125,14 @@ export class HttpLoader implements Origin {
         forget();
         resolve(attempt);
       };
+      let isSent = false;
+      outgoing.on('socket', () => (isSent = true));
       const forget = limit.onEnd(() => {
         outgoing.destroy();
-        settle({ kind: 'failed', why: 'timeout', detail: `no answer within ${this.#timeoutMs} ms`, retry: false });
+        const [why, what] = isSent
+          ? (['timeout', 'no answer'] as const)
+          : (['busy', 'no connection became free'] as const);
+        settle({ kind: 'failed', why, detail: `${what} within ${this.#timeoutMs} ms`, retry: false });
       });
       outgoing.on('error', (error: NodeJS.ErrnoException) => settle(failureOf(error)));
       outgoing.on('response', (answer) => {
