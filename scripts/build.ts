@@ -3,10 +3,9 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, cpSync, lutimesSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { bundle, type Service } from './lib/build.ts';
-import { readArguments } from '../test/kit/index.ts';
 import { bytecodeEnv, writeBytecode } from './lib/bytecode.ts';
-import { runCommand } from './lib/command.ts';
 import { noticesOf } from './lib/notices.ts';
 import { packagesOf } from './lib/packages.ts';
 import { sbomOf, type NodeRuntime } from './lib/sbom.ts';
@@ -29,14 +28,25 @@ Files get the time SOURCE_DATE_EPOCH (default: 0).
 
 const services: readonly Service[] = ['sidecar', 'invalidator'];
 
+/** Without the kit that other commands have for it: nothing of test/ is there when an image is built (.dockerignore). */
+function readOptions() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        out: { type: 'string', default: 'dist' },
+        node: { type: 'string', default: process.execPath },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+    return values;
+  } catch (error) {
+    process.stderr.write(`tidemark: ${(error as Error).message} (npm run build -- --help lists what there is)\n`);
+    process.exit(1);
+  }
+}
+
 async function main(): Promise<void> {
-  const { values } = readArguments('build', {
-    options: {
-      out: { type: 'string', default: 'dist' },
-      node: { type: 'string', default: process.execPath },
-      help: { type: 'boolean', short: 'h' },
-    },
-  });
+  const values = readOptions();
   if (values.help === true) {
     process.stdout.write(help);
     return;
@@ -102,5 +112,5 @@ function settle(folder: string, epochS: number): number {
   return bytes;
 }
 
-await runCommand(main);
+await main();
 process.disconnect?.();
