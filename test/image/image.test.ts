@@ -152,6 +152,12 @@ describe('what the image holds', () => {
       expect(said).not.toMatch(/was rejected|was not found|failed/);
     }
   });
+
+  it('lets V8 have three quarters of the memory; by itself it takes half, and never more than 4 GB', async () => {
+    const memory = 'Math.min(process.constrainedMemory() || Infinity, os.totalmem())';
+    const { stdout } = await run(['-p', `v8.getHeapStatistics().heap_size_limit / ${memory}`]);
+    expect(Math.abs(Number(stdout) - 0.75)).toBeLessThan(0.1);
+  });
 });
 
 describe('the bill of materials', () => {
