@@ -67,7 +67,7 @@ describe('parseConfig', () => {
       'namespaces.users',
       'found unknown keys a, b, expected only documented ones',
     ],
-    ['no sources', {}, 'sources', 'found nothing, expected record'],
+    ['no sources', {}, 'sources', 'found nothing, expected object'],
     ['not one source', { sources: {} }, 'sources', 'found none, expected at least one source'],
     ['a source without a topic', { sources: { main: {} } }, 'sources.main.topic', 'found nothing, expected string'],
     [
@@ -104,7 +104,7 @@ describe('parseConfig', () => {
       'half a bucket',
       { sources: { main: { topic: 't', l2: { buckets: 1.5 } } } },
       'sources.main.l2.buckets',
-      'found 1.5, expected int',
+      'found 1.5, expected a whole number',
     ],
     [
       'a source that is not there',
@@ -146,7 +146,7 @@ describe('parseConfig', () => {
       'a duration as a number',
       coherent({ ttl: { hard: 30 } }),
       'namespaces.users.ttl.hard',
-      'found 30, expected string',
+      'found 30, expected a duration from 1s to 365d',
     ],
     [
       'a soft TTL beyond the hard one',

@@ -90,13 +90,20 @@ export function configJsonSchema(): object {
   return z.toJSONSchema(configSchema, { io: 'input' });
 }
 
+/** What the document calls what the schema has another word for. */
+const EXPECTED: Readonly<Record<string, string>> = {
+  int: 'a whole number',
+  record: 'object',
+  boolean: 'true or false',
+};
+
 /** "found …, expected …", in the words of the document. */
 function explain(issue: z.core.$ZodIssue, found: unknown): string {
   switch (issue.code) {
     case 'unrecognized_keys':
       return `found unknown ${issue.keys.length > 1 ? 'keys' : 'key'} ${issue.keys.join(', ')}, expected only documented ones`;
     case 'invalid_type':
-      return `found ${show(found)}, expected ${issue.expected}`;
+      return `found ${show(found)}, ${issue.message.startsWith('expected') ? issue.message : `expected ${EXPECTED[issue.expected] ?? issue.expected}`}`;
     case 'invalid_value':
       return `found ${show(found)}, expected ${issue.values.map(show).join(' or ')}`;
     case 'invalid_key':

@@ -100,7 +100,7 @@ describe('readEnv', () => {
     expect(readEnv(spec, env, { alsoKnown: ['TIDEMARK_POSTGRES_URL'] }).brokers).toEqual(['a:1']);
   });
 
-  it.each(['', 'a', 'a:', ':1', 'a:1,,b:2', 'a:1 b:2'])('does not take "%s" for brokers', (found) => {
+  it.each(['', 'a', 'a:', ':1', 'a:1,,b:2', 'a:1 b:2', 'a:99999'])('does not take "%s" for brokers', (found) => {
     expect(() => hostPorts(found)).toThrow('expected HOST:PORT');
   });
 });

@@ -150,7 +150,7 @@ export function duration(limits: { readonly min: string; readonly max: string })
 /** `host:port,host:port`, at least one. */
 export function hostPorts(found: string): readonly string[] {
   const list = found.split(',').map((part) => part.trim());
-  if (!list.every((part) => /^[^\s:,]+:\d{1,5}$/.test(part)))
+  if (!list.every((part) => /^[^\s:,]+:\d{1,5}$/.test(part) && Number(part.slice(part.indexOf(':') + 1)) <= 65_535))
     throw new Error('expected HOST:PORT, several divided by commas');
   return list;
 }

@@ -11,7 +11,7 @@ function parsed(l1: object) {
 describe('l1', () => {
   it.each([
     ['no entries', { maxEntries: 0 }, 'maxEntries', 'found 0, expected at least 1'],
-    ['a part of an entry', { maxEntries: 1.5 }, 'maxEntries', 'found 1.5, expected int'],
+    ['a part of an entry', { maxEntries: 1.5 }, 'maxEntries', 'found 1.5, expected a whole number'],
     [
       'an unknown policy',
       { policy: 'arc' },

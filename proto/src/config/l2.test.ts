@@ -10,7 +10,7 @@ function parsed(l2: object) {
 
 describe('l2', () => {
   it.each([
-    ['a switch in words', { enabled: 'yes' }, 'enabled', 'found "yes", expected boolean'],
+    ['a switch in words', { enabled: 'yes' }, 'enabled', 'found "yes", expected true or false'],
     [
       'chunks beyond what a command should carry',
       { chunk: '16MiB' },

@@ -116,12 +116,13 @@ export const namespaceSchema = z
 
 /** What writeThrough cannot be combined with. */
 function contradictionsOf(value: {
+  readonly vary?: unknown;
   readonly invalidation: string;
   readonly writeThrough?: WriteThroughConfig | undefined;
   readonly writeBehind?: unknown;
   readonly load?: readonly { readonly kind: string }[] | undefined;
 }): (readonly [path: string[], message: string])[] {
-  const { invalidation, writeThrough: through, writeBehind: behind, load: loaders } = value;
+  const { vary: varies, invalidation, writeThrough: through, writeBehind: behind, load: loaders } = value;
   if (through === undefined) return [];
   const found: (readonly [path: string[], message: string])[] = [];
   if (behind !== undefined)
@@ -135,6 +136,11 @@ function contradictionsOf(value: {
     found.push([
       ['writeThrough', 'cache'],
       'found loaded, expected writeThrough.read or load.sql beside it, which says what to read',
+    ]);
+  if (varies !== undefined && through.cache !== undefined && through.cache !== 'nothing')
+    found.push([
+      ['writeThrough', through.read === undefined ? 'cache' : 'read'],
+      'found it beside vary, expected cache: nothing, which is the default there: nobody could say for which caller the written value is',
     ]);
   return found;
 }

@@ -39,7 +39,7 @@ function quantity(options: {
   const { form, parse, expected, limits } = options;
   const { min, max } = limits;
   return z
-    .string()
+    .string({ error: `expected ${expected}` })
     .regex(form, { error: `expected ${expected}`, abort: true })
     .max(QUANTITY_CHARS)
     .register(quantities, limits)

@@ -85,6 +85,20 @@ describe('writeThrough', () => {
     ['an answer of a statement', { put: PUT, cache: 'answer' }, '.cache', 'put.http only'],
     ['a read that is not used', { put: PUT, cache: 'nothing', read: { sql: 'select 1' } }, '.read', 'cache: nothing'],
     ['nothing to read', { put: PUT, cache: 'loaded' }, '.cache', 'load.sql beside it'],
+    [
+      "a value that is somebody's",
+      { put: PUT, cache: 'written' },
+      '.cache',
+      'beside vary',
+      { vary: { headers: ['a'] } },
+    ],
+    [
+      "a row to read that is somebody's",
+      { put: PUT, read: { sql: 'select $1' } },
+      '.read',
+      'beside vary',
+      { vary: { headers: ['a'] } },
+    ],
     ['no rules', { put: PUT }, '', 'no other sidecar would hear', { invalidation: 'ttl_only', invalidate: [] }],
     [
       'two kinds of writes',
