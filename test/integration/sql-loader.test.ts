@@ -16,6 +16,8 @@ create table kinds (id int primary key, big bigint, num numeric, f float8, ts ti
 insert into kinds values (1, 9007199254740993, 12345678901234567890.0987654321, 0.1, '2026-01-02 03:04:05.678901+01', '2026-01-02 03:04:05.678901',
   '\\x00ff10', '{"a": 1.10, "big": 9007199254740993}', '{"b" :  1.00}', '{1,2,null}', true, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'ab', 'text', '1 day 2 hours'),
   (2, null, 'NaN', 'Infinity', null, null, null, null, null, null, null, null, null, null, null);
+create function is_even(text) returns boolean language plpgsql as 'begin return $1::int % 2 = 0; end';
+create domain even as text check (is_even(value));
 create role reader login password 'reader';
 grant select on users, kinds to reader;
 `;
@@ -121,6 +123,10 @@ describe('a row', () => {
     // What is no number is the number of no row.
     for (const key of ['abc', '99999999999', '1; select 1', ''])
       expect(await seen({ sql: 'select id, name from users where id = $1' }, key)).toBe('absent');
+    for (const type of ['json', 'jsonb', 'uuid', 'int[]', 'timestamptz', 'boolean', 'even'])
+      expect(await seen({ sql: `select id, name from users where $1::${type} is not null and id = 1` }, '1x')).toBe(
+        'absent',
+      );
     expect(await seen({ sql: 'select id, name from users where email = $1' }, 'a\0b')).toBe('absent');
   });
 });

@@ -137,8 +137,8 @@ export function notConnected(error: ServerError): SqlError {
 export function whileWorking(error: ServerError): SqlError {
   const { code, severity, message, where = '' } = error;
   if (code !== undefined && severity !== undefined) {
-    // So it says of a value that it cannot read (bind_param_error_callback in Postgres' postgres.c).
-    const isWrongValue = where.startsWith('unnamed portal parameter');
+    // So it says of a value that it cannot read (bind_param_error_callback in Postgres' postgres.c), behind what its type says.
+    const isWrongValue = /(?:^|\n)unnamed portal parameter \$\d+(?: = [^]*)?$/.test(where);
     return new SqlError(failureOf(code), message, { code, sent: true, isWrongValue });
   }
   return new SqlError('unavailable', `the connection to Postgres was lost: ${message}`, { sent: true });
