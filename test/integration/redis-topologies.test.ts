@@ -65,7 +65,7 @@ async function stackOn(redisUrl: string, buckets: number): Promise<Stack> {
   return stack;
 }
 
-it('[I7] sentinels: a master that is killed, and one that gives way, are replaced', { timeout: 240_000 }, async () => {
+it('[I7] sentinels: a master that is killed, and one that gives way, are replaced', { timeout: 480_000 }, async () => {
   const [first, second] = [await startRedis(), await startRedis({ settings: { 'repl-diskless-sync-delay': '0' } })];
   cleanups.push(
     () => first.stop(),
@@ -93,7 +93,7 @@ it('[I7] sentinels: a master that is killed, and one that gives way, are replace
   await load.judge();
 });
 
-it('[I7] a cluster: a master is killed, and slots move while they are used', { timeout: 180_000 }, async () => {
+it('[I7] a cluster: a master is killed, and slots move while they are used', { timeout: 360_000 }, async () => {
   const cluster = await startRedisCluster({ masters: 3, replicas: 3 });
   cleanups.push(() => cluster.stop());
   const [one] = cluster.nodes;

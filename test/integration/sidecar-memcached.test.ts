@@ -178,17 +178,18 @@ it('hits in memory are as fast as ever while memcached stands still; a miss wait
   const before = await timings(300, () => 'hot');
   for (const server of servers) server.pause();
   try {
+    // Medians, because the machine may be busy with other things at any one of them; what waits for memcached does so each time.
     const firstMisses = await timings(12, (i) => `first-${i}`);
-    // The machine may be busy with other things at any one of them.
-    expect(firstMisses[8]!).toBeLessThan(DEADLINE_MS + 100);
-    expect(firstMisses.at(-1)!).toBeLessThan(1_000);
+    expect(firstMisses[6]!).toBeLessThan(DEADLINE_MS + 100);
     await eventually(async () => expect(await l2StateOf(stack.sidecars[0]!)).toBe('down'));
+    const asked = (): Promise<number> => metric(stack.sidecars[0]!.admin, 'tidemark_l2_commands_total{command="read"}');
+    const askedBefore = await asked();
     const hits = await timings(300, () => 'hot');
-    // p90, with room for a busy machine; hits that waited for memcached would show at once.
-    expect(hits[270]!).toBeLessThan(Math.max(before[270]! * 3, DEADLINE_MS / 2));
+    expect(hits[150]!).toBeLessThan(Math.max(before[150]! * 3, DEADLINE_MS / 2));
     const misses = await timings(100, (i) => `later-${i}`);
     expect(misses[50]!).toBeLessThan(DEADLINE_MS / 2);
-    process.stderr.write(`p90 of hits: ${before[270]!.toFixed(2)} ms before, ${hits[270]!.toFixed(2)} ms meanwhile\n`);
+    expect(await asked()).toBe(askedBefore);
+    process.stderr.write(`p50 of hits: ${before[150]!.toFixed(2)} ms before, ${hits[150]!.toFixed(2)} ms meanwhile\n`);
   } finally {
     for (const server of servers) server.resume();
   }

@@ -6,6 +6,7 @@ import { createStack, startRedis, type RedisServer, type Stack } from '../kit/in
 import { sharedServers } from '../kit/shared.ts';
 import { App } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
+import { metric } from './support/l2.ts';
 import { Stream } from './support/stream.ts';
 
 // What callers feel when Redis stops answering without closing its connections: the worst way of being away.
@@ -60,16 +61,20 @@ it('hits are as fast as ever, a miss waits for the deadline at the most, and soo
   const { lease } = await app.get('user', 'hot');
   expect((await app.put('user', 'hot', 'value', { lease })).status).toBe(201);
   const before = await timings(300, () => 'hot');
+  const { admin } = stack.sidecars[0]!;
+  const asked = (): Promise<number> => metric(admin, 'tidemark_l2_commands_total{command="read"}');
   redis.pause();
   try {
-    const firstMisses = await timings(6, (i) => `first-${i}`);
-    expect(firstMisses.at(-1)).toBeLessThan(DEADLINE_MS + 100);
+    // Medians, because the machine may be busy with other things at any one of them; what waits for Redis does so each time.
+    const firstMisses = await timings(7, (i) => `first-${i}`);
+    expect(firstMisses[3]).toBeLessThan(DEADLINE_MS + 100);
     await eventually(async () => expect(await l2State()).toBe('down'));
+    const askedBefore = await asked();
     const hits = await timings(300, () => 'hot');
-    // p99, with room for a busy machine; a read that waited for Redis would show at once.
-    expect(hits[296]!).toBeLessThan(Math.max(before[296]! * 3, DEADLINE_MS / 2));
+    expect(hits[150]!).toBeLessThan(Math.max(before[150]! * 3, DEADLINE_MS / 2));
     const misses = await timings(100, (i) => `later-${i}`);
     expect(misses[50]!).toBeLessThan(DEADLINE_MS / 2);
+    expect(await asked()).toBe(askedBefore);
   } finally {
     redis.resume();
   }

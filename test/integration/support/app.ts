@@ -1,3 +1,4 @@
+import { undocumented } from '../../../sidecar/src/testing/documented.ts';
 import type { Stack } from '../../kit/index.ts';
 
 /** What an application sees of one answer of a sidecar. */
@@ -66,9 +67,18 @@ export class App {
       ...(init.headers && { headers: { ...init.headers } }),
       ...(init.body !== undefined && { body: init.body }),
     });
+    const bytes = Buffer.from(await response.arrayBuffer());
+    const complaint = undocumented({
+      method,
+      path: new URL(response.url).pathname,
+      status: response.status,
+      headers: Object.fromEntries(response.headers),
+      body: bytes,
+    });
+    if (complaint !== undefined) throw new Error(`not as /openapi.json says: ${complaint}`);
     return {
       status: response.status,
-      body: await response.text(),
+      body: bytes.toString(),
       lease: response.headers.get('tidemark-lease') ?? undefined,
       lsn: response.headers.get('tidemark-lsn') ?? undefined,
       cacheStatus: response.headers.get('cache-status') ?? '',
