@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { withPostgres } from '../kit/names.ts';
 import type { App } from './support/app.ts';
 import { tidemark } from './support/command.ts';
@@ -37,6 +37,25 @@ describe('tidemark migrate', () => {
       /the role may not .*permission denied[\s\S]*GRANT CREATE ON DATABASE \S+ TO tidemark_stranger;/,
     );
     expect(await sql("select 1 from pg_namespace where nspname = 'tidemark'")).toEqual([]);
+  });
+
+  it('does nothing in a schema of somebody else, who could have it do anything', async () => {
+    onTestFinished(() => sql('drop schema tidemark cascade; drop role tidemark_trap').then(() => undefined));
+    await sql(`
+      create role tidemark_trap;
+      create schema tidemark authorization tidemark_trap;
+      set role tidemark_trap;
+      create table tidemark.migrations (version int, name text, applied_at timestamptz, applied_by text);
+      create function tidemark.spring() returns trigger language plpgsql as $$ begin
+        alter role tidemark_trap superuser; return new; end $$;
+      create trigger spring before insert on tidemark.migrations for each row execute function tidemark.spring();
+      reset role`);
+    const { code, stderr } = await migrate();
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/schema tidemark is owned by tidemark_trap, expected \S+:.*Run it as tidemark_trap/),
+    ]);
+    expect(await sql("select rolsuper from pg_roles where rolname = 'tidemark_trap'")).toEqual([{ rolsuper: false }]);
   });
 
   it('does all of it once, whoever else does the same', async () => {

@@ -1,6 +1,6 @@
 import type { ClientBase } from 'pg';
 import { OperatorError } from '../core/errors.ts';
-import { BEGIN_SQL, LOCK_KEYS, missingMigrations, type Migration } from '../core/schema/migrations.ts';
+import { BEGIN_SQL, LOCK_KEYS, missingMigrations, SEARCH_PATH_SQL, type Migration } from '../core/schema/migrations.ts';
 
 const MISSING_PRIVILEGE = '42501';
 const LOCK_NOT_AVAILABLE = '55P03';
@@ -11,9 +11,12 @@ const LOCK_NOT_AVAILABLE = '55P03';
  */
 export async function migrate(client: ClientBase, options: { waitMs: number }): Promise<readonly Migration[]> {
   try {
-    await client.query(`begin; set local lock_timeout = ${options.waitMs}`);
+    await client.query(`begin; ${SEARCH_PATH_SQL} set local lock_timeout = ${options.waitMs}`);
     await client.query(`select pg_advisory_xact_lock(${LOCK_KEYS})`);
+    const { self, isSuper, stranger } = await owners(client);
+    if (stranger !== undefined && isSuper) throw foreign(stranger, self);
     const missing = missingMigrations(await appliedVersions(client));
+    if (stranger !== undefined && missing.length > 0) throw foreign(stranger, self);
     if (missing.length > 0) await client.query(BEGIN_SQL);
     for (const { version, name, sql } of missing) {
       await client.query(sql);
@@ -25,6 +28,27 @@ export async function migrate(client: ClientBase, options: { waitMs: number }): 
     await client.query('rollback').catch(() => undefined);
     throw await explained(client, error as Error & { code?: string }, options);
   }
+}
+
+/**
+ * Who works, and who owns the schema, or the table in it that is written, and has fewer rights than a superuser: triggers and functions of
+ * his would run with the rights of whoever works.
+ */
+async function owners(client: ClientBase): Promise<{ self: string; isSuper: boolean; stranger: string | undefined }> {
+  const { rows } = await client.query<{ self: string; is_super: boolean; stranger: string | null }>(
+    `select current_user::text as self, (select rolsuper from pg_roles where rolname = current_user) as is_super, (
+       select min(rolname::text) from pg_roles where rolname <> current_user and not rolsuper and oid in (
+         select nspowner from pg_namespace where nspname = 'tidemark'
+         union all select relowner from pg_class where oid = to_regclass('tidemark.migrations'))) as stranger`,
+  );
+  const { self = '', is_super: isSuper = true, stranger } = rows[0] ?? {};
+  return { self, isSuper, stranger: stranger ?? undefined };
+}
+
+function foreign(owner: string, self: string): OperatorError {
+  return new OperatorError(
+    `schema tidemark is owned by ${owner}, expected ${self}: what its owner has put there would run with the rights of ${self}. Run it as ${owner}`,
+  );
 }
 
 async function appliedVersions(client: ClientBase): Promise<readonly number[]> {

@@ -17,6 +17,9 @@ export const MIGRATIONS: readonly Migration[] = [
   { version: 2, name: 'tables of writes that wait', sql: FLUSH_TABLES_SQL },
 ];
 
+/** Nobody's functions are taken for those of Postgres. */
+export const SEARCH_PATH_SQL = 'set local search_path = pg_catalog;';
+
 /** The table that says which are there; it is made before the first. */
 export const BEGIN_SQL = `create schema if not exists tidemark;
 grant usage on schema tidemark to public;
@@ -54,5 +57,12 @@ export function migrationScript(all: readonly Migration[] = MIGRATIONS): string 
     ({ version, name, sql }) =>
       `-- ${version}: ${name}\n${sql}\ninsert into tidemark.migrations (version, name) values (${version}, '${name.replaceAll("'", "''")}') on conflict do nothing;\n`,
   );
-  return ['begin;', `select pg_advisory_xact_lock(${LOCK_KEYS});`, BEGIN_SQL, ...steps, 'commit;\n'].join('\n');
+  return [
+    'begin;',
+    SEARCH_PATH_SQL,
+    `select pg_advisory_xact_lock(${LOCK_KEYS});`,
+    BEGIN_SQL,
+    ...steps,
+    'commit;\n',
+  ].join('\n');
 }
