@@ -45,6 +45,8 @@ const used = useStack({
   initSql: `
     create table counters (id int primary key, n int not null);
     insert into counters select i, 0 from generate_series(1, 20) i;`,
+  // A busy machine may take seconds for a load.
+  env: { sidecar: { TIDEMARK_COALESCE_TIMEOUT: '10s' } },
   config: {
     namespaces: {
       counter: {
@@ -52,6 +54,7 @@ const used = useStack({
         invalidate: [{ table: 'public.counters', keys: ['{id}'] }],
         load: {
           http: { url: `http://127.0.0.1:${(endpoint.address() as AddressInfo).port}/counters/{key}`, retries: 0 },
+          timeout: '10s',
           breaker: { failures: 3, for: '2s' },
         },
       },

@@ -18,7 +18,8 @@ const used = useStack({
     do $$ begin execute format('alter database %I set track_functions = ''all''', current_database()); end $$;
     create function find_seldom(int) returns setof seldom language plpgsql stable as 'begin return query select * from seldom where id = $1; end';
     create function slow(float8) returns float8 language plpgsql volatile as 'begin perform pg_sleep($1); return $1; end';`,
-  env: { sidecar: { TIDEMARK_LOAD_POOL: '2' } },
+  // A busy machine may take seconds for a load.
+  env: { sidecar: { TIDEMARK_LOAD_POOL: '2', TIDEMARK_COALESCE_TIMEOUT: '10s' } },
   config: {
     namespaces: {
       user: {
@@ -46,7 +47,7 @@ const used = useStack({
       counter: {
         source: 'main',
         invalidate: [{ table: 'public.counters', keys: ['{id}'] }],
-        load: { sql: 'select id, n from counters where id = $1' },
+        load: { sql: 'select id, n from counters where id = $1', timeout: '10s' },
       },
       seldom: {
         source: 'main',
