@@ -53,6 +53,7 @@ const batchFound = {
     ttl: count,
     detail: { enum: ['l1', 'l2', 'coalesced', 'loaded', 'passed', 'stale', 'grace', 'pending'] },
     problem: text,
+    why: { ...text, description: 'What went wrong, for a person.' },
   },
 };
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { testServer, type TestServer } from '../testing/server.ts';
+import { undocumented } from '../testing/documented.ts';
 import { openapi } from './openapi.ts';
 
 let sidecar: TestServer;
@@ -49,6 +50,25 @@ describe.each(Object.keys(paths))('%s', (path) => {
       expect(new Set(headers.allow?.toLowerCase().split(', '))).toEqual(allowed);
     }
   });
+});
+
+// Whatever tests ask of a sidecar is compared with the document; see testing/documented.ts.
+it.each([
+  ['a status', { status: 206 }],
+  ['a path', { path: '/v1/nowhere' }],
+  ['a header', { headers: { etag: '"e"', 'x-more': '1' } }],
+  ['a member', { path: '/v1/batch', method: 'POST', body: '{"lsn":"0/1","more":1}' }],
+  [
+    'a member of an item',
+    { path: '/v1/batch', method: 'POST', body: '{"lsn":"0/1","get":{"n":[{"status":200,"x":1}]}}' },
+  ],
+])('%s that is not documented is found', (_what, more) => {
+  const exchange = { method: 'GET', path: '/v1/cache/n/1', status: 200, body: '', ...more };
+  const headers = 'headers' in more ? more.headers : { 'content-type': 'application/json' };
+  expect(undocumented({ ...exchange, headers, body: Buffer.from(exchange.body) })).toBeDefined();
+  expect(
+    undocumented({ ...exchange, path: '/v1/cache/n/1', method: 'GET', status: 200, headers: {}, body: Buffer.of() }),
+  ).toBeUndefined();
 });
 
 it('documents every header that the answers have', async () => {

@@ -20,6 +20,8 @@ function field(name: string, description: string, more: object = {}) {
   return { name, in: 'header', description, schema: text, ...more };
 }
 
+const problemContent = { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } };
+
 /** The answers that problems give, one a status. */
 function problems(...codes: readonly ProblemCode[]): Record<string, object> {
   const statuses = new Set(codes.map((code) => PROBLEMS[code].status));
@@ -32,7 +34,8 @@ function problems(...codes: readonly ProblemCode[]): Record<string, object> {
         String(status),
         {
           description: titles.join(' '),
-          content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+          headers: problemHeaders,
+          content: problemContent,
         },
       ];
     }),
@@ -51,6 +54,13 @@ const session = header(
   'To requests with Tidemark-Session: what the session has seen now. Opaque, at most 2048 characters that need no escape in a URL; send the newest one, or several with commas between.',
   '1~main~1763700000000~16B374D848',
 );
+const vary = header('Request headers by which the values of this namespace differ.', 'accept-language, x-tenant');
+const problemHeaders = {
+  'Cache-Status': { ...cacheStatus, description: 'Where a value was to be had and could not be loaded.' },
+  'Tidemark-Session': session,
+  'Retry-After': header('Seconds; where the same may work then.', '1'),
+  Vary: vary,
+};
 const valueHeaders = {
   'Cache-Status': cacheStatus,
   'Tidemark-Lsn': lsn,
@@ -60,7 +70,7 @@ const valueHeaders = {
     'Of a value that is beyond its soft TTL, to one caller at a time: load it anew and store it with this.',
     '1-Zk3vQm1cT5w8hT2n',
   ),
-  Vary: header('Request headers by which the values of this namespace differ.', 'accept-language, x-tenant'),
+  Vary: vary,
   Age: header('Seconds since the value was stored.', '3'),
   'Cache-Control': header(
     'Always `no-cache`: a cache behind this one hears of no change, so it has to ask again.',
@@ -74,8 +84,13 @@ const missHeaders = {
     '1-Zk3vQm1cT5w8hT2n',
   ),
   'Tidemark-Session': session,
+  Vary: vary,
+  Age: valueHeaders.Age,
+  'Tidemark-Lsn': lsn,
+  'Cache-Control': header('`no-cache` where it is known that there is no such value, else `no-store`.', 'no-store'),
 };
 const sessionHeaders = { 'Tidemark-Session': session };
+const storedHeaders = { ...sessionHeaders, Vary: vary };
 const sessionField = field(
   'Tidemark-Session',
   'What the last answer of this session gave, or `new`: nothing older is answered than what the session has seen or written, whichever sidecar is asked.',
@@ -86,6 +101,7 @@ const missing = {
   description:
     'Nothing is cached (fill it, if there is a lease), nothing may be cached now (`fwd=bypass`), or it is known that there is no such value (`detail=negative`). With a problem document: no such namespace.',
   headers: missHeaders,
+  content: problemContent,
 };
 
 const readFields = [
@@ -104,7 +120,7 @@ const readFields = [
 
 const purgeDone = {
   description: 'This sidecar has applied it.',
-  headers: { 'Tidemark-Lsn': header('Position of the purge.', '16/B374D848'), 'Tidemark-Session': session },
+  headers: { 'Tidemark-Lsn': header('Position of the purge.', '16/B374D848'), ...storedHeaders },
 };
 const purgeFailed = problems('unavailable');
 
@@ -170,8 +186,8 @@ const cachePath = {
     ],
     requestBody: body,
     responses: {
-      201: { description: 'Stored.', headers: sessionHeaders },
-      204: { description: 'Stored in place of another value.', headers: sessionHeaders },
+      201: { description: 'Stored.', headers: storedHeaders },
+      204: { description: 'Stored in place of another value.', headers: storedHeaders },
       ...problems(
         'bad-key',
         'bad-request',
@@ -228,8 +244,11 @@ const purgePath = {
 };
 
 function page(summary: string, type: string, schema: object = text): object {
-  const answer = { description: summary, content: { [type]: { schema } } };
-  return { get: { summary, responses: { 200: answer } } };
+  return { get: { summary, responses: { 200: said(summary, type, schema) } } };
+}
+
+function said(description: string, type = 'text/plain', schema: object = text): object {
+  return { description, content: { [type]: { schema } } };
 }
 
 const ready = page('Whether requests should be sent here', 'text/plain');
@@ -241,7 +260,7 @@ export const openapi = {
     title: 'Tidemark sidecar',
     version: '1',
     description:
-      'A coherent cache over Postgres. Errors are problem documents (RFC 9457). Whatever is asked may be answered 400, 404, 405, 408, 417 or 431, where it is no HTTP/1.1, nothing of this server, too slow, or too large.',
+      'A coherent cache over Postgres. Errors are problem documents (RFC 9457). Whatever is asked may be answered 400, 404, 405, 408, 417 or 431, where it is no HTTP/1.1, nothing of this server, too slow, or too large. What is no value and tells of none is `Cache-Control: no-store`.',
   },
   paths: {
     '/v1/cache/{namespace}/{key}': cachePath,
@@ -257,7 +276,7 @@ export const openapi = {
     '/readyz': {
       get: {
         ...(ready as { get: object }).get,
-        responses: { 200: { description: 'Send them.' }, 503: { description: 'It is going to end.' } },
+        responses: { 200: said('Send them.'), 503: said('It is going to end.') },
       },
     },
     '/metrics': page('Prometheus text', 'text/plain'),

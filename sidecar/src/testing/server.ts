@@ -4,11 +4,13 @@ import { connect, type AddressInfo } from 'node:net';
 import { createLogger } from '@tidemark/runtime';
 import type { PositionClient, PurgeClient } from '../core/ports.ts';
 import { BatchReader } from '../core/batch-reader.ts';
+import type { Follower } from '../core/follower.ts';
 import { Positions } from '../core/positions.ts';
 import { Purger } from '../core/purger.ts';
 import { Budget } from '../adapters/l1/budget.ts';
 import { Warmer } from '../core/warmer.ts';
 import { Sessions } from '../core/sessions.ts';
+import { statusOf } from '../core/status.ts';
 import type { Writer } from '../core/writer.ts';
 import { createApp } from '../http/app.ts';
 import { batchRoute } from '../http/batch-route.ts';
@@ -19,6 +21,7 @@ import { purgeRoute } from '../http/purge-route.ts';
 import { warmRoute } from '../http/warm-route.ts';
 import { writeRoute } from '../http/write-route.ts';
 import { createListener } from '../http/server.ts';
+import { undocumented } from './documented.ts';
 import { testCore, type TestCore, type TestCoreOptions } from './core.ts';
 
 export const SESSION_TIMEOUT_MS = 2_000;
@@ -95,7 +98,14 @@ export async function testServer(
   const logger = createLogger({ service: 'sidecar', instance: 'test', level: 'silent' });
   const app = createApp({
     health: { unready: () => undefined, metrics: () => Promise.resolve({ contentType: 'text/plain', body: '' }) },
-    status: () => ({}) as never,
+    status: () =>
+      statusOf({
+        version: '0',
+        config: { from: 'file', state: 'taken', term: null, revision: null, complaint: null },
+        core: { ...core, source: 'main', follower: { lagMs: 0 } as Follower },
+        l2: () => ({ state: 'off', lagMs: null }),
+        clock,
+      }),
     openapi,
     logger,
     cache: cacheRoutes({ ...core, namespaces, replica, reader, filler, purger, clock, sessions, coalescer }),
@@ -127,7 +137,12 @@ export async function testServer(
     server,
     port,
     slow: () => slow,
-    ask: (method, path, asked) => ask({ port, host: '127.0.0.1', method, path }, asked),
+    ask: async (method, path, asked) => {
+      const answer = await ask({ port, host: '127.0.0.1', method, path }, asked);
+      const complaint = undocumented({ ...answer, method, path });
+      if (complaint !== undefined) throw new Error(`not as /openapi.json says: ${complaint}`);
+      return answer;
+    },
     raw: (bytes) => raw(port, bytes),
     close: async () => {
       server.close();
