@@ -32,13 +32,13 @@ const turns = new WeakMap<Registry, Promise<void>>();
  * the event loop, or a thousand namespaces would keep every caller waiting for 0.4 s whenever Prometheus asks.
  */
 function readInstead(registry: Registry, metric: Counter | Gauge, read: Reading['read']): void {
-  const { get } = metric;
+  const get = metric.get.bind(metric);
   metric.get = async () => {
     const turn = (turns.get(registry) ?? Promise.resolve()).then(() => nextTurn());
     turns.set(registry, turn);
     await turn;
     const values: { labels: Record<string, string>; value: number }[] = [];
     read((labels, value) => values.push({ labels, value }));
-    return { ...(await get.call(metric)), values };
+    return { ...(await get()), values };
   };
 }
