@@ -46,11 +46,13 @@ export class L2Look {
   /** `then` is told in the tick in which a value was served or passed over; later than this call. Only where it is available. */
   look(namespace: Namespace, flight: Flight, then: (seen: Seen) => void): void {
     const { rules, name } = namespace;
-    const { key } = flight;
+    const { key, loads } = flight;
+    // A load that has begun meanwhile gets it.
+    const tell = (seen: Seen): void => then(seen !== 'served' && flight.loads > loads ? 'gone' : seen);
     if (rules === undefined) {
-      void this.#l2?.readPlain(name, key).then((found) => then(this.#onPlain(namespace, flight, found)));
+      void this.#l2?.readPlain(name, key).then((found) => tell(this.#onPlain(namespace, flight, found)));
     } else {
-      void this.#l2?.read(rules, key).then((found) => then(this.#onFound(namespace, flight, found)));
+      void this.#l2?.read(rules, key).then((found) => tell(this.#onFound(namespace, flight, found)));
     }
   }
 
@@ -68,7 +70,9 @@ export class L2Look {
         : decideL2(this.#replica, { ...candidate, context: found.context, generation: found.generation });
     if (refusal !== undefined) {
       // Nothing has changed it, so it may stand in for one that cannot be loaded.
-      if (refusal === 'expired' && entry.keepUntilMs > candidate.wallMs) namespace.l1.set(flight.key, entry);
+      const present = namespace.l1.get(flight.key);
+      const isNewer = present === undefined || present.storedAtMs < entry.storedAtMs;
+      if (refusal === 'expired' && entry.keepUntilMs > candidate.wallMs && isNewer) namespace.l1.set(flight.key, entry);
       return this.#missed(refusal);
     }
     if (!this.#isNews(namespace, flight, entry)) return 'nothing';

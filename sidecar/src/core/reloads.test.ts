@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { testCore, WAIT_MS, type Read, type TestCore } from '../testing/core.ts';
+import { HandL2 } from '../testing/hand-l2.ts';
 import { HandLoader } from '../testing/hand-loader.ts';
 import { Dice } from '../testing/random.ts';
 import { SharedL2 } from '../testing/shared-l2.ts';
@@ -54,6 +55,27 @@ describe('a caller who wants what the origin has', () => {
     expect(reload.outcome).toBeUndefined();
     await loader.end('after');
     expect([bodyOf(reload), loader.begun, core.of('plain').flights.size]).toEqual(['after', 2, 0]);
+  });
+
+  it('is loaded for once, and nothing comes back that L2 still had, where a value is stored while it is looked for there', async () => {
+    const l2 = new HandL2();
+    core = testCore({
+      l2,
+      loaders: { user: loader },
+      user: { ttl: { hard: '60s', staleIfError: '1h', jitter: '0%' } },
+    });
+    core.stream.say();
+    core.get('user', '1');
+    core.get('user', '1', 'reload');
+    const { epoch, visible: asOf, applied } = core.replica;
+    const said = { namespace: core.of('user'), key: '1', token: undefined, tags: [], absent: false, etag: '"e"' };
+    core.filler.written({ ...said, contentType: 'text/plain', body: Buffer.from('written') }, { asOf, epoch });
+    const wallMs = core.clock.wallMs();
+    const entry = { ...core.of('user').l1.get('1')!, body: Buffer.from('expired'), storedAtMs: wallMs - 100_000 };
+    const times = { freshUntilMs: wallMs - 40_000, expiresAtMs: wallMs - 40_000, keepUntilMs: wallMs + 40_000 };
+    const log = `${epoch} g a 1 0 0 ${applied} ${applied} 5 d -`;
+    await l2.reads[0]?.answer({ entry: { ...entry, ...times }, generation: 'g', context: { log, pair: 'a 0 0' } });
+    expect([bodyOf(core.get('user', '1')), loader.begun]).toEqual(['written', 1]);
   });
 });
 
