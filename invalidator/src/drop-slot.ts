@@ -5,7 +5,7 @@ import type { Client } from 'pg';
 import {
   backendFacts,
   lockHolder,
-  openSession,
+  openForCommand,
   serverFacts,
   terminateBackend,
   tryLock,
@@ -52,14 +52,11 @@ export async function dropSlotCommand(args: readonly string[]): Promise<number> 
     say(`This would drop the slot ${slot} and the publication ${publication}. Say --yes to do it.`);
     return 2;
   }
-  const client = await openSession({
-    connection: {
-      connectionString: postgresUrl,
-      application_name: 'tidemark drop-slot',
-      connectionTimeoutMillis: CONNECT_MS,
-      query_timeout: QUERY_MS,
-    },
-    onFailure: () => undefined, // the query that is under way fails
+  const client = await openForCommand({
+    connectionString: postgresUrl,
+    application_name: 'tidemark drop-slot',
+    connectionTimeoutMillis: CONNECT_MS,
+    query_timeout: QUERY_MS,
   });
   try {
     const { version, inRecovery } = await serverFacts(client);

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { migrate } from './adapters/postgres-schema.ts';
-import { openSession, serverFacts } from './adapters/postgres-session.ts';
+import { openForCommand, serverFacts } from './adapters/postgres-session.ts';
 import { environmentHelp, migrateConfig } from './config.ts';
 import { OperatorError } from './core/errors.ts';
 import { migrationScript } from './core/schema/migrations.ts';
@@ -8,8 +8,8 @@ import { migrationScript } from './core/schema/migrations.ts';
 const HELP = `Usage: tidemark migrate [--print]
 
 Makes or renews schema tidemark in the database that is followed: functions with which SQL purges, such as
-tidemark.purge_keys('user-profile', '42'), and the tables of tidemark flush. All of it or nothing is done; what is there already stays; table tidemark.migrations
-says what that is. The role must be allowed to make a schema, or own schema tidemark.
+tidemark.purge_keys('user-profile', '42'), and the tables of tidemark flush. All of it or nothing is done; what is there
+already stays; table tidemark.migrations says what that is. The role must be allowed to make a schema, or own schema tidemark.
 
   --print  writes the SQL instead, for a person who runs it; needs no database
 
@@ -36,14 +36,11 @@ export async function migrateCommand(args: readonly string[]): Promise<number> {
 }
 
 async function migrateDatabase(postgresUrl: string): Promise<void> {
-  const client = await openSession({
-    connection: {
-      connectionString: postgresUrl,
-      application_name: 'tidemark migrate',
-      connectionTimeoutMillis: CONNECT_MS,
-      query_timeout: QUERY_MS,
-    },
-    onFailure: () => undefined, // the query that is under way fails
+  const client = await openForCommand({
+    connectionString: postgresUrl,
+    application_name: 'tidemark migrate',
+    connectionTimeoutMillis: CONNECT_MS,
+    query_timeout: QUERY_MS,
   });
   try {
     const { version, inRecovery, database } = await serverFacts(client);

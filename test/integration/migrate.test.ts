@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { freePort } from '../kit/index.ts';
 import { withPostgres } from '../kit/names.ts';
 import type { App } from './support/app.ts';
 import { tidemark } from './support/command.ts';
@@ -56,6 +57,25 @@ describe('tidemark migrate', () => {
       expect.stringMatching(/schema tidemark is owned by tidemark_trap, expected \S+:.*Run it as tidemark_trap/),
     ]);
     expect(await sql("select rolsuper from pg_roles where rolname = 'tidemark_trap'")).toEqual([{ rolsuper: false }]);
+  });
+
+  it.each([
+    ['migrate', ['migrate']],
+    ['drop-slot', ['drop-slot', '--yes']],
+    ['selftest', ['selftest']],
+  ])('(or %s) says so where there is no Postgres, or another password is wanted', async (_name, args) => {
+    const nobody = `127.0.0.1:${await freePort()}`;
+    const wrong = new URL(used.stack.postgres);
+    wrong.password = 'wrong';
+    for (const [url, reason] of [
+      [`postgres://me@${nobody}/shop`, `connect ECONNREFUSED ${nobody}`],
+      [wrong.href, 'password authentication failed'],
+    ] as const) {
+      const env = { TIDEMARK_POSTGRES_URL: url, TIDEMARK_SOURCE: 'main', TIDEMARK_URL: 'http://127.0.0.1:7070' };
+      const { code, stderr } = await tidemark(args, env);
+      expect([code, stderr]).toEqual([1, expect.stringContaining(`Postgres cannot be used: ${reason}`)]);
+      expect(stderr.trimEnd().split('\n')).toHaveLength(1);
+    }
   });
 
   it('does all of it once, whoever else does the same', async () => {

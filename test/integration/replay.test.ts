@@ -102,6 +102,8 @@ it('replays a capture, without Kafka, to the very lines that the stream gives', 
   const again = await offline('--file', join(scratch.path, 'part.bin'), '--ndjson', '--namespace', 'user');
   expect(again).toMatchObject({ code: 0, stdout: part.stdout });
   expect((await capture('--out', file)).stderr).toContain('expected a file that is not there yet');
+  const nowhere = await capture('--out', join(scratch.path, 'no', 'folder'));
+  expect(nowhere).toMatchObject({ code: 1, stderr: expect.stringMatching(/--out: found ENOENT.*can be written\n$/) });
 });
 
 it('begins and ends at times', async () => {

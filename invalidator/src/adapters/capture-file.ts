@@ -146,6 +146,14 @@ export async function readPartial(path: string): Promise<PartialCapture | undefi
   return header && { header, records, nextOffset, soundBytes };
 }
 
+async function openFile(path: string, flags: 'w' | 'a'): Promise<FileHandle> {
+  try {
+    return await open(path, flags);
+  } catch (error) {
+    throw new OperatorError(`--out: found ${(error as Error).message}, expected a file that can be written`);
+  }
+}
+
 /** Begins a capture, or goes on with one. `-` is standard output: it cannot be gone on with. */
 export async function openCaptureWriter(
   path: string,
@@ -157,7 +165,7 @@ export async function openCaptureWriter(
   const name = partialName(path);
   const partial = 'soundBytes' in start ? start : undefined;
   if (partial !== undefined) await truncate(name, partial.soundBytes);
-  const file = isStandard ? undefined : await open(name, partial === undefined ? 'w' : 'a');
+  const file = isStandard ? undefined : await openFile(name, partial === undefined ? 'w' : 'a');
   let records = partial?.records ?? 0;
   const put = async (bytes: Uint8Array): Promise<void> => {
     if (file === undefined) await putStandard(bytes);

@@ -1,6 +1,6 @@
 import { Client } from 'pg';
 import { quoteIdentifier } from '../core/catalog.ts';
-import { OperatorError } from '../core/errors.ts';
+import { noDatabase, OperatorError } from '../core/errors.ts';
 
 /** The table of the self-test: one row a run. */
 export interface SelftestTable {
@@ -29,7 +29,11 @@ export async function openSelftestTable(options: {
     query_timeout: QUERY_MS,
   });
   client.on('error', () => undefined); // the next query fails
-  await client.connect();
+  try {
+    await client.connect();
+  } catch (error) {
+    throw noDatabase(error);
+  }
   const table = `${quoteIdentifier(options.schema)}.${quoteIdentifier(options.table)}`;
   const create = `CREATE TABLE ${table} (id text PRIMARY KEY, value text NOT NULL)`;
   try {

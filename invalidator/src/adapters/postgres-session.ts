@@ -1,6 +1,6 @@
 import { HEARTBEAT_PREFIX } from '@tidemark/proto';
 import { Client, type ClientBase, type ClientConfig } from 'pg';
-import { OperatorError } from '../core/errors.ts';
+import { noDatabase, OperatorError } from '../core/errors.ts';
 import type { WalSender } from '../core/liveness.ts';
 import type { RelationFacts } from '../core/relations.ts';
 import { expectServer, SERVER_MARK, type MarkRow } from '../core/server-mark.ts';
@@ -30,6 +30,16 @@ export async function openSession(options: {
   // Nothing we commit may hang with synchronous replication; what a failover loses of it is made again.
   await client.query('set synchronous_commit = local');
   return client;
+}
+
+/** For a command that a person waits for: why there is no connection is told in a sentence, by an {@link OperatorError}. */
+export async function openForCommand(connection: ClientConfig): Promise<Client> {
+  try {
+    // Whatever is lost later fails the query that is under way.
+    return await openSession({ connection, onFailure: () => undefined });
+  } catch (error) {
+    throw noDatabase(error);
+  }
 }
 
 /** What the server is, whether or not it can be followed. */

@@ -22,3 +22,10 @@ export class OperatorError extends Error {
     this.sql = sql;
   }
 }
+
+/** Why a command has no connection to Postgres. Where a name has several addresses, what each of them said. */
+export function noDatabase(error: unknown): OperatorError {
+  const reasons = error instanceof AggregateError ? (error.errors as Error[]) : [error as Error];
+  const reason = reasons.map(({ message }) => message).join(', ');
+  return new OperatorError(`Postgres cannot be used: ${reason} (TIDEMARK_POSTGRES_URL says where it is, and as whom)`);
+}

@@ -4,6 +4,8 @@ import { certificateFile, keyFile } from './tls-files.ts';
 export function postgresUrl(found: string): string {
   if (!/^postgres(ql)?:\/\//.test(found) || !URL.canParse(found))
     throw new Error('expected postgres://USER:PASSWORD@HOST:PORT/DATABASE');
+  const mode = new URL(found).searchParams.get('sslmode');
+  if (mode !== null && !SSL_MODES.includes(mode)) throw new Error(`expected ${SSL_MODES.join(', ')} for sslmode`);
   // pg reads them at each connection, and would fail there.
   for (const [name, check] of Object.entries(TLS_FILES)) {
     const path = new URL(found).searchParams.get(name);
@@ -11,6 +13,9 @@ export function postgresUrl(found: string): string {
   }
   return found;
 }
+
+/** Those that pg knows. It takes any other word for verify-full, `disabled` and `allow` too. */
+const SSL_MODES = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify'];
 
 const TLS_FILES = { sslrootcert: certificateFile, sslcert: certificateFile, sslkey: keyFile };
 

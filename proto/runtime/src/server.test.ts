@@ -104,7 +104,16 @@ describe('listen', () => {
   it('rejects with the reason when the address is taken', async () => {
     const url = new URL(await serve(createServer()));
     const taken = listen(createServer(), { host: '127.0.0.1', port: Number(url.port) });
-    await expect(taken).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    await expect(taken).rejects.toMatchObject({
+      code: 'EADDRINUSE',
+      message: expect.stringContaining(`127.0.0.1:${url.port}: another process`),
+    });
+  });
+
+  it('says what can be wrong with a socket whose folder is not there', async () => {
+    await expect(listen(createServer(), { path: '/nowhere/s.sock' })).rejects.toThrow(
+      '/nowhere/s.sock: this user may not have it, or the folder of the socket is not there (EACCES)',
+    );
   });
 });
 

@@ -1,18 +1,35 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import type { ListenAddress } from './address.ts';
+import { formatAddress, type ListenAddress } from './address.ts';
 import { createHttpServer, hasPath } from './http-server.ts';
 import { badTarget, methodNotAllowed, notFound, problem } from './problem.ts';
 
-/** Begins to listen; resolves with the address that was bound. Rejects with the system's error (EADDRINUSE, EACCES). */
+/** What a person has to look at, by the system's word for it. */
+const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another process, or another address of this one, has it',
+  EADDRNOTAVAIL: 'this machine does not have it',
+  ENOTFOUND: 'the name of the host is not known',
+  // Node says so of a socket whose folder is not there, too.
+  EACCES: 'this user may not have it, or the folder of the socket is not there',
+};
+
+function listenError(error: NodeJS.ErrnoException, address: ListenAddress): NodeJS.ErrnoException {
+  const { code = '', message } = error;
+  const reason = LISTEN_PROBLEMS[code] ?? message;
+  const told = new Error(`found no way to listen on ${formatAddress(address)}: ${reason} (${code})`, { cause: error });
+  return Object.assign(told, { code });
+}
+
+/** Begins to listen; resolves with the address that was bound. Rejects with the system's `code` (EADDRINUSE, EACCES). */
 export function listen(server: Server, address: ListenAddress): Promise<ListenAddress> {
   // A socket file of a process that was killed is in the way of the next one.
   if ('path' in address) rmSync(address.path, { force: true });
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
+    const fail = (error: NodeJS.ErrnoException): void => reject(listenError(error, address));
+    server.once('error', fail);
     server.listen('path' in address ? { path: address.path } : { host: address.host, port: address.port }, () => {
-      server.off('error', reject);
+      server.off('error', fail);
       const bound = server.address() as AddressInfo | string;
       resolve(typeof bound === 'string' ? { path: bound } : { host: bound.address, port: bound.port });
     });
