@@ -74,7 +74,7 @@ export function createThrough({ config, evictor, onWrite, logger, ...parts }: Th
       config: write,
       pool,
       keep: typeof keep === 'object' ? { loaded: reads(keep.loaded) } : keep === 'answer' ? 'nothing' : keep,
-      systemId: () => replica.server.systemId,
+      followed: () => replica.server,
     });
     return both(http, sql);
   };

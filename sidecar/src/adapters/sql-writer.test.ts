@@ -16,10 +16,10 @@ const error = (code: string): SqlError =>
 const lost = new SqlError('unavailable', 'the connection to Postgres was lost: ECONNRESET', { sent: true });
 
 const usual: Readonly<Record<Step, SqlRows>> = {
-  begin: rows({ rows: [[...Array.from({ length: 7 }, () => null), '2026-01-01', '42']] }),
+  begin: rows({ rows: [[...Array.from({ length: 7 }, () => null), '2026-01-01', '42', '1']] }),
   write: rows({ columns: [{ name: 'created', type: 16 }], rows: [['t']] }),
   mark: rows(),
-  read: rows({ rows: [['Ada', '3']] }),
+  read: rows({ columns: [{ name: 'of_type', type: 25 }], rows: [['Ada', '3', null]] }),
   describe: rows({ columns: [{ name: 'name', type: 25 }] }),
   commit: rows({ command: 'COMMIT' }),
   rollback: rows({ command: 'ROLLBACK' }),
@@ -38,7 +38,7 @@ function stepOf(text: string): Step {
 /** Runs a put; each step answers as usual, or as its list says, one after the other. */
 async function run(
   answers: Partial<Record<Step, (SqlRows | Error)[]>>,
-  options: { loaded?: boolean; systemId?: bigint; busy?: Error; body?: Uint8Array } = {},
+  options: { loaded?: boolean; systemId?: bigint; timeline?: number; busy?: Error; body?: Uint8Array } = {},
 ): Promise<{ ended: Executed; sent: Step[]; discarded: number; statements: SqlStatement[] }> {
   const sent: Step[] = [];
   const statements: SqlStatement[] = [];
@@ -73,7 +73,9 @@ async function run(
     bytesOf: (text, encoding) => Buffer.from(text, encoding),
   });
   const keep = options.loaded === true ? { loaded: [read] } : 'written';
-  const writer = new SqlWriter({ config, pool, keep, systemId: () => options.systemId ?? 42n });
+  const { systemId = 42n, timeline = 1 } = options;
+  const followed = () => ({ systemId, timeline });
+  const writer = new SqlWriter({ config, pool, keep, followed });
   const { signal } = new AbortController();
   const request = { namespace: {} as Namespace, key: 'k', headers: {}, signal, mark: 'write:t', maxAgeMs: undefined };
   const value = { body: options.body ?? Buffer.from('Ada'), contentType: 'text/x', tags: ['a"\\'] };
@@ -144,6 +146,16 @@ describe('nothing was written', () => {
     const foreign = await run({}, { systemId: 43n });
     expect(foreign.ended).toMatchObject({ why: 'misconfigured', detail: expect.stringContaining('it is system 42') });
     expect([foreign.sent.at(-1), foreign.discarded]).toEqual(['rollback', 1]);
+    const replaced = await run({}, { timeline: 2 });
+    expect(replaced.ended).toMatchObject({
+      why: 'unavailable',
+      detail: expect.stringContaining('it is on timeline 1'),
+    });
+    expect([replaced.sent.at(-1), replaced.discarded]).toEqual(['rollback', 1]);
+  });
+
+  it('but a server that was promoted, of which the stream has not heard, is written to', async () => {
+    expect((await run({}, { timeline: -1 })).ended).toMatchObject({ kind: 'committed', timeline: 1 });
   });
 
   it('where no connection becomes free', async () => {

@@ -8,6 +8,7 @@ import {
   type WriteThroughSql,
 } from '@tidemark/proto';
 import { Backoff, TimeLimit } from '@tidemark/runtime';
+import type { ServerIdentity } from '../core/server-identity.ts';
 import type { SqlFound, SqlRead } from '../core/sql-read.ts';
 import { SqlError, type SqlConnection, type SqlPool, type SqlRows, type SqlStatement } from '../core/sql.ts';
 import { failed, isReadOnly, notBegun, unknown } from '../core/write-failures.ts';
@@ -19,6 +20,7 @@ import {
   POSITION,
   serverOf,
   transactionOf,
+  whyNotThere,
   type Transaction,
 } from '../core/write-statements.ts';
 import type { Executed, Marked, WriteExecutor, WrittenValue } from '../core/write-through.ts';
@@ -61,27 +63,27 @@ export class SqlWriter implements WriteExecutor {
   readonly #timeoutMs: number;
   readonly #pattern: KeyPattern;
   readonly #keep: 'written' | 'nothing' | { readonly loaded: readonly SqlRead[] };
-  readonly #systemId: () => bigint | undefined;
+  readonly #followed: () => ServerIdentity;
   /** Of the server that was asked last, by when it was started. */
   #system: { readonly mark: string; readonly id: bigint } | undefined;
 
   /**
    * @param options.keep what is under a key after a put: the value as it was sent, what the first of these reads finds that is for the
    *   key, or nobody knows
-   * @param options.systemId of the database that the stream comes from: a write to another one would be followed by nobody
+   * @param options.followed the server that the stream comes from
    */
   constructor(options: {
     config: WriteThroughConfig;
     pool: SqlPool;
     keep: 'written' | 'nothing' | { readonly loaded: readonly SqlRead[] };
-    systemId: () => bigint | undefined;
+    followed: () => ServerIdentity;
   }) {
     const { config } = options;
     this.#pool = options.pool;
     this.#timeoutMs = config.timeout;
     this.#pattern = parseKeyPattern(config.key);
     this.#keep = options.keep;
-    this.#systemId = options.systemId;
+    this.#followed = options.followed;
     const steps = [config.put, config.delete].filter((step) => step?.kind === 'sql');
     const named = steps.flatMap(({ params }) => params.map(headerOfParam)).filter((name) => name !== undefined);
     this.headers = [...new Set(named)];
@@ -196,17 +198,12 @@ export class SqlWriter implements WriteExecutor {
       back?.read.forget();
       return { kind: 'undone', error: reason };
     }
-    const foreign = this.#whyForeign((begun as PromiseFulfilledResult<SqlRows>).value, known?.id);
+    const refused = this.#whyNotThere((begun as PromiseFulfilledResult<SqlRows>).value, known?.id);
     const { count, columns, rows } = (written as PromiseFulfilledResult<SqlRows>).value;
-    if (foreign !== undefined || count === 0) {
+    if (refused !== undefined || count === 0) {
       await connection.send({ text: 'rollback' });
-      if (foreign === undefined) return { kind: 'nothing' };
-      connection.discard();
-      return {
-        kind: 'failed',
-        why: 'misconfigured',
-        detail: `TIDEMARK_WRITE_URL leads to the wrong server: ${foreign}`,
-      };
+      if (refused !== undefined) connection.discard();
+      return refused ?? { kind: 'nothing' };
     }
     const created = booleanOf(rows[0]?.[columns.findIndex(({ name }) => name === 'created')]);
     const seen =
@@ -247,12 +244,10 @@ export class SqlWriter implements WriteExecutor {
   }
 
   /** @param known the system where it did not tell: it was started when that was, and others may have been asked since */
-  #whyForeign(begun: SqlRows, known: bigint | undefined): string | undefined {
-    const { mark, id } = serverOf(begun);
-    if (id !== undefined) this.#system = { mark, id };
-    const [found, expected] = [id ?? known, this.#systemId()];
-    if (found === expected || expected === undefined) return undefined;
-    return `it is system ${found ?? 'unknown'}, but the stream comes from system ${expected}`;
+  #whyNotThere(begun: SqlRows, known: bigint | undefined): Executed | undefined {
+    const { mark, systemId, timeline } = serverOf(begun);
+    if (systemId !== undefined) this.#system = { mark, id: systemId };
+    return whyNotThere({ systemId: systemId ?? known, timeline }, this.#followed());
   }
 }
 

@@ -1,5 +1,10 @@
 import { MARK_PREFIX } from '@tidemark/proto';
+import type { ServerIdentity } from './server-identity.ts';
 import type { SqlRows, SqlStatement } from './sql.ts';
+import type { Executed } from './write-through.ts';
+
+/** Of the WAL that is written to, as its files are called. */
+const TIMELINE = "('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int";
 
 // What a transaction that writes says to Postgres, beside the statements of the configuration.
 
@@ -19,14 +24,48 @@ select set_config('statement_timeout', '${leftMs}', true), set_config('idle_in_t
        set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, MDY', true),
        set_config('intervalstyle', 'postgres', true), set_config('bytea_output', 'hex', true),
        set_config('extra_float_digits', '1', true), pg_postmaster_start_time(),
-       case when pg_postmaster_start_time()::text <> '${serverMark}' then (select system_identifier from pg_control_system()) end`,
+       case when pg_postmaster_start_time()::text <> '${serverMark}' then (select system_identifier from pg_control_system()) end,
+       ${TIMELINE}`,
   };
 }
 
-/** When the server was started, and which system it is where that was not known. */
-export function serverOf({ rows }: SqlRows): { readonly mark: string; readonly id: bigint | undefined } {
-  const [mark, system] = rows[0]?.slice(7) ?? [];
-  return { mark: mark ?? '', id: system === null || system === undefined ? undefined : BigInt(system) };
+/** Who was asked. */
+export interface WriteServer {
+  /** When it was started. */
+  readonly mark: string;
+  /** Undefined where it was known. */
+  readonly systemId: bigint | undefined;
+  readonly timeline: number | undefined;
+}
+
+/** Of the answer to {@link beginning}. */
+export function serverOf({ rows }: SqlRows): WriteServer {
+  const [mark, system, timeline] = rows[0]?.slice(7) ?? [];
+  return {
+    mark: mark ?? '',
+    systemId: typeof system === 'string' ? BigInt(system) : undefined,
+    timeline: typeof timeline === 'string' ? Number(timeline) : undefined,
+  };
+}
+
+/**
+ * Why nothing should be written there: nobody would follow it, or somebody else has become the primary. A server on a later timeline was
+ * promoted, and the stream has not heard of it yet.
+ */
+export function whyNotThere(
+  server: Pick<WriteServer, 'systemId' | 'timeline'>,
+  followed: ServerIdentity,
+): Extract<Executed, { kind: 'failed' }> | undefined {
+  const leads = 'TIDEMARK_WRITE_URL leads to the wrong server: it is';
+  const [there, here] = [server, followed].map(({ systemId }) => systemId);
+  if (here !== undefined && there !== here) {
+    const detail = `${leads} system ${there ?? 'unknown'}, but the stream comes from system ${here}`;
+    return { kind: 'failed', why: 'misconfigured', detail };
+  }
+  const [at, expected] = [server.timeline, followed.timeline];
+  if (at === undefined || expected === undefined || at >= expected) return undefined;
+  const detail = `${leads} on timeline ${at}, but the stream comes from timeline ${expected}: another one was promoted`;
+  return { kind: 'failed', why: 'unavailable', detail };
 }
 
 /**
@@ -55,7 +94,7 @@ export function transactionOf({ rows }: SqlRows): Transaction | undefined {
 
 /** After COMMIT, in a statement of its own: inside the transaction it would be too low. */
 export const POSITION: SqlStatement = {
-  text: `select pg_current_wal_insert_lsn(), ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int`,
+  text: `select pg_current_wal_insert_lsn(), ${TIMELINE}`,
 };
 
 /**
