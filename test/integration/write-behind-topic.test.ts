@@ -55,6 +55,25 @@ it('[I19] lets Kafka forget what has been in Postgres for long enough', async ()
   await eventually(async () => expect((await bounds()).low).toBe(high), { withinMs: 15_000, everyMs: 100 });
 });
 
+it('[I19] lets Kafka forget also where no flusher lives as long as writes are kept', { timeout: 60_000 }, async () => {
+  const { flusher } = used.stack;
+  await put('kept', 'v2');
+  await flushed('kept', 'v2');
+  const { high } = await bounds();
+  await flusher.restart();
+  let restartedAtMs = performance.now();
+  await eventually(
+    async () => {
+      if (performance.now() - restartedAtMs > 2_500) {
+        await flusher.restart();
+        restartedAtMs = performance.now();
+      }
+      expect((await bounds()).low).toBe(high);
+    },
+    { withinMs: 30_000, everyMs: 100 },
+  );
+});
+
 it('takes no topic in which writes would be lost, refused or unreadable, and says how to mend it', async () => {
   const { stack } = used;
   await withKafka(async (kafka) => {

@@ -1,6 +1,7 @@
 import { formatFlushedMark, MARK_PREFIX } from '@tidemark/proto';
 import { Client, type ClientConfig } from 'pg';
 import { OperatorError } from '../core/errors.ts';
+import { NOTE_PLACE_SQL } from '../core/flush/places.ts';
 import { FLUSH_TABLES_SQL } from '../core/schema/flush-tables.ts';
 import { failureKind } from '../core/flush/failure.ts';
 import { valuesOf, type SqlValue } from '../core/flush/params.ts';
@@ -39,6 +40,8 @@ export interface FlushDatabase {
   tryTurn(): Promise<boolean>;
   /** Offset of the first write that is not in Postgres yet; 0 where nothing ever was. */
   progress(): Promise<number>;
+  /** Notes how far it is. Answers the offset below which all has been in Postgres for so long; 0: nothing. */
+  notePlace(keepMs: number): Promise<number>;
   /** Carries out a plan as one transaction. Rejects with {@link ProgressMovedError} where others were faster. */
   flush(work: FlushWork): Promise<Flushed>;
   /** Runs the statements of parked writes that a person has marked with `retry`; those that fail again stay. */
@@ -98,7 +101,7 @@ export async function openFlushDatabase(options: {
 
 async function ensureTables(client: Client): Promise<void> {
   const { rows } = await client.query<{ there: boolean }>(
-    "select to_regclass('tidemark.flush_progress') is not null and to_regclass('tidemark.parked_writes') is not null as there",
+    "select bool_and(to_regclass('tidemark.' || name) is not null) as there from unnest(array['flush_progress', 'flush_places', 'parked_writes']) name",
   );
   if (rows[0]?.there === true) return;
   try {
@@ -137,6 +140,13 @@ class Session implements FlushDatabase {
       [this.#topic, PARTITION],
     );
     return this.#readProgress('');
+  }
+
+  async notePlace(keepMs: number): Promise<number> {
+    const values = [this.#topic, PARTITION, keepMs];
+    const query = { name: 'note', text: NOTE_PLACE_SQL, values };
+    const { rows } = await this.#client.query<{ forgettable: string }>(query);
+    return Number(rows[0]?.forgettable ?? 0);
   }
 
   async flush(work: FlushWork): Promise<Flushed> {

@@ -1,7 +1,6 @@
 import { openTopicLookup, type Logger } from '@tidemark/runtime';
 import type { Kafka } from 'kafkajs';
 import { forgetWrites } from '../adapters/writes-topic.ts';
-import { Forgetting } from '../core/flush/forgetting.ts';
 import type { FlushMetrics } from './metrics.ts';
 
 const LOOK_MS = 2_000;
@@ -23,6 +22,8 @@ interface CareContext {
 interface FlushProgress {
   /** Offset of the first write that is not in Postgres yet. */
   readonly next: number;
+  /** Offset below which all has been in Postgres for as long as writes are kept. */
+  readonly forgettable: number;
   /** When the oldest write was written that is being flushed; undefined while none is. */
   readonly oldestAtMs: number | undefined;
 }
@@ -31,7 +32,6 @@ interface FlushProgress {
 export class TopicCare {
   readonly #context: CareContext;
   readonly #progress: () => FlushProgress;
-  readonly #forgetting: Forgetting;
   #timers: readonly NodeJS.Timeout[] = [];
   #isLooking = false;
   #forgotten = 0;
@@ -39,7 +39,6 @@ export class TopicCare {
   constructor(context: CareContext, progress: () => FlushProgress) {
     this.#context = context;
     this.#progress = progress;
-    this.#forgetting = new Forgetting({ keepMs: context.keepMs });
   }
 
   start(): void {
@@ -70,7 +69,7 @@ export class TopicCare {
 
   async #forget(): Promise<void> {
     const { kafka, topic, metrics, logger } = this.#context;
-    const offset = this.#forgetting.at(performance.now(), this.#progress().next);
+    const { forgettable: offset } = this.#progress();
     if (offset <= this.#forgotten) return;
     try {
       await forgetWrites(kafka, topic, offset);

@@ -10,6 +10,7 @@ import {
 import type { Kafka } from 'kafkajs';
 import { ProgressMovedError, type Flushed, type FlushDatabase } from '../adapters/postgres-flush.ts';
 import { failureKind } from '../core/flush/failure.ts';
+import { Patience } from '../core/flush/patience.ts';
 import { planFlush, TooNewError, type FlushPlan } from '../core/flush/plan.ts';
 import type { FlusherState, FlushMetrics } from './metrics.ts';
 import { TopicCare } from './topic-care.ts';
@@ -47,29 +48,35 @@ const MAX_BYTES = 8 * 1024 * 1024;
 /** How often a failure that may be the write's is tried before the write is parked. */
 const MAX_UNCLEAR = 5;
 const STANDBY_POLL_MS = 500;
-const RETRY_PARKED_MS = 1_000;
+const LOOK_AROUND_MS = 1_000;
 
 /** The time in which this process is the one that flushes: from having the turn to losing the session with Postgres for good. */
 export class FlushTurn {
   readonly #context: TurnContext;
   readonly #stopping = new AbortController();
   readonly #backoff = new Backoff({ firstMs: 50, maxMs: 5_000 });
-  readonly #unknownSinceMs = new Map<string, number>();
+  readonly #patience: Patience;
   #database: FlushDatabase | undefined;
   #reader: RecordReader | undefined;
   #next = 0;
+  #forgettable = 0;
   #oldestAtMs: number | undefined;
   #wasTold = '';
-  #retriedAtMs = 0;
+  #lookedAtMs = 0;
 
   constructor(context: TurnContext) {
     this.#context = context;
+    this.#patience = new Patience(context.patienceMs);
   }
 
   /** Resolves when it was stopped, or others have worked meanwhile. Rejects with {@link WritesLostError}, or what Postgres says at the start. */
   async run(): Promise<void> {
     const { kafka, topic, logger, intervalMs, setState, open } = this.#context;
-    const care = new TopicCare(this.#context, () => ({ next: this.#next, oldestAtMs: this.#oldestAtMs }));
+    const care = new TopicCare(this.#context, () => ({
+      next: this.#next,
+      forgettable: this.#forgettable,
+      oldestAtMs: this.#oldestAtMs,
+    }));
     try {
       this.#database = await open();
       await this.#awaitTurn(this.#database);
@@ -140,7 +147,7 @@ export class FlushTurn {
   }
 
   async #take({ records, highWatermark }: Delivery): Promise<void> {
-    await this.#retryParked();
+    await this.#lookAround();
     this.#context.metrics.waiting(Math.max(0, highWatermark - this.#next), records[0]?.timestampMs);
     for (let i = 0; i < records.length; i += MAX_WRITES) {
       const batch = records.slice(i, i + MAX_WRITES);
@@ -197,13 +204,9 @@ export class FlushTurn {
 
   /** Undefined while a namespace is unknown that may only have not been heard of yet. */
   #plan(records: readonly KafkaRecord[], isolates: boolean): FlushPlan | undefined {
-    const { document, source, logger, patienceMs } = this.#context;
+    const { document, source, logger } = this.#context;
     const plan = planFlush(records, { document: document(), source, coalesces: !isolates });
-    const nowMs = performance.now();
-    for (const name of this.#unknownSinceMs.keys()) if (!plan.missing.has(name)) this.#unknownSinceMs.delete(name);
-    for (const name of plan.missing) if (!this.#unknownSinceMs.has(name)) this.#unknownSinceMs.set(name, nowMs);
-    const waited = [...this.#unknownSinceMs.values()].every((sinceMs) => nowMs - sinceMs >= patienceMs);
-    if (waited) return plan;
+    if (this.#patience.isOver(plan.missing, performance.now())) return plan;
     this.#tell(`missing ${[...plan.missing].join()}`, () =>
       logger.warn(
         { namespaces: [...plan.missing] },
@@ -233,12 +236,15 @@ export class FlushTurn {
     }
   }
 
-  /** What a person has marked in tidemark.parked_writes. Not worth a failed turn: it is looked at again and again. */
-  async #retryParked(): Promise<void> {
+  /**
+   * What is done now and then, whether anything is written or not: what a person has marked in tidemark.parked_writes, and what Kafka
+   * may forget. Not worth a failed turn: it is looked at again and again.
+   */
+  async #lookAround(): Promise<void> {
     const nowMs = performance.now();
-    if (nowMs - this.#retriedAtMs < RETRY_PARKED_MS) return;
-    this.#retriedAtMs = nowMs;
-    const { document, source, logger, metrics, setState } = this.#context;
+    if (nowMs - this.#lookedAtMs < LOOK_AROUND_MS) return;
+    this.#lookedAtMs = nowMs;
+    const { document, source, logger, metrics, setState, keepMs } = this.#context;
     const isFresh = this.#database === undefined;
     try {
       const database = await this.#session();
@@ -248,13 +254,16 @@ export class FlushTurn {
       const retried = await database.retryParked((records) =>
         planFlush(records, { document: document(), source, coalesces: false }),
       );
+      this.#forgettable = await database.notePlace(keepMs);
       this.#wasTold = '';
       if (retried.done + retried.failed > 0) logger.info({ ...retried }, 'parked writes were tried again');
     } catch (error) {
       if (error instanceof Ended) throw error;
       metrics.retried();
       if (this.#database === undefined) setState('postgres-away');
-      this.#tell((error as Error).message, () => logger.warn({ err: error }, 'parked writes could not be tried again'));
+      this.#tell((error as Error).message, () =>
+        logger.warn({ err: error }, 'parked writes and what Kafka may forget could not be looked at'),
+      );
       await this.#closeSession();
     }
   }
