@@ -141,7 +141,35 @@ describe('a pool that is full', () => {
   });
 });
 
+it.each<[string, boolean | undefined]>([
+  ['returning true as created', true],
+  ['returning null::boolean as created', undefined],
+  ["returning 'yes' as created", undefined],
+  ['returning id, false as created, body', false],
+  ['returning id', undefined],
+])('%s: %s', async (returning, created) => {
+  const { put } = writing({ put: `${UPSERT} ${returning}` });
+  expect(await put('returned', 'x')).toMatchObject({ kind: 'committed', created });
+});
+
+it('several rows are one write, told by the first, and all of them are there', async () => {
+  const { put } = writing({
+    put: 'insert into items (id, body) select $1 || n, $2 from generate_series(1, 3) n returning body is null as created',
+  });
+  expect(await put('several', 'x')).toMatchObject({ kind: 'committed', created: false });
+  expect(await sql("select count(*)::int as n from items where id like 'several%'")).toEqual([{ n: 3 }]);
+});
+
 describe('what Postgres refuses', () => {
+  it('a text with a NUL', async () => {
+    expect(await writing({ put: UPSERT }).put('nul', 'a\0b')).toMatchObject({ why: 'invalid', sqlState: '22021' });
+  });
+
+  it('a statement that begins or ends a transaction of its own', async () => {
+    await sql('create or replace procedure ends(id text) language plpgsql as $$ begin commit; end $$');
+    expect(await writing({ put: 'call ends($1)' }).put('x')).toMatchObject({ why: 'misconfigured', sqlState: '2D000' });
+  });
+
   it.each<[string, string, object]>([
     ['a check', "insert into strict values ($1, 'forbidden')", { why: 'conflict', sqlState: '23514' }],
     ['a check of a view', "insert into visible values ($1, 'hidden')", { why: 'conflict', sqlState: '44000' }],
