@@ -15,8 +15,9 @@ import { runPipelined } from './adapters/postgres-pipeline.ts';
 import { ensureWritesTopic } from './adapters/writes-topic.ts';
 import { flushConfig } from './config.ts';
 import { OperatorError } from './core/errors.ts';
+import { WritesLostError } from './flush/bounds.ts';
 import { FlushMetrics, type FlusherState } from './flush/metrics.ts';
-import { FlushTurn, WritesLostError, type TurnContext } from './flush/turn.ts';
+import { FlushTurn, type TurnContext } from './flush/turn.ts';
 
 const SHUTDOWN_MS = 10_000;
 /** A document that comes by a topic is here in milliseconds; one in a file is that of the start. */

@@ -1,17 +1,11 @@
 import type { TidemarkConfig } from '@tidemark/proto';
-import {
-  Backoff,
-  openTopicLookup,
-  RecordReader,
-  type Delivery,
-  type KafkaRecord,
-  type Logger,
-} from '@tidemark/runtime';
+import { Backoff, RecordReader, type Delivery, type KafkaRecord, type Logger } from '@tidemark/runtime';
 import type { Kafka } from 'kafkajs';
 import { ProgressMovedError, type Flushed, type FlushDatabase } from '../adapters/postgres-flush.ts';
 import { failureKind } from '../core/flush/failure.ts';
 import { Patience } from '../core/flush/patience.ts';
 import { planFlush, TooNewError, type FlushPlan } from '../core/flush/plan.ts';
+import { checkBounds, WritesLostError } from './bounds.ts';
 import type { FlusherState, FlushMetrics } from './metrics.ts';
 import { TopicCare } from './topic-care.ts';
 
@@ -32,11 +26,6 @@ export interface TurnContext {
   readonly keepMs: number;
   /** How long a namespace may be unknown before what was written to it is parked. */
   readonly patienceMs: number;
-}
-
-/** Kafka does not hold what Postgres expects next. */
-export class WritesLostError extends Error {
-  override name = 'WritesLostError';
 }
 
 /** Ends a turn without a fault: it was stopped, or another one has worked meanwhile. */
@@ -81,7 +70,7 @@ export class FlushTurn {
       this.#database = await open();
       await this.#awaitTurn(this.#database);
       this.#next = await this.#database.progress();
-      await this.#checkBounds();
+      await checkBounds(this.#context, this.#next);
       logger.info({ topic, offset: this.#next }, 'flushing');
       setState('flushing');
       care.start();
@@ -127,23 +116,6 @@ export class FlushTurn {
       await pacing.pause(this.#stopping.signal);
     }
     if (this.#stopping.signal.aborted) throw new Ended();
-  }
-
-  /** What Postgres expects next has to be there, or to be what is written next. */
-  async #checkBounds(): Promise<void> {
-    const { kafka, topic } = this.#context;
-    const lookup = openTopicLookup(kafka, topic, { usesFirst: true });
-    try {
-      const { earliest, next } = await lookup.bounds();
-      if (this.#next >= earliest && this.#next <= next) return;
-      throw new WritesLostError(
-        this.#next < earliest
-          ? `writes ${this.#next} to ${earliest - 1} are gone from Kafka and not in Postgres`
-          : `Kafka holds writes up to ${next - 1}, but Postgres had them up to ${this.#next - 1}: the topic was made anew or cut`,
-      );
-    } finally {
-      lookup.close();
-    }
   }
 
   async #take({ records, highWatermark }: Delivery): Promise<void> {
