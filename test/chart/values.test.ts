@@ -91,6 +91,7 @@ const trials: Readonly<Record<string, Trial>> = {
   'sidecar.redisTls.caKey': { given: { 'sidecar.redisTls.existingSecret': 's' } },
   'sidecar.redisTls.certKey': { given: { 'sidecar.redisTls.existingSecret': 's' } },
   'sidecar.redisTls.keyKey': { given: { 'sidecar.redisTls': { existingSecret: 's', certKey: 'c' } } },
+  'sidecar.caBundle.key': { given: { 'sidecar.caBundle.configMap': 's' } },
   'sidecar.securityContext': { to: { runAsUser: 7 } },
   podSecurityContext: { to: { runAsUser: 7 } },
   containerSecurityContext: { to: { privileged: true } },

@@ -59,6 +59,7 @@ beforeAll(async () => {
       'injection.sidecarMode': way.sidecar,
       'injection.excludedNamespaces': `{${['kube-system', 'excluded', ...excluded].join(',')}}`,
       'sidecar.kafkaTls.existingSecret': 'kafka-tls',
+      'sidecar.caBundle.configMap': 'authorities',
       'injection.credentialsSecret': 'credentials',
     });
     if (way.mode === 'policy') continue;

@@ -80,6 +80,11 @@ securityContext:
   value: {{ . | quote }}
 {{- end }}
 {{- include "tidemark.sidecar.tlsEnv" (dict "tls" .Values.sidecar.redisTls "prefix" "TIDEMARK_REDIS" "folder" "/etc/tidemark/redis-tls") }}
+{{- if .Values.sidecar.caBundle.configMap }}
+# Node's own: every connection that names no authorities trusts these too.
+- name: NODE_EXTRA_CA_CERTS
+  value: /etc/tidemark/ca/ca.crt
+{{- end }}
 {{- end -}}
 
 {{- define "tidemark.sidecar.limits" -}}
@@ -156,6 +161,11 @@ securityContext:
   mountPath: /etc/tidemark/redis-tls
   readOnly: true
 {{- end }}
+{{- if .Values.sidecar.caBundle.configMap }}
+- name: tidemark-ca
+  mountPath: /etc/tidemark/ca
+  readOnly: true
+{{- end }}
 {{- end -}}
 
 {{- define "tidemark.sidecar.volumes" -}}
@@ -168,6 +178,15 @@ securityContext:
 - name: tidemark-redis-tls
   secret:
     secretName: {{ . }}
+{{- end }}
+{{- with .Values.sidecar.caBundle }}
+{{- if .configMap }}
+- name: tidemark-ca
+  configMap:
+    name: {{ .configMap }}
+    # Where the key is missing the pod does not start and says so; Node would go on without the file.
+    items: [{ key: {{ .key | quote }}, path: ca.crt }]
+{{- end }}
 {{- end }}
 {{- end -}}
 

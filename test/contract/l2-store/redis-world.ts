@@ -17,17 +17,10 @@ import { DEADLINE_MS, logger, order, PACKING, user, type Invalidated, type L2Wor
 
 export const SOURCE = 'main';
 
-/** A user with no more rights than sidecar/docs/backends.md says that it needs; in a cluster it needs `+cluster` besides. */
+/** A user with no more rights than SECURITY.md says that it needs, but for emptying the server; in a cluster it needs `+cluster` besides. */
 export const LITTLE_USER = [
-  'shop',
-  'on',
-  '>pw',
-  '~tidemark1:*',
-  '+@read',
-  '+@write',
-  '+@scripting',
-  '+@connection',
-  '+info',
+  ...['shop', 'on', '>pw', '~tidemark1:*'],
+  ...['+@read', '+@write', '+@scripting', '+@connection', '-@dangerous', '+info', '+flushall'],
 ];
 /** The same URL for that user. */
 export const forLittleUser = (url: string): string => url.replace('://', '://shop:pw@');

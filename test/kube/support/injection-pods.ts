@@ -89,7 +89,7 @@ export const injectionPods: fc.Arbitrary<InjectionCase> = fc
     annotations,
     containers: fc.uniqueArray(container, { minLength: 1, maxLength: 5, selector: ({ name }) => name }),
     inits: fc.nat(2),
-    volume: mostly(fc.constant('other'), fc.constantFrom('tidemark-socket', 'tidemark-kafka-tls')),
+    volume: mostly(fc.constant('other'), fc.constantFrom('tidemark-socket', 'tidemark-kafka-tls', 'tidemark-ca')),
     hostNetwork: mostly(fc.constant(false), fc.constant(true)),
     restartPolicy: fc.constantFrom('Always', 'Never'),
   })
