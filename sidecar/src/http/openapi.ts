@@ -197,6 +197,7 @@ const cachePath = {
         'length-required',
         'too-large',
         'lease-required',
+        'unavailable',
       ),
     },
   },
@@ -226,7 +227,7 @@ const batchPath = {
         headers: sessionHeaders,
         content: { 'application/json': { schema: { $ref: '#/components/schemas/BatchAnswer' } } },
       },
-      ...problems('bad-request', 'unknown-namespace', 'too-large', 'load-loop'),
+      ...problems('bad-request', 'unknown-namespace', 'too-large', 'load-loop', 'unavailable'),
     },
   },
 };
