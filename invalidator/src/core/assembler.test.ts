@@ -126,6 +126,11 @@ describe('messages', () => {
     expect(evicted(harness.transaction(purge(true, '{"purge": 1}')))).toEqual(['users *@18', 'events *@18']);
     expect(evicted(harness.assembler.accept(purge(false, '\uFFFD', 77)))).toEqual(['users *@77', 'events *@77']);
     expect(harness.unreadablePurges).toBe(2);
+    // As an application over a database of another encoding writes it.
+    const latin = Buffer.from('{"purge":[{"namespace":"users","keys":["Zo\u00eb"]}]}', 'latin1');
+    const message = wire.message({ transactional: true, lsn: 5, prefix: 'tidemark', content: latin });
+    expect(evicted(harness.transaction(message))).toEqual(['users *@28', 'events *@28']);
+    expect(harness.unreadablePurges).toBe(3);
   });
 
   it('leave marks at the commit of their transaction, also where it did nothing else', () => {

@@ -129,7 +129,8 @@ export class Assembler {
   }
 
   #purgeTargets(content: Buffer): readonly PurgeTarget[] {
-    const request = content.length <= MAX_PURGE_BYTES ? parsePurge(content.toString('utf8')) : undefined;
+    const text = content.length <= MAX_PURGE_BYTES ? textOf(content) : undefined;
+    const request = text === undefined ? undefined : parsePurge(text);
     if (request !== undefined) return request.purge;
     this.#onUnreadablePurge();
     return [PURGE_EVERYTHING];
@@ -144,5 +145,16 @@ export class Assembler {
     const target = this.#targets.get(oid);
     if (target === undefined) throw new PgoutputError(`a change of relation ${oid}, which was never described`);
     return target;
+  }
+}
+
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Undefined for what is no UTF-8: it was written in the encoding of a database, and some name in it would be read as another one. */
+function textOf(content: Buffer): string | undefined {
+  try {
+    return strictUtf8.decode(content);
+  } catch {
+    return undefined;
   }
 }
