@@ -15,19 +15,22 @@ import { runCommand } from './lib/command.ts';
 
 const help = `Usage: npm run stack -- --config FILE [OPTIONS]
 
-Starts Postgres, Kafka, Redis, the invalidator, the L2 applier and sidecars, prints their addresses once all of them are
-ready, and ends all of it on Ctrl-C (SIGINT) or SIGTERM. What dies meanwhile is started again on its own data and address.
+Starts Postgres, Kafka, Redis, the invalidator, the L2 applier, a flusher if there is writeBehind, and sidecars; prints their
+addresses once all of them are ready, and what they log as errors; and ends all of it on Ctrl-C (SIGINT) or SIGTERM. What
+dies meanwhile is started again on its own data and address.
 
   --config FILE      sources and namespaces (YAML)
   --sidecars N       how many sidecars (1 to 64; default 1)
   --init FILE.sql    SQL to run in Postgres first: tables, rows
   --json             print one line of JSON instead of a table
-  --logs             print the log lines of the invalidator, the applier and the sidecars on stderr
+  --logs             print all log lines of the invalidator, the applier, the flusher and the sidecars on stderr
   --postgres URL     use this Postgres (a superuser's or replication user's URL) instead of starting one
   --kafka BROKERS    use this Kafka (host:port,host:port) instead of starting one
   --redis URL        use this Redis instead of starting one
   --help             this text`;
 
+/** Beyond it --logs shows more. */
+const MAX_ERRORS = 100;
 const maxSidecars = 64;
 
 interface Options {
@@ -108,6 +111,11 @@ function asJson(stack: Stack): string {
   });
 }
 
+/** It runs only where some namespace has writes that wait. */
+function flusherRow({ flusher }: Stack): [string, string, number | undefined][] {
+  return flusher.pid === undefined ? [] : [['flusher', flusher.url, flusher.pid]];
+}
+
 function asTable(stack: Stack): string {
   const { postgres, kafka, redis } = stack.servers;
   const rows: [string, string, number | undefined][] = [
@@ -116,6 +124,7 @@ function asTable(stack: Stack): string {
     ['redis', stack.redis, redis.pid],
     ['invalidator', stack.invalidator.url, stack.invalidator.pid],
     ['applier', stack.applier.url, stack.applier.pid],
+    ...flusherRow(stack),
     ...stack.sidecars.flatMap(({ name, url, socket, admin, pid }): [string, string, number | undefined][] => [
       [name, url, pid],
       ['  socket', socket, undefined],
@@ -132,6 +141,18 @@ function tell(event: ProcessEvent): void {
   if (event.kind === 'exit' && event.willRestart)
     toStderr(`${event.name} (pid ${event.pid}) ended with ${describeExit(event.exit)}; it is started again`);
   if (event.kind === 'ready' && event.starts > 1) toStderr(`${event.name} is ready again (pid ${event.pid})`);
+}
+
+/** Says what a person has to mend, once: a namespace that cannot be served looks like one that always misses. */
+function errorTeller(): (name: string, line: string) => void {
+  const told = new Set<string>();
+  return (name, line) => {
+    if (!line.startsWith('{"level":"error"') || told.size >= MAX_ERRORS) return;
+    const { msg } = JSON.parse(line) as { msg: string };
+    const text = `${name}: ${msg}`;
+    if (!told.has(text)) toStderr(text);
+    told.add(text);
+  };
 }
 
 async function main(): Promise<void> {
@@ -154,7 +175,7 @@ async function main(): Promise<void> {
     onEvent: tell,
     servers: { progress: toStderr, use: options.use },
     ...(options.initSql !== undefined && { initSql: options.initSql }),
-    ...(options.logs && { onLine: (name: string, line: string) => process.stderr.write(`${name} ${line}\n`) }),
+    onLine: options.logs ? (name, line) => process.stderr.write(`${name} ${line}\n`) : errorTeller(),
   });
   const first = await Promise.race([starting, asked.promise]);
   if (first === undefined) process.exit(130); // asked to end before anything was ready: the guard ends what has started

@@ -33,6 +33,10 @@ namespaces:
     ttl: { hard: 30m }
     invalidate:
       - { table: public.users, keys: ["{id}"] }
+  unserved:
+    source: main
+    invalidate:
+      - { table: public.nowhere, keys: ["{id}"] }
 `;
 
 let folder: Scratch;
@@ -83,6 +87,8 @@ test('prints its addresses, brings back what is killed, and ends everything on S
   await vi.waitFor(() => expect(output, said.join('\n')).toHaveLength(1), 50_000);
   const printed = JSON.parse(output[0]!) as Printed;
   expect(printed.sidecars).toHaveLength(2);
+  const unserved = 'tidemark: invalidator: namespace unserved is not served: there is no table public.nowhere';
+  await vi.waitFor(() => expect(said).toContain(unserved), 10_000);
   const ready = await Promise.all(printed.sidecars.map(({ admin }) => fetch(`${admin}/readyz`)));
   expect(ready.map(({ status }) => status)).toEqual([200, 200]);
   expect(printed.sidecars.map(({ socket }) => existsSync(socket))).toEqual([true, true]);
