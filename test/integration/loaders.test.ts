@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { App } from './support/app.ts';
+import { NOBODY, startBareSidecar } from './support/bare-sidecar.ts';
 import { judgeReads } from './support/judged-reads.ts';
 import { eventually } from './support/eventually.ts';
 import { useStack } from './support/stack.ts';
@@ -167,6 +168,19 @@ it('a sidecar that has no address of Postgres says so, and loads from endpoints'
   });
   expect((await without.get('user', 'page:1')).body).toContain('the endpoint cannot be asked');
   expect(used.stack.logs('sidecar-2').join('\n')).toContain('TIDEMARK_LOAD_URL is not set');
+});
+
+it('a sidecar that has not heard of the stream yet gives what the origin has, and keeps nothing of it', async () => {
+  const { configFile, postgres } = used.stack;
+  const { child, exited, bound } = await startBareSidecar({
+    ...{ ...NOBODY, TIDEMARK_CONFIG: configFile, TIDEMARK_LOAD_URL: postgres },
+  });
+  onTestFinished(async () => void (child.kill('SIGKILL'), await exited));
+  const deaf = new App(`http://${bound.url}`);
+  for (let i = 0; i < 2; i += 1)
+    expect(await deaf.get('user', 'id:9')).toMatchObject({
+      ...{ status: 200, body: 'user 9', cacheStatus: 'tidemark; fwd=bypass; fwd-status=200; detail=starting' },
+    });
 });
 
 it('an endpoint that fails is left alone for a while', async () => {

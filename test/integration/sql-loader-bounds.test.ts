@@ -87,6 +87,19 @@ describe('bounds', () => {
     }
   });
 
+  it('[I5] and while nobody knows where the stream comes from: only for who is given it unstored', async () => {
+    const loader = loaderAt(primary, { followed: { systemId: undefined, timeline: undefined } });
+    expect(await loadBy(loader, '1')).toMatchObject({ why: 'unavailable', detail: expect.stringContaining('unknown') });
+    const values = new Map([['key', '1']]);
+    expect(await loader.load({ address: '1', values, atLeast: undefined, isPassed: true })).toMatchObject({
+      kind: 'value',
+    });
+    const other = loaderAt(primary, { followed: { systemId: 1n } });
+    expect(await other.load({ address: '1', values, atLeast: undefined, isPassed: true })).toMatchObject({
+      why: 'unavailable',
+    });
+  });
+
   it('[I5] [I10] a promotion is seen on the connections that outlive it, at once', async () => {
     const onPrimary = loaderAt(primary);
     const onStandby = loaderAt(standby);

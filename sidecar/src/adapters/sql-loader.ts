@@ -109,24 +109,25 @@ export class SqlLoader implements Origin {
     }
   }
 
-  async #read(connection: SqlConnection, { values }: OriginRequest): Promise<Loaded> {
+  async #read(connection: SqlConnection, request: OriginRequest): Promise<Loaded> {
     const wasDescribed = this.#statement.isDescribed;
     await this.#statement.describe(connection);
     try {
-      const loaded = await this.#readWithin(connection, values);
+      const loaded = await this.#readWithin(connection, request);
       if (!wasDescribed || loaded.kind !== 'failed' || this.#statement.isDescribed) return loaded;
     } catch (error) {
       if (!(error instanceof SqlError)) throw error;
-      if (isPlanGone(error.code)) return this.#readWithin(connection, values);
+      if (isPlanGone(error.code)) return this.#readWithin(connection, request);
       if (!wasDescribed || !RESHAPED.test(error.code ?? '')) throw error;
       this.#statement.forget();
     }
     // A table of it was altered.
     await this.#statement.describe(connection);
-    return this.#readWithin(connection, values);
+    return this.#readWithin(connection, request);
   }
 
-  async #readWithin(connection: SqlConnection, values: OriginRequest['values']): Promise<Loaded> {
+  async #readWithin(connection: SqlConnection, request: OriginRequest): Promise<Loaded> {
+    const { values } = request;
     const settings = [`${connection.leftMs()}`, this.#system?.mark ?? ''];
     // All at once: one round trip. Where one of them fails, those behind it do, and COMMIT rolls back.
     const [begun, before, rows, after, committed] = await Promise.allSettled([
@@ -139,7 +140,7 @@ export class SqlLoader implements Origin {
     if (begun.status === 'rejected') throw begun.reason;
     if (before.status === 'rejected') throw before.reason;
     const server = this.#serverOf(before.value);
-    const why = this.#followed && whyForeign(server, this.#followed());
+    const why = this.#whyForeign(server, request);
     if (why !== undefined) {
       connection.discard();
       return { kind: 'failed', why: 'unavailable', detail: `TIDEMARK_LOAD_URL leads to the wrong server: ${why}` };
@@ -157,6 +158,12 @@ export class SqlLoader implements Origin {
       throw new SqlError('unavailable', 'the standby was promoted during the load', { sent: true });
     const found = this.#statement.found(rows.value, values);
     return found.kind === 'failed' ? found : { ...found, sourceLsn, loadedAt: lsnOf(loadedAt) };
+  }
+
+  #whyForeign(server: Server, { isPassed = false }: OriginRequest): string | undefined {
+    const followed = this.#followed?.();
+    if (followed === undefined || (isPassed && followed.systemId === undefined)) return undefined;
+    return whyForeign(server, followed);
   }
 
   #serverOf({ rows }: SqlRows): Server {

@@ -48,12 +48,12 @@ export class Origins implements Loader {
     return loaded;
   }
 
-  #ask({ address, key, headers, atLeast }: LoadRequest): Promise<Loaded> {
+  #ask({ key, headers, address, atLeast, isPassed = false }: LoadRequest): Promise<Loaded> {
     for (const { pattern, origin } of this.#options.origins) {
       const values = pattern.match(key);
       if (values === undefined) continue;
       const named = Object.entries(headers).map(([name, value]) => [`header.${name}`, value] as const);
-      return origin.load({ address, values: new Map([...values, ...named]), atLeast });
+      return origin.load({ address, values: new Map([...values, ...named]), atLeast, isPassed });
     }
     return Promise.resolve({ kind: 'failed', why: 'error', detail: 'no loader is for keys of this shape' });
   }

@@ -66,7 +66,7 @@ export class Loads implements FlightLoader {
     const known = this.failureOf(namespace, key);
     if (known !== undefined) return { kind: 'failed', ...known };
     const beganMs = this.#clock.monotonicMs();
-    const loaded = await this.#load(namespace, key);
+    const loaded = await this.#load(namespace, { key, isPassed: true });
     if (loaded.kind === 'failed') return loaded;
     if (loaded.sourceLsn !== undefined) {
       const detail = 'only a standby was read, and it is not known now what it lacks';
@@ -99,7 +99,7 @@ export class Loads implements FlightLoader {
     // Then whatever was applied is in what is read from now on.
     const showsApplied = this.#replica.visible >= this.#replica.applied;
     this.#underWay += 1;
-    const loaded = await this.#load(namespace, key);
+    const loaded = await this.#load(namespace, { key, isPassed: false });
     this.#underWay -= 1;
     if (loaded.kind === 'failed') {
       this.#fail(namespace, flight, { lease, load, failure: loaded });
@@ -122,13 +122,13 @@ export class Loads implements FlightLoader {
     if (isCurrent(namespace, flight, load)) this.#coalescer.handOver(namespace, flight);
   }
 
-  async #load(namespace: Namespace, key: string): Promise<Loaded> {
+  async #load(namespace: Namespace, { key, isPassed }: { key: string; isPassed: boolean }): Promise<Loaded> {
     const { loader, variants, rules } = namespace;
     const subject = variants === undefined ? { key, headers: {} } : variants.subjectOf(key);
     if (loader === undefined || subject === undefined)
       return { kind: 'failed', why: 'unavailable', detail: 'nobody has asked for this value lately' };
     const atLeast = rules && this.#replica.newestFence(rules, key, namespace.tagsOf(key, []));
-    return loader.load({ ...subject, address: key, atLeast });
+    return loader.load({ ...subject, address: key, atLeast, isPassed });
   }
 
   #fail(

@@ -9,6 +9,8 @@ export interface OriginRequest {
   readonly values: ReadonlyMap<string, string>;
   /** The newest known change of the key: what is read at an older position would not be stored. */
   readonly atLeast: Lsn | undefined;
+  /** Nothing of it is stored. */
+  readonly isPassed?: boolean;
 }
 
 /** Where the values of one shape of keys are kept. Bounded in time; never rejects. */

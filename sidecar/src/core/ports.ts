@@ -193,6 +193,8 @@ export interface LoadRequest extends Subject {
   readonly address: string;
   /** The newest change of it that is known: what is read where that has not been replayed would not be stored. */
   readonly atLeast?: Lsn | undefined;
+  /** Nothing of it is stored, so it may come from a server of which nobody knows yet whether the stream comes from it. */
+  readonly isPassed?: boolean;
 }
 
 /** Gets a namespace's values from where they are kept. Bounded in time; never rejects. */
