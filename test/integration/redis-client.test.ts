@@ -63,6 +63,24 @@ describe('a client of one server', () => {
     expect(redis.isUp).toBe(true);
   });
 
+  it('holds no more bytes for a server that does not read than it is allowed, and sends again when it does', async () => {
+    const tried = await server();
+    const redis = client(tried.url, { deadlineMs: 60_000 });
+    await eventually(() => expect(redis.isUp).toBe(true));
+    tried.pause();
+    const value = Buffer.alloc(8 * 1024 * 1024);
+    const outcomes = Array.from({ length: 20 }, (_, i) =>
+      redis.command('SET', `k${i}`, value).then(
+        () => 'done',
+        (error: unknown) => (error instanceof RedisUnavailableError ? 'refused' : error),
+      ),
+    );
+    tried.resume();
+    const counts = Map.groupBy(await Promise.all(outcomes), (outcome) => outcome);
+    expect([counts.get('done')?.length, counts.get('refused')?.length]).toEqual([8, 12]);
+    expect(await redis.command('SET', 'k', value)).toEqual(Buffer.from('OK'));
+  });
+
   it('says that the connection ended under a command as it says that there is none', async () => {
     const tried = await server();
     const redis = client(tried.url, { deadlineMs: 60_000 });

@@ -54,6 +54,8 @@ export interface RedisClientOptions {
 const MAX_MISSED_DEADLINES = 5;
 /** While Redis is taken for away, one command in this time is let through to see. */
 const PROBE_EVERY_MS = 100;
+/** Of values in commands without an answer: a Redis that reads slowly must not fill our memory. */
+const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
 /** A server that takes no writes is left no more often than this: where no other one is to be had, its reads go on. */
 const LEAVE_READONLY_EVERY_MS = 5_000;
 
@@ -63,6 +65,7 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
   const connection = connect(parseRedisUrl(url), options);
   const deadlines = new Deadlines('Redis', deadlineMs);
   let inFlight = 0;
+  let inFlightBytes = 0;
   let missed = 0;
   let probedAt = 0;
   let wasUp = false;
@@ -93,7 +96,6 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
 
   /** Also late answers and errors of the server show that it is there. */
   const answered = (): void => {
-    inFlight -= 1;
     if (missed === 0) return;
     missed = 0;
     noteChange();
@@ -101,18 +103,23 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
   const command = async (name: string, ...args: readonly RedisArgument[]): Promise<unknown> => {
     if (connection.status !== 'ready')
       throw new RedisUnavailableError(`there is no connection to Redis (${connection.status})`);
-    if (inFlight >= maxInFlight) throw new RedisUnavailableError(`${inFlight} commands to Redis are not answered yet`);
+    const bytes = bytesOf(args);
+    if (inFlight >= maxInFlight || inFlightBytes + bytes > MAX_IN_FLIGHT_BYTES)
+      throw new RedisUnavailableError(`${inFlight} commands to Redis are not answered yet`);
     if (missed >= MAX_MISSED_DEADLINES) {
       const now = performance.now();
       if (now - probedAt < PROBE_EVERY_MS) throw new RedisUnavailableError('Redis does not answer');
       probedAt = now;
     }
     inFlight += 1;
+    inFlightBytes += bytes;
     const sent = connection.callBuffer(name, ...args);
-    sent.then(answered, (error: unknown) => {
-      if (error instanceof ReplyError) answered();
-      else inFlight -= 1;
-    });
+    const settled = (error?: unknown): void => {
+      inFlight -= 1;
+      inFlightBytes -= bytes;
+      if (error === undefined || error instanceof ReplyError) answered();
+    };
+    sent.then(() => settled(), settled);
     try {
       return await deadlines.race(sent);
     } catch (error) {
@@ -146,6 +153,13 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
       connection.disconnect();
     },
   };
+}
+
+/** Of what may be large: values. */
+function bytesOf(args: readonly RedisArgument[]): number {
+  let bytes = 0;
+  for (const arg of args) if (typeof arg === 'object') bytes += arg.length;
+  return bytes;
 }
 
 /** That belongs to the protocol: the script is sent whole then. */
