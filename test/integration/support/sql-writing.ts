@@ -42,7 +42,12 @@ export function writingBySql(options: Writing): UnderTest {
     return pool.use(...given);
   };
   const counting: SqlPool = { most, inUse: 0, waiting: 0, close: () => Promise.resolve(), use };
-  const writer = new SqlWriter({ config, pool: counting, keep, followed: () => ({ systemId: undefined, timeline: undefined }) });
+  const writer = new SqlWriter({
+    config,
+    pool: counting,
+    keep,
+    followed: () => ({ systemId: undefined, timeline: undefined }),
+  });
   const { put: write } = writer;
   if (write === undefined) throw new Error('the configuration of the test writes nothing');
   return {
