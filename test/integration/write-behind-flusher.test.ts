@@ -35,7 +35,8 @@ const used = useStack({
         invalidate: [{ table: 'public.items', keys: ['{id}'] }],
         writeBehind: {
           put: {
-            sql: `insert into items (id, name, written_at) values ($1, $2, $3)
+            sql: `insert into items (id, name, written_at)
+                  select $1, $2, $3 from pg_sleep(case when $1 = 'slow' then 0.6 else 0 end)
                   on conflict (id) do update set name = excluded.name, written_at = excluded.written_at`,
             params: ['{key}', '{body}', '{at}'],
           },
@@ -215,6 +216,20 @@ it('[I19] parks what is no write, or of a namespace that there is not', async ()
   ]);
   await used.stack.sql('delete from tidemark.parked_writes');
 });
+
+it(
+  '[I19] takes as long for a transaction as it needs, whatever the database allows others',
+  { timeout: 60_000 },
+  async () => {
+    const { stack } = used;
+    const database = new URL(stack.postgres).pathname.slice(1);
+    await stack.sql(`alter database "${database}" set transaction_timeout = '300ms'`);
+    onTestFinished(async () => void (await stack.sql(`alter database "${database}" reset transaction_timeout`)));
+    await stack.flusher.restart();
+    await put('slow', 'v1');
+    await eventually(async () => expect(await nameOf('slow')).toBe('v1'), { withinMs: 20_000 });
+  },
+);
 
 it('[I19] runs one statement a write, whatever the statement tries', { timeout: 60_000 }, async () => {
   const { stack } = used;

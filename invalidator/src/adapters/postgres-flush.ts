@@ -5,7 +5,7 @@ import { NOTE_PLACE_SQL } from '../core/flush/places.ts';
 import { FLUSH_TABLES_SQL } from '../core/schema/flush-tables.ts';
 import { failureKind } from '../core/flush/failure.ts';
 import { valuesOf, type SqlValue } from '../core/flush/params.ts';
-import type { FlushPlan, FlushStep, Parked, Runnable, WriteRecord } from '../core/flush/plan.ts';
+import type { FlushPlan, Parked, Runnable, WriteRecord } from '../core/flush/plan.ts';
 
 const PARTITION = 0;
 const CONNECT_MS = 5_000;
@@ -91,6 +91,8 @@ export async function openFlushDatabase(options: {
     await client.query(
       'set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3; set idle_in_transaction_session_timeout = 15000',
     );
+    // A batch takes its time; there is no such setting before Postgres 17.
+    await client.query("select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'");
     await ensureTables(client);
   } catch (error) {
     await client.end().catch(() => undefined);
@@ -156,7 +158,10 @@ class Session implements FlushDatabase {
     const found = await this.#readProgress('for update');
     if (found !== fromOffset)
       throw new ProgressMovedError(`the writes were flushed up to ${found} meanwhile, expected ${fromOffset}`);
-    const parked = isolates ? await this.#runEach(work) : await this.#runAll(plan.steps);
+    const runnable = plan.steps.filter((step) => step.kind === 'run');
+    const parked: Parked[] = plan.steps.filter((step) => step.kind === 'park');
+    if (isolates) parked.push(...(await this.#runEach(runnable, work)));
+    else await this.#runAll(runnable);
     for (const each of parked) await this.#park(each);
     await client.query({
       name: 'flushed',
@@ -166,7 +171,7 @@ class Session implements FlushDatabase {
       values: [this.#topic, PARTITION, nextOffset, MARK_PREFIX, formatFlushedMark(this.#topic, nextOffset)],
     });
     await client.query('commit');
-    return { statements: plan.steps.filter(({ kind }) => kind === 'run').length, parked };
+    return { statements: runnable.length, parked };
   }
 
   async retryParked(planOf: (records: readonly WriteRecord[]) => FlushPlan): Promise<Retried> {
@@ -178,11 +183,10 @@ class Session implements FlushDatabase {
               where topic = $1 and partition = $2 and retry order by id limit ${MAX_RETRIED} for update`,
       values: [this.#topic, PARTITION],
     });
-    if (rows.length > 0) await client.query('set constraints all immediate');
     let failed = 0;
     for (const { id, offset, record } of rows) {
       const [step] = planOf([{ offset: Number(offset), value: record }]).steps;
-      const again = step?.kind === 'run' ? await this.#run(step, { parksUnclear: true }) : step;
+      const again = step?.kind === 'run' ? (await this.#runEach([step], { parksUnclear: true }))[0] : step;
       if (again === undefined) await client.query('delete from tidemark.parked_writes where id = $1', [id]);
       else {
         failed += 1;
@@ -211,42 +215,43 @@ class Session implements FlushDatabase {
     return Number(rows[0].next);
   }
 
-  /** One after the other without waiting for each. Answers what cannot be run; rejects where a statement fails. */
-  async #runAll(steps: readonly FlushStep[]): Promise<readonly Parked[]> {
-    const statements = steps
-      .filter((step) => step.kind === 'run')
-      .map((step) => ({ sql: step.statement.sql, values: valuesOf(step).map(driverValue) }));
+  /** One after the other without waiting for each. Rejects where one fails. */
+  async #runAll(steps: readonly Runnable[]): Promise<void> {
+    const statements = steps.map((step) => ({ sql: step.statement.sql, values: valuesOf(step).map(driverValue) }));
     await this.#runStatements(this.#client, statements, { silenceMs: SILENCE_MS });
-    return steps.filter((step) => step.kind === 'park');
   }
 
-  /** Each by itself. Answers what cannot be run, and those that failed. */
-  async #runEach(work: FlushWork): Promise<readonly Parked[]> {
+  /** As if each ran by itself. Answers those that failed. */
+  async #runEach(steps: readonly Runnable[], work: Pick<FlushWork, 'parksUnclear'>): Promise<readonly Parked[]> {
     // What a constraint has to say of a write, it says at once.
     await this.#client.query('set constraints all immediate');
-    const parked: Parked[] = [];
-    for (const step of work.plan.steps) {
-      const failed = step.kind === 'park' ? step : await this.#run(step, work);
-      if (failed !== undefined) parked.push(failed);
-    }
-    return parked;
+    return this.#runHalves(steps, work);
   }
 
-  /** Within a savepoint. Undefined where it worked. Rejects for every failure that does not park the write. */
-  async #run(step: Runnable, { parksUnclear }: Pick<FlushWork, 'parksUnclear'>): Promise<Parked | undefined> {
+  /**
+   * In their order, and those that fail left out: where one of them fails all are taken back, and each half is run so. A few bad
+   * writes among thousands cost a few dozen round trips, and not three for each. What may have failed for its slowness is run once more only.
+   */
+  async #runHalves(steps: readonly Runnable[], work: Pick<FlushWork, 'parksUnclear'>): Promise<readonly Parked[]> {
+    if (steps.length === 0) return [];
     await this.#client.query('savepoint write');
     try {
-      const statement = { text: step.statement.sql, values: valuesOf(step).map(driverValue), queryMode: 'extended' };
-      // Without parameters it would be sent as a script otherwise, which may end the transaction.
-      await this.#client.query(statement);
+      await this.#runAll(steps);
       await this.#client.query('release savepoint write');
-      return undefined;
+      return [];
     } catch (error) {
       const { code, message } = error as Error & { code?: string };
       const kind = failureKind(code);
-      if (kind !== 'own' && !(kind === 'unclear' && parksUnclear)) throw error;
+      if (kind !== 'own' && !(kind === 'unclear' && work.parksUnclear)) throw error;
       await this.#client.query('rollback to savepoint write; release savepoint write');
-      return { kind: 'park', record: step.record, write: step.write, code, why: message };
+      const [step] = steps;
+      if (steps.length === 1 && step !== undefined)
+        return [{ kind: 'park', record: step.record, write: step.write, code, why: message }];
+      const size = kind === 'own' ? Math.ceil(steps.length / 2) : 1;
+      const parked: Parked[] = [];
+      for (let i = 0; i < steps.length; i += size)
+        parked.push(...(await this.#runHalves(steps.slice(i, i + size), work)));
+      return parked;
     }
   }
 

@@ -9,15 +9,23 @@ export type FailureKind = 'own' | 'passing' | 'unclear';
 /** Classes of SQLSTATE (postgresql.org/docs/current/errcodes-appendix.html) that say nothing of the write. */
 const PASSING_CLASSES: ReadonlySet<string> = new Set([
   '08', // connection exception
-  '25', // invalid transaction state: above all 25006, the server is a standby by now
   '28', // invalid authorization
   '3D', // the database is not there (yet)
   '40', // transaction rollback: serialization failures and deadlocks
   '53', // insufficient resources
   '57', // operator intervention: shutdowns
 ]);
-/** Objects that are in use: lock_timeout is 55P03. */
-const PASSING_CODES: ReadonlySet<string> = new Set(['55P03', '55006']);
+const PASSING_CODES: ReadonlySet<string> = new Set([
+  // Objects that are in use: lock_timeout is 55P03.
+  '55P03',
+  '55006',
+  // The server is a standby by now. Others of the class say that the statement cannot run in a transaction, such as VACUUM (25001).
+  '25006',
+  // The transaction failed before, or took too long.
+  '25P02',
+  '25P03',
+  '25P04',
+]);
 /** 57014: statement_timeout, or somebody cancelled it; 58: the system's I/O; XX: faults of Postgres or an extension. */
 const UNCLEAR = /^(57014|58|XX)/;
 
