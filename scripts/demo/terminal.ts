@@ -27,7 +27,8 @@ export class Terminal {
   }
 
   get screen(): Screen {
-    return { columns: process.stdout.columns, rows: process.stdout.rows };
+    // A pseudo-terminal that nobody gave a size (docker exec, script) says 0.
+    return { columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 };
   }
 
   draw(lines: readonly string[]): void {

@@ -60,7 +60,7 @@ test('the view shows the figures, the parts and the newest events', () => {
 });
 
 test('no line is wider than the screen or than 80 columns, and no picture higher than the screen', () => {
-  for (const columns of [20, 79, 80, 200]) {
+  for (const columns of [1, 12, 20, 79, 80, 200]) {
     for (const rows of [1, 5, 16, 24, 60]) {
       const lines = draw(picture, { columns, rows }, plain);
       expect(lines.length).toBeLessThanOrEqual(rows);

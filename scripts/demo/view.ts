@@ -78,7 +78,7 @@ function headLines(picture: Picture, columns: number): Piece[][] {
       'served by',
       layers.map((layer): Piece => column(`${layerName[layer]} ${percent(share(perSecond, layer))}`)),
     ),
-    labelled('', bar(perSecond, columns - labelWidth)),
+    labelled('', bar(perSecond, Math.max(0, columns - labelWidth))),
     labelled('evicted', [
       column(`p50 ${milliseconds(evicted?.p50Ms)}`),
       column(`p99 ${milliseconds(evicted?.p99Ms)}`),
