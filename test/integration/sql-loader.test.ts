@@ -131,6 +131,25 @@ describe('a row', () => {
   });
 });
 
+/** A change of the row invalidates the key as Postgres prints it, so under another spelling a value would stay. */
+it('a row has one key, however many texts are its number or uuid to Postgres', async () => {
+  const u = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11';
+  const sqlOf = (where: string): object => ({ sql: `select id, txt from kinds where ${where}` });
+  const one = ['{"id":1,"txt":"text"}', JSON_TYPE];
+  for (const key of ['01', '+1', ' 1', '1 ', '0x1', '-0', '00'])
+    expect([key, await seen(sqlOf('id = $1'), key)]).toEqual([key, 'absent']);
+  expect(await seen(sqlOf('id = $1'), '1')).toEqual(one);
+  expect(await seen(sqlOf('big = $1 and $1 > 5'), '9007199254740993')).toEqual(one);
+  expect(await seen(sqlOf('big = $1 and $1 > 5'), '09007199254740993')).toBe('absent');
+  expect(await seen(sqlOf('u = $1'), u)).toEqual(one);
+  for (const other of [u.toUpperCase(), `{${u}}`, u.replaceAll('-', '')])
+    expect(await seen(sqlOf('u = $1'), other)).toBe('absent');
+  expect(await seen({ sql: 'select $1::int' }, '-5')).toEqual(['-5', TEXT]);
+  expect(await seen({ sql: 'select $1::smallint' }, '0')).toEqual(['0', TEXT]);
+  // What is text is as it is.
+  expect(await seen({ sql: 'select $1::text' }, '01')).toEqual(['01', TEXT]);
+});
+
 describe('rows', () => {
   it('that are two where one is expected are a failure', async () => {
     expect(await seen({ sql: 'select id, name from users where team = $1' }, '7')).toEqual([

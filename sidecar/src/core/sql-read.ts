@@ -1,6 +1,15 @@
 import { parseKeyPattern, parseTemplate, WHOLE_KEY, type SqlLoaderConfig, type Template } from '@tidemark/proto';
 import { fill } from './origin.ts';
-import { columnsOf, contentTypeOf, describing, isBytes, reading, type SqlShape } from './sql-shape.ts';
+import {
+  columnsOf,
+  contentTypeOf,
+  describing,
+  isAsPrinted,
+  isBytes,
+  reading,
+  typing,
+  type SqlShape,
+} from './sql-shape.ts';
 import { SqlError, type SqlConnection, type SqlRows, type SqlStatement } from './sql.ts';
 import { tagsOf } from './value-tags.ts';
 
@@ -32,6 +41,8 @@ export class SqlRead {
   readonly #tags: readonly Template[];
   readonly #tagColumns: readonly string[];
   #shape: SqlShape | undefined;
+  /** Of the parameters (OIDs). */
+  #types: readonly number[] = [];
   #isDoubted = false;
 
   /** @param options.maxBytes of a value */
@@ -53,11 +64,16 @@ export class SqlRead {
   /** Asks Postgres what the statement answers, unless that is known; outside of a transaction that must not fail. */
   async describe(connection: SqlConnection): Promise<void> {
     if (this.isDescribed) return;
+    const { sql } = this.#config;
     const values = this.#params.map(() => null);
-    const { columns } = await connection.send({ text: describing(this.#config.sql), values });
+    const [{ columns }, types] = await Promise.all([
+      connection.send({ text: describing(sql), values }),
+      values.length === 0 ? undefined : connection.send({ text: typing(sql, values.length), values }),
+    ]);
     const [first, ...others] = columns;
     if (first === undefined) throw new SqlError('error', 'found a statement without columns', { sent: true });
     this.#shape = others.length === 0 ? { kind: 'column', type: first.type } : { kind: 'columns' };
+    this.#types = types?.rows[0]?.map(Number) ?? [];
     this.#isDoubted = false;
   }
 
@@ -94,6 +110,8 @@ export class SqlRead {
       return { kind: 'failed', why: 'error', detail: 'found two rows or more, expected one (or say rows: many)' };
     if (rows.some(([value, length]) => value === null && length !== null)) return this.#tooLarge();
     const [only] = rows;
+    // The row that was found has another key.
+    if (!this.#isAsPrinted(parts)) return { kind: 'absent' };
     // A NULL says no more than no row.
     if (count === 'one' && (only === undefined || only[0] === null)) return { kind: 'absent' };
     const texts = rows.map(([value]) => value ?? '');
@@ -105,6 +123,10 @@ export class SqlRead {
     const rendered = tagsOf(this.#tags, rows.length === 0 ? [parts] : rows.map(columns));
     if (!rendered.ok) return { kind: 'failed', why: 'error', detail: rendered.detail };
     return { kind: 'value', body, contentType, tags: rendered.tags };
+  }
+
+  #isAsPrinted(parts: ReadonlyMap<string, string>): boolean {
+    return this.#params.every((template, i) => isAsPrinted(this.#types[i] ?? 0, fill(template, parts)));
   }
 
   #known(): SqlShape {

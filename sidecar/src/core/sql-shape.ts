@@ -5,8 +5,11 @@ export type SqlShape =
   /** One column of this type (an OID), which is the value itself. */
   { readonly kind: 'column'; readonly type: number } | { readonly kind: 'columns' };
 
-/** OIDs of types that are no plain text (postgresql.org/docs/current/catalog-pg-type.html); they never change. */
-const TYPES = { bytea: 17, json: 114, jsonb: 3802 } as const;
+/** OIDs of types that are no plain text, or have values of several texts (postgresql.org/docs/current/catalog-pg-type.html); they never change. */
+const TYPES = { bytea: 17, int8: 20, int2: 21, int4: 23, oid: 26, json: 114, uuid: 2950, jsonb: 3802 } as const;
+const INTEGERS: ReadonlySet<number> = new Set([TYPES.int2, TYPES.int4, TYPES.int8, TYPES.oid]);
+const INTEGER = /^(?:0|-?[1-9]\d*)$/;
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 const TEXT = 'text/plain; charset=utf-8';
 const JSON_TYPE = 'application/json';
@@ -30,6 +33,26 @@ const ROW = '_tidemark_row';
 /** Describes a statement without running it: its columns are those of the answer. */
 export function describing(sql: string): string {
   return `select * from (\n${sql}\n) t limit 0`;
+}
+
+/**
+ * The OIDs of the types that a statement's parameters have there, without running it. What is in FROM is read first (parse analysis of
+ * SELECT), so the statement decides and not what asks.
+ *
+ * @param params how many there are, at least 1
+ */
+export function typing(sql: string, params: number): string {
+  const types = Array.from({ length: params }, (_, i) => `pg_typeof($${i + 1})::oid`);
+  return `select ${types.join(', ')} from (values (1)) one left join (select from (\n${sql}\n) t limit 0) none on true`;
+}
+
+/**
+ * Whether Postgres prints a parameter's value as it was given. It reads `01`, `+1` and ` 1` as the number 1, and several texts as one uuid, but a
+ * change of the row invalidates the key in which it stands as Postgres prints it (SPEC I8): what lies under another spelling would stay.
+ */
+export function isAsPrinted(type: number, text: string): boolean {
+  if (type === TYPES.uuid) return UUID.test(text);
+  return !INTEGERS.has(type) || INTEGER.test(text);
 }
 
 /**
