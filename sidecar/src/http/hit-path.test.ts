@@ -1,20 +1,11 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { configs, events, fills, happen, of, rarely, TENANT } from '../testing/lives.ts';
 import { testServer, type Answer, type TestServer } from '../testing/server.ts';
 
 // The hit path answers some requests by itself. Nobody may be able to tell: two sidecars live through the same, one without it.
 
 const ETAG = '{etag}';
-const TENANT = { 'x-tenant': 'a' };
-
-/** What a namespace may be, as far as hits depend on it. */
-const configs = fc.constantFrom<Record<string, unknown>>(
-  {},
-  { ttl: { soft: '5s', hard: '20s', negative: '5s', staleIfError: '30s', jitter: '50%' } },
-  { ttl: { soft: '5s', hard: '20s', jitter: '0%' }, refresh: { early: 10 } },
-  { onInvalidate: 'stale', grace: { for: '30s', serve: 'always' } },
-  { vary: { headers: ['accept-language'], identity: ['x-tenant'] } },
-);
 
 const directive = fc.constantFrom(
   ...['', 'x', 'no-cache', 'only-if-cached', 'no-store', 'max-age=0', 'max-age=3', 'max-stale', 'max-stale=10'],
@@ -51,9 +42,6 @@ const header = fc.oneof(
     ] satisfies [string, string | string[]][]),
   ),
 );
-const rarely = <T>(often: fc.Arbitrary<T>, seldom: fc.Arbitrary<T>): fc.Arbitrary<T> =>
-  fc.oneof({ weight: 5, arbitrary: often }, { weight: 1, arbitrary: seldom });
-const of = (...texts: string[]): fc.Arbitrary<string> => fc.constantFrom(...texts);
 const request = fc.record({
   does: fc.constant('ask' as const),
   method: rarely(of('GET'), of('HEAD')),
@@ -62,30 +50,10 @@ const request = fc.record({
   key: rarely(of('1', '%31'), of('2', '%C3%A9', '%c3%a9', '%2F', '%00', '%', '%ff', '1/2', '1?x', '', '.', '..', '1#')),
   headers: fc.oneof(fc.constant([]), fc.array(header, { maxLength: 2 })),
 });
-const fill = fc.record({
-  does: fc.constant('fill' as const),
-  namespace: rarely(of('user'), of('plain', 'list')),
-  key: rarely(of('1'), of('2', '%C3%A9', '%2F', '%00', '.')),
-  body: fc.constantFrom('', 'v', 'ü', 'x'.repeat(4096), 'y'.repeat(5000), undefined),
-  headers: fc.constantFrom<Record<string, string>>(
-    {},
-    { 'content-type': 'text/html; charset=\u00fc' },
-    { 'cache-control': 'max-age=4' },
-    { 'surrogate-key': 'user:2' },
-  ),
-});
-const event = fc.oneof(
-  { weight: 5, arbitrary: fc.record({ does: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 4_000 }) }) },
-  { weight: 2, arbitrary: fc.record({ does: fc.constant('change' as const), id: fc.constantFrom('1', '2', 'é') }) },
-  {
-    weight: 1,
-    arbitrary: fc.record({ does: fc.constantFrom('stall' as const, 'uncover' as const, 'cover' as const) }),
-  },
-);
 const step = fc.oneof(
   { weight: 9, arbitrary: request },
-  { weight: 2, arbitrary: fill },
-  { weight: 2, arbitrary: event },
+  { weight: 2, arbitrary: fills },
+  { weight: 2, arbitrary: events },
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
@@ -97,50 +65,19 @@ function seen({ status, headers, body }: Answer): unknown {
 
 /** One of the two: everything it answers from one step, in order. */
 async function live(sidecar: TestServer, what: Step, etag: string): Promise<readonly Answer[]> {
-  switch (what.does) {
-    case 'ask': {
-      const headers: Record<string, string | string[]> = { ...TENANT };
-      for (const [name, value] of what.headers)
-        headers[name] = Array.isArray(value)
-          ? value.map((each) => each.replaceAll(ETAG, etag))
-          : value.replaceAll(ETAG, etag);
-      return [await sidecar.ask(what.method, `${what.prefix}/v1/cache/${what.namespace}/${what.key}`, { headers })];
-    }
-    case 'fill': {
-      const path = `/v1/cache/${what.namespace}/${what.key}`;
-      const miss = await sidecar.ask('GET', path, { headers: { ...TENANT, 'cache-control': 'no-cache' } });
-      const { lease } = miss;
-      const headers = { ...TENANT, ...what.headers, ...(lease !== undefined && { 'tidemark-lease': lease }) };
-      const absent = what.body === undefined ? { 'tidemark-absent': '?1' } : {};
-      const put = await sidecar.ask('PUT', path, {
-        headers: { ...headers, ...absent },
-        ...(what.body !== undefined && { body: what.body }),
-      });
-      return [miss, put];
-    }
-    case 'wait':
-      sidecar.clock.advance(what.ms);
-      sidecar.stream.say();
-      return [];
-    case 'change':
-      sidecar.stream.say({ users: [what.id] });
-      return [];
-    case 'stall':
-      sidecar.clock.advance(5_001);
-      return [];
-    case 'uncover':
-      sidecar.stream.say({ covers: [] });
-      return [];
-    case 'cover':
-      sidecar.stream.say();
-      return [];
-  }
+  if (what.does !== 'ask') return happen(sidecar, what);
+  const headers: Record<string, string | string[]> = { ...TENANT };
+  for (const [name, value] of what.headers)
+    headers[name] = Array.isArray(value)
+      ? value.map((each) => each.replaceAll(ETAG, etag))
+      : value.replaceAll(ETAG, etag);
+  return [await sidecar.ask(what.method, `${what.prefix}/v1/cache/${what.namespace}/${what.key}`, { headers })];
 }
 
 it('answers as the slow path does, whatever happened before and is asked', async () => {
   let hits = 0;
   await fc.assert(
-    fc.asyncProperty(configs, fill, fc.array(step, { minLength: 8, maxLength: 20 }), async (user, first, steps) => {
+    fc.asyncProperty(configs, fills, fc.array(step, { minLength: 8, maxLength: 20 }), async (user, first, steps) => {
       // With nobody who may wait each answer comes by itself.
       const [fast, slow] = await Promise.all([
         testServer({ user, waiters: 0 }),
