@@ -20,6 +20,7 @@ export interface WriteListener {
 export interface WriteFeed {
   /** Reads from an offset on; whatever was read before ends, and nobody is told of it any more. */
   readFrom(offset: number, listener: WriteListener): void;
+  /** Until it is told again where to read from. Never rejects. */
   stop(): Promise<void>;
 }
 
@@ -76,7 +77,10 @@ export class PendingFollower implements WriteListener {
     this.#turn += 1;
     this.#cancel();
     this.#from = this.#replica.applied;
-    if (this.#writes.namespaces.size === 0) return;
+    if (this.#writes.namespaces.size === 0) {
+      void this.#feed.stop();
+      return;
+    }
     this.restarts += 1;
     this.#ask(this.#turn);
   }
