@@ -85,6 +85,8 @@ export function createThrough({ config, evictor, onWrite, logger, ...parts }: Th
     /** How many writes of each namespace ended in which way, and what became of their values. */
     counts,
     fates: own.fates,
+    /** Writes of which nobody could say yet where they were committed. */
+    unplaced: () => through.unplaced,
 
     /** To be called after each record. */
     applied: () => through.applied(),

@@ -45,7 +45,7 @@ function writing(options: { most?: number; maxBytes?: number } = {}) {
     const entry = of('user').l1.get(key);
     return entry && Buffer.from(entry.body).toString();
   };
-  return { ...core, own, answers, begin, say, l1 };
+  return { ...core, own, through, answers, begin, say, l1 };
 }
 
 describe('a position that an endpoint tells', () => {
@@ -73,7 +73,7 @@ describe('a write that nobody can place', () => {
   const unplaced = { lsn: 'ask', timeline: undefined } as const;
 
   it('lets nothing be kept under its key until the invalidator can say', async () => {
-    const { begin, get, put, answers, clock, stream, say, l1 } = writing();
+    const { begin, get, put, answers, clock, stream, through, say, l1 } = writing();
     const before = tokenOf(get('user', '1'));
     const [end, written] = begin('1');
     end(unplaced);
@@ -82,11 +82,13 @@ describe('a write that nobody can place', () => {
     say();
     const meanwhile = get('user', '1').outcome;
     expect(meanwhile).not.toMatchObject({ lease: expect.anything() });
+    expect(through.unplaced).toBe(1);
     answers.push({ epoch: 1, lsn: stream.to + 5 });
     clock.advance(250);
     await Promise.resolve();
     await Promise.resolve();
     say();
+    expect(through.unplaced).toBe(0);
     expect(put('user', '1', tokenOf(get('user', '1')), { body: 'loaded' })).toMatchObject({ kind: 'stored' });
     expect(l1('1')).toBe('loaded');
   });

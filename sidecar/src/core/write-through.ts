@@ -100,6 +100,11 @@ export class WriteThrough {
     });
   }
 
+  /** Writes of which nobody could say yet where they were committed; nothing is kept under their keys. */
+  get unplaced(): number {
+    return this.#unplaced.size;
+  }
+
   /** The writer of a namespace. */
   writer({ headers, put, delete: remove }: WriteExecutor): Writer {
     return {

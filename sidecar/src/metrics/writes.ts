@@ -13,6 +13,7 @@ interface Parts {
   readonly through: {
     readonly counts: ReadonlyMap<string, Partial<Record<WriteEnd, number>>>;
     readonly fates: Readonly<Record<OwnFate, number>>;
+    readonly unplaced: () => number;
     /** Undefined where there is none. */
     readonly pool: Pick<SqlPool, 'most' | 'inUse' | 'waiting'> | undefined;
   };
@@ -31,7 +32,7 @@ export function observeWrites(registry: Registry): (namespace: string, ms: numbe
 }
 
 /** What became of writes and of their values, and what keeps more of them from being made. Once. */
-export function watchWrites(registry: Registry, { through: { counts, fates, pool } }: Parts): void {
+export function watchWrites(registry: Registry, { through: { counts, fates, unplaced, pool } }: Parts): void {
   readCounter(registry, {
     name: 'tidemark_writes_total',
     help: 'Writes by how they ended: stored (and served at once), passed (written, not stored), nothing (no row), or why they failed.',
@@ -48,6 +49,11 @@ export function watchWrites(registry: Registry, { through: { counts, fates, pool
     read: (give) => {
       for (const [fate, count] of Object.entries(fates)) give({ fate }, count);
     },
+  });
+  readGauge(registry, {
+    name: 'tidemark_writes_unplaced',
+    help: 'Writes of which nobody could say yet where they were committed: nothing is cached under their keys, for 10 s at most.',
+    read: (give) => give({}, unplaced()),
   });
   if (pool === undefined) return;
   readGauge(registry, {
