@@ -1,6 +1,9 @@
+import { encodePendingWrite } from '@tidemark/proto';
+import { createKafka, createLogger } from '@tidemark/runtime';
 import { ConfigResourceTypes, Kafka, logLevel } from 'kafkajs';
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ensureWritesTopic, forgetWrites } from '../../invalidator/src/adapters/writes-topic.ts';
+import { KafkaWriteLog } from '../../sidecar/src/adapters/kafka-writes.ts';
 import { eventually } from './support/eventually.ts';
 import { showLogsOnFailure, useStack } from './support/stack.ts';
 import { metric, write } from './support/write.ts';
@@ -115,6 +118,21 @@ it('takes no topic in which writes would be lost, refused or unreadable, and say
       await eventually(() => expect(ensureWritesTopic(kafka, topic)).rejects.toThrow(settingsOf));
     }
   });
+});
+
+it('[I19] takes what a sidecar writes whose clock is hours fast', async () => {
+  const { stack } = used;
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3 * 3_600_000 });
+  onTestFinished(() => void vi.useRealTimers());
+  const logger = createLogger({ service: 'test', instance: 'fast', level: 'silent' });
+  const kafka = createKafka({ brokers: stack.brokers, tls: false, clientId: 'fast', logger });
+  const log = new KafkaWriteLog({ kafka, topic: stack.writesTopic, deadlineMs: 10_000, maxQueuedBytes: 100_000 });
+  onTestFinished(() => log.stop());
+  const late = { namespace: 'items', key: 'fast', kind: 'put', contentType: '', tags: [], atMs: Date.now() } as const;
+  const body = new TextEncoder().encode('v1');
+  expect(await log.append(encodePendingWrite({ ...late, body }))).toEqual({ offset: expect.any(Number) });
+  vi.useRealTimers();
+  await flushed('fast', 'v1');
 });
 
 it('[I19] goes on with the first partition where somebody has added others', { timeout: 60_000 }, async () => {
