@@ -38,9 +38,10 @@ const underWay = async (): Promise<unknown> =>
 /** Enough to come to COMMIT on any machine; whose answer is awaited for as long. */
 const TIMEOUT_MS = 2_000;
 
-function writing(): UnderTest {
+function writing(role?: string): UnderTest {
   onTestFinished(() => proxy.stop());
   const url = new URL(postgres.url);
+  if (role !== undefined) Object.assign(url, { username: role, password: 'x' });
   url.port = `${proxy.port}`;
   const put = 'insert into items values ($1, $2) on conflict (id) do update set body = excluded.body';
   return writingBySql({ url: url.href, put, timeoutMs: TIMEOUT_MS });
@@ -71,6 +72,16 @@ it('[I18] is ended where its COMMIT has not arrived, and does not land later', a
   proxy.letGo();
   await proxy.abandoned();
   expect(await bodyOf('held')).toBe('v3');
+});
+
+it('[I18] is ended also by a role that may do nothing but write the table', async () => {
+  await sql("create role plain login password 'x'");
+  await sql('grant select, insert, update on items to plain');
+  const { put } = writing('plain');
+  expect(await put('plain', 'v1')).toMatchObject({ kind: 'committed', value: { kind: 'value' } });
+  proxy.fault = 'hold';
+  expect(await put('plain', 'v2')).toMatchObject({ ...unknown, isOver: true });
+  expect([await underWay(), await bodyOf('plain')]).toEqual([0, 'v1']);
 });
 
 it('[I18] that nobody can end is ended by Postgres within its time', async () => {
