@@ -2,6 +2,7 @@ import { compileRules, parseConfig, rulesOfSource } from '@tidemark/proto';
 import { createPolicy } from '../adapters/l1/policies.ts';
 import { sizeOf } from '../adapters/l1/size.ts';
 import { MemoryStore } from '../adapters/l1/store.ts';
+import type { Budget } from '../adapters/l1/budget.ts';
 import { Clearance } from '../core/clearance.ts';
 import { Coalescer } from '../core/coalescer.ts';
 import { Configuration } from '../core/configuration.ts';
@@ -37,6 +38,8 @@ export interface TestCoreOptions {
   readonly waitersPerKey?: number;
   readonly maxItemBytes?: string;
   readonly l1Bytes?: string;
+  /** What L1 and grace of all namespaces share. */
+  readonly room?: Budget;
   /** Whether keys are claimed in L2 before they are loaded. */
   readonly lease?: boolean;
   /** Of `user`, besides the common ones. */
@@ -78,8 +81,9 @@ export function testCore(options: TestCoreOptions = {}) {
   const coalescer = new Coalescer({ namespaces: [], replica, leases, clock, random, limits });
   const configuration = new Configuration({
     ...{ source: 'main', served: undefined, replica, evictor, coalescer },
-    createL1: ({ l1 }) => new MemoryStore({ ...l1, policy: createPolicy(l1.policy, () => random.fraction()) }),
-    createGrace: (of) => Grace.of(of, { clock, sizeOf }),
+    createL1: ({ l1 }) =>
+      new MemoryStore({ ...l1, budget: options.room, policy: createPolicy(l1.policy, () => random.fraction()) }),
+    createGrace: (of) => Grace.of(of, { clock, sizeOf, room: options.room }),
     createVariants: ({ vary }) => vary && new Variants({ config: vary, digest: variantDigest }),
     createLoader: (name) => loaders[name],
   });
