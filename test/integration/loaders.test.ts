@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { App } from './support/app.ts';
 import { NOBODY, startBareSidecar } from './support/bare-sidecar.ts';
@@ -189,6 +190,39 @@ it('an endpoint that fails is left alone for a while', async () => {
   expect(await metric('tidemark_loads_total{namespace="user",result="open"}')).toBe(2);
   expect((await app().get('user', 'id:5')).status).toBe(200);
 });
+
+it('whoever asks past the cache gets what was committed before, however many do, beside others, while the row changes', async () => {
+  let committed = 0;
+  let isOver = false;
+  const write = async (): Promise<void> => {
+    while (!isOver) {
+      const [row] = await used.stack.sql<{ n: number }>('update counters set n = n + 1 where id = 20 returning n');
+      committed = row?.n ?? 0;
+      await pause(20);
+    }
+  };
+  const read = async (i: number): Promise<void> => {
+    for (let k = 0; k < 30; k += 1) {
+      const isReload = i % 4 !== 0;
+      const least = isReload ? committed : 0;
+      const { status, body } = await app(i % 2).get('counter', '20', isReload ? { 'cache-control': 'no-cache' } : {});
+      expect([status, body]).toEqual([200, expect.stringContaining('"n"')]);
+      expect((JSON.parse(body) as { n: number }).n).toBeGreaterThanOrEqual(least);
+    }
+  };
+  const writing = write();
+  try {
+    await Promise.all(Array.from({ length: 24 }, (_, i) => read(i)));
+  } finally {
+    isOver = true;
+    await writing;
+  }
+  expect(committed).toBeGreaterThan(1);
+  for (const { admin } of used.stack.sidecars)
+    await eventually(async () =>
+      expect(await (await fetch(`${admin}/metrics`)).text()).toMatch(/^tidemark_waiters 0$/m),
+    );
+}, 60_000);
 
 it('[I5] no read is older than a commit that it names, while rows change all the time', async () => {
   const judged = await judgeReads(used.stack, used.apps, { namespace: 'counter', keys: 20, reads: 2000 });

@@ -1,15 +1,6 @@
 import type { Entry } from '@tidemark/proto';
-import {
-  isLoading,
-  NOBODY,
-  type BypassReason,
-  type Flight,
-  type Joining,
-  type Landing,
-  type Outcome,
-  type ValueFrom,
-  type Waiter,
-} from './flights.ts';
+import { isLoading, NOBODY } from './flights.ts';
+import type { BypassReason, Flight, Joining, Landing, Outcome, ValueFrom, Waiter } from './flights.ts';
 import type { Attached } from './flight-ports.ts';
 import { Grants } from './grants.ts';
 import type { Lease, Leases } from './leases.ts';
@@ -172,7 +163,12 @@ export class Coalescer {
   /** The value cannot be loaded: whoever waits for it gets an old one that it takes, or is told so. */
   failed(namespace: Namespace, flight: Flight, failure: LoadFailure): void {
     this.#end(namespace, flight);
-    for (const waiter of flight.waiters) this.#waiters.settleFailed(namespace, waiter, failure);
+    this.gaveUp(namespace, flight.waiters, failure);
+  }
+
+  /** So it is for these; the flight goes on for others. */
+  gaveUp(namespace: Namespace, waiters: Iterable<Waiter>, failure: LoadFailure): void {
+    for (const waiter of waiters) this.#waiters.settleFailed(namespace, waiter, failure);
   }
 
   /** A fill with this lease will not come any more: the next in line loads. */

@@ -130,8 +130,6 @@ export interface Flight {
   grantedAtMs: number;
   /** How often the sidecar began to load the value. */
   loads: number;
-  /** How many of those had begun when it last got a value; it goes on for callers who insist. */
-  loadsBefore: number;
   readonly waiters: Set<Waiter>;
 }
 
@@ -161,7 +159,6 @@ export class Flights {
       claim: undefined,
       grantedAtMs: 0,
       loads: 0,
-      loadsBefore: 0,
       waiters: new Set(),
     };
     this.#byKey.set(key, flight);
@@ -180,7 +177,6 @@ export class Flights {
   again(flight: Flight): Flight {
     // What is stored is not doomed by a change.
     flight.lease = undefined;
-    flight.loadsBefore = flight.loads;
     return flight;
   }
 

@@ -8,7 +8,7 @@ import type { Namespace } from './namespace.ts';
 import type { Clock, Loaded, LoadFailure } from './ports.ts';
 import type { ReplicaView } from './replica.ts';
 
-/** A value that is invalidated again and again while it is loaded is loaded so often before those who came late are told. */
+/** A value that is invalidated again and again while it is loaded is loaded so often for each who waits before he is told. */
 const MAX_LOADS = 5;
 
 /** What a loader gives for a row that does not exist. */
@@ -48,11 +48,13 @@ export class Loads implements FlightLoader {
   }
 
   begin(namespace: Namespace, flight: Flight): void {
-    if (flight.loads - flight.loadsBefore >= MAX_LOADS) {
-      const detail = `the value was invalidated during each of ${MAX_LOADS} loads`;
-      this.#coalescer.failed(namespace, flight, { why: 'changing', detail });
+    const lasting = [...flight.waiters].filter(({ afterLoads }) => flight.loads - afterLoads >= MAX_LOADS);
+    const failure = { why: 'changing', detail: `the value was invalidated during each of ${MAX_LOADS} loads` } as const;
+    if (lasting.length === flight.waiters.size) {
+      this.#coalescer.failed(namespace, flight, failure);
       return;
     }
+    this.#coalescer.gaveUp(namespace, lasting, failure);
     flight.loads += 1;
     void this.#run(namespace, flight, this.#coalescer.hold(namespace, flight));
   }

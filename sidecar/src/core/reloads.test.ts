@@ -86,6 +86,24 @@ it('who takes only what is cached does not wait for a load, where there are no l
   expect(core.of('plain').flights.size).toBe(0);
 });
 
+it.each(['usual', 'reload'] as const)(
+  'who reads a key that changes during each load is answered, however long that goes on: %s',
+  async (mode) => {
+    let last = core.get('user', '1', mode);
+    for (let i = 0; i < 20; i += 1) {
+      core.stream.say({ users: ['1'] });
+      const next = core.get('user', '1', mode);
+      await loader.end(`${i}`);
+      core.stream.say({ users: ['1'] });
+      await loader.end(`${i}`);
+      expect([i, bodyOf(last)]).toEqual([i, `${i}`]);
+      last = next;
+    }
+    while (loader.open.length > 0) await loader.end('last');
+    expect([bodyOf(last), core.coalescer.waiting, core.of('user').flights.size]).toEqual(['last', 0, 0]);
+  },
+);
+
 describe('[I21] whatever ends, comes, changes and goes in whatever order', () => {
   it(
     'who wants what the origin has is given what a load brings that began after he asked, everybody is answered in time, and nothing stays',
