@@ -90,6 +90,7 @@ describe('a write', () => {
   it.each([
     ['is encoded', { 'content-encoding': 'gzip' }],
     ['may not be stored', { 'cache-control': 'no-store' }],
+    ['says nothing that can be understood', { 'cache-control': 'max-age=never' }],
     ['may not be used again unasked', { 'cache-control': 'no-cache' }],
   ])('is not what an answer says that %s', async (_, headers) => {
     answer = says(200, headers, 'Ada Lovelace');
@@ -146,6 +147,20 @@ describe('a write', () => {
     expect(await put(writer('written', {}, { port, protocol: 'https' }))).toMatchObject({ why: 'unavailable' });
     for (const socket of accepted) socket.destroy();
     deaf.close();
+  });
+
+  it.each<[string, Answer]>([
+    ['comes no further', (_, response) => void response.writeHead(200, { 'tidemark-lsn': '0/1234' }).write('half')],
+    [
+      'breaks off',
+      (request, response) =>
+        void response.writeHead(200, { 'tidemark-lsn': '0/1234' }).write('half', () => request.socket.destroy()),
+    ],
+  ])('whose answer %s behind its status was done all the same', async (_, broken) => {
+    answer = broken;
+    const done = { kind: 'committed', lsn: 0x1234 };
+    expect(await put(writer('written'))).toMatchObject({ ...done, value: { body: Buffer.from('Ada') } });
+    expect(await put(writer('answer'))).toMatchObject({ ...done, value: undefined });
   });
 
   it('that reaches nobody was not done', async () => {

@@ -3,6 +3,7 @@ import {
   parseKeyPattern,
   parseTemplate,
   type KeyPattern,
+  type Lsn,
   type WriteThroughConfig,
   type WriteThroughHttp,
 } from '@tidemark/proto';
@@ -21,6 +22,8 @@ const IDLE_MS = 4_000;
 const MAX_PATH_CHARS = 16_384;
 /** Such an answer was given without doing anything (RFC 9110 section 15.5, RFC 6585). */
 const PASSING_STATUS = new Set([429, 503]);
+/** It has taken the write, and not done it yet. */
+const TAKEN = 202;
 const CONFLICT_STATUS = new Set([409, 412, 423, 428]);
 
 type Request = Marked<WriteRequest> & { readonly put?: Marked<PutRequest> };
@@ -114,10 +117,13 @@ export class HttpWriter implements WriteExecutor {
         forget();
         resolve(ended);
       };
+      // What the status has said holds, whatever becomes of the body.
+      let answered: Executed | undefined;
       const forget = limit.onEnd(() => {
         outgoing.destroy();
         const within = `within ${this.#timeoutMs} ms`;
-        if (stage === 'sent') settle(unknown(`no answer ${within}`));
+        if (answered !== undefined) settle(answered);
+        else if (stage === 'sent') settle(unknown(`no answer ${within}`));
         else if (stage === 'queued') settle(failed('busy', `no connection became free ${within}`));
         else settle(failed('unavailable', `the endpoint cannot be reached: no connection ${within}`));
       });
@@ -128,20 +134,24 @@ export class HttpWriter implements WriteExecutor {
       });
       outgoing.on('error', (error: NodeJS.ErrnoException) => {
         const detail = error.message || (error.code ?? 'no reason');
-        settle(stage === 'sent' ? unknown(detail) : failed('unavailable', `the endpoint cannot be reached: ${detail}`));
+        if (answered !== undefined) settle(answered);
+        else if (stage === 'sent') settle(unknown(detail));
+        else settle(failed('unavailable', `the endpoint cannot be reached: ${detail}`));
       });
       outgoing.on('response', (answer) => {
-        this.#read(answer, wanted).then(settle, (error: Error) =>
-          settle(unknown(`the answer broke off: ${error.message}`)),
+        const said = this.#saidBy(answer, wanted);
+        answered = said;
+        bodyOf(answer, this.#maxBytes).then(
+          (body) => settle(this.#withBody(said, { answer, body, wanted })),
+          () => settle(said),
         );
       });
       outgoing.end(put?.body);
     });
   }
 
-  async #read(answer: IncomingMessage, wanted: Request): Promise<Executed> {
-    const { statusCode = 0, headers } = answer;
-    const body = await bodyOf(answer, this.#maxBytes);
+  /** What the head of an answer says. */
+  #saidBy({ statusCode = 0, headers }: IncomingMessage, { put }: Request): Executed {
     if (statusCode === 404 || statusCode === 410) return { kind: 'nothing' };
     if (statusCode < 200 || statusCode > 299) {
       const detail = `the endpoint answered ${statusCode}`;
@@ -149,38 +159,46 @@ export class HttpWriter implements WriteExecutor {
       if (PASSING_STATUS.has(statusCode)) return failed('unavailable', detail);
       return statusCode >= 400 && statusCode < 500 ? failed('invalid', detail) : unknown(detail);
     }
-    let lsn;
+    const lsn = positionIn(headers);
     let value: WrittenValue | undefined;
-    try {
-      const field = headers['tidemark-lsn'] ?? headers['tidemark-loaded-at'];
-      lsn = parsePosition('Tidemark-Lsn', typeof field === 'object' ? field[0] : field);
-      // It has taken the write, and not done it yet.
-      value = statusCode === 202 ? undefined : this.#valueOf(wanted, body, headers);
-    } catch (error) {
-      if (!(error instanceof FieldError)) throw error;
-    }
-    return {
-      kind: 'committed',
-      created: statusCode === 201 ? true : undefined,
-      lsn: lsn ?? 'ask',
-      timeline: undefined,
-      value,
-    };
+    if (statusCode !== TAKEN && this.#keep !== 'nothing')
+      if (put === undefined) value = { kind: 'absent' };
+      else if (this.#keep === 'written')
+        value = { kind: 'value', body: put.body, contentType: put.contentType, tags: put.tags };
+    const created = statusCode === 201 ? true : undefined;
+    return { kind: 'committed', created, lsn: lsn ?? 'ask', timeline: undefined, value };
   }
 
-  #valueOf(
-    { put }: Request,
-    body: Uint8Array | undefined,
-    headers: IncomingMessage['headers'],
-  ): WrittenValue | undefined {
-    if (this.#keep === 'nothing') return undefined;
-    if (put === undefined) return { kind: 'absent' };
-    const { tags } = put;
-    if (this.#keep === 'written') return { kind: 'value', body: put.body, contentType: put.contentType, tags };
-    const { noStore, noCache } = parseCacheControl(headers['cache-control']);
-    const { 'content-encoding': encoding = 'identity', 'content-type': type } = headers;
-    if (noStore || noCache || encoding !== 'identity') return undefined;
-    return body && { kind: 'value', body, contentType: parseContentType(type), tags };
+  /** The same, with the value that came behind it where that is to be kept. */
+  #withBody(
+    said: Executed,
+    found: { answer: IncomingMessage; body: Uint8Array | undefined; wanted: Request },
+  ): Executed {
+    const { answer, body, wanted } = found;
+    const { headers, statusCode = 0 } = answer;
+    if (said.kind !== 'committed' || this.#keep !== 'answer' || wanted.put === undefined || statusCode === TAKEN)
+      return said;
+    const { 'content-encoding': encoding = 'identity', 'content-type': type, 'cache-control': control } = headers;
+    if (body === undefined || encoding !== 'identity') return said;
+    try {
+      const { noStore, noCache } = parseCacheControl(control);
+      if (noStore || noCache) return said;
+      return { ...said, value: { kind: 'value', body, contentType: parseContentType(type), tags: wanted.put.tags } };
+    } catch (error) {
+      if (!(error instanceof FieldError)) throw error;
+      return said;
+    }
+  }
+}
+
+/** Undefined where none is told, or none that is one. */
+function positionIn(headers: IncomingMessage['headers']): Lsn | undefined {
+  const field = headers['tidemark-lsn'] ?? headers['tidemark-loaded-at'];
+  try {
+    return parsePosition('Tidemark-Lsn', typeof field === 'object' ? field[0] : field);
+  } catch (error) {
+    if (!(error instanceof FieldError)) throw error;
+    return undefined;
   }
 }
 
