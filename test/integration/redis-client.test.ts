@@ -7,7 +7,7 @@ import {
   type RedisClientOptions,
 } from '@tidemark/runtime';
 import { describe, expect, it } from 'vitest';
-import { startRedis, type RedisOptions, type RedisServer } from '../kit/index.ts';
+import { startRedis, startRedisCluster, type RedisOptions, type RedisServer } from '../kit/index.ts';
 import { backendClientContract, DEADLINE_MS, useCleanups } from './support/backend-client.ts';
 import { eventually } from './support/eventually.ts';
 import { FakeSentinel } from './support/fake-sentinel.ts';
@@ -81,6 +81,16 @@ describe('a client of one server', () => {
     expect(await redis.command('SET', 'k', value)).toEqual(Buffer.from('OK'));
   });
 
+  it('does not count for ever what was under way when the connection ended', async () => {
+    const { url } = await server();
+    const { redis: admin } = await connected(url);
+    const redis = client(url, { maxInFlight: 3 });
+    await eventually(() => expect(redis.isUp).toBe(true));
+    for (let i = 0; i < 3; i += 1) await expect(redis.command('BLPOP', 'none', 0)).rejects.toBeDefined();
+    await admin.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    await eventually(async () => expect(await redis.command('GET', 'none')).toBeNull());
+  });
+
   it('says that the connection ended under a command as it says that there is none', async () => {
     const tried = await server();
     const redis = client(tried.url, { deadlineMs: 60_000 });
@@ -143,6 +153,31 @@ it('a client of a cluster finds the slot of the keys', async () => {
   );
   expect(await redis.command('GET', '{main:0}:k')).toEqual(Buffer.from('v'));
 });
+
+it('a client of a cluster outlives a slot on its way to a node that dies', async () => {
+  const cluster = await startRedisCluster({ masters: 3, replicas: 0 });
+  cleanup(() => cluster.stop());
+  const redis = client(cluster.url, { deadlineMs: 60_000 });
+  await eventually(() => expect(redis.isUp).toBe(true));
+  const slot = Number(await cluster.nodes[0]?.ask('CLUSTER', 'KEYSLOT', '{main:0}:k'));
+  const from = await cluster.masterOf(slot);
+  const to = cluster.nodes.find((node) => node !== from) as (typeof cluster.nodes)[number];
+  await eventually(async () => expect(await redis.command('SET', '{main:0}:stays', 1)).toEqual(Buffer.from('OK')));
+  await to.ask('CLUSTER', 'SETSLOT', slot, 'IMPORTING', from.id);
+  await from.ask('CLUSTER', 'SETSLOT', slot, 'MIGRATING', to.id);
+  // What the old one does not have it leaves to the new one.
+  await eventually(async () => expect(await redis.command('SET', '{main:0}:k', 1)).toEqual(Buffer.from('OK')));
+  to.pause();
+  const sent = Array.from({ length: 5 }, () => redis.command('GET', '{main:0}:k').catch((error: unknown) => error));
+  // The old one has sent them on by the time it answers this.
+  expect(await redis.command('GET', '{main:0}:stays')).toEqual(Buffer.from('1'));
+  await to.kill();
+  for (const each of sent) expect(await each).toBeInstanceOf(RedisUnavailableError);
+  await to.start();
+  await eventually(async () => expect(await redis.command('GET', '{main:0}:k')).toEqual(Buffer.from('1')), {
+    withinMs: 30_000,
+  });
+}, 90_000);
 
 it('a client of sentinels follows the master', async () => {
   const master = await server({ 'repl-diskless-sync-delay': '0' });

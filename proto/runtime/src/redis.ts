@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Cluster, Redis, ReplyError, type RedisOptions } from 'ioredis';
 import { DeadlineError, Deadlines } from './deadline.ts';
+import { InFlight } from './in-flight.ts';
 import type { Logger } from './logger.ts';
 import { parseRedisUrl, type RedisTarget } from './redis-url.ts';
 import { Refusals } from './refusals.ts';
@@ -64,8 +65,8 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
   const { deadlineMs, logger, maxInFlight = 10_000, onChange } = options;
   const connection = connect(parseRedisUrl(url), options);
   const deadlines = new Deadlines('Redis', deadlineMs);
-  let inFlight = 0;
-  let inFlightBytes = 0;
+  const lifeMs = 2 * socketTimeoutMs(deadlineMs);
+  const inFlight = new InFlight({ most: maxInFlight, mostBytes: MAX_IN_FLIGHT_BYTES, lifeMs });
   let missed = 0;
   let probedAt = 0;
   let wasUp = false;
@@ -103,20 +104,16 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
   const command = async (name: string, ...args: readonly RedisArgument[]): Promise<unknown> => {
     if (connection.status !== 'ready')
       throw new RedisUnavailableError(`there is no connection to Redis (${connection.status})`);
-    const bytes = bytesOf(args);
-    if (inFlight >= maxInFlight || inFlightBytes + bytes > MAX_IN_FLIGHT_BYTES)
-      throw new RedisUnavailableError(`${inFlight} commands to Redis are not answered yet`);
     if (missed >= MAX_MISSED_DEADLINES) {
       const now = performance.now();
       if (now - probedAt < PROBE_EVERY_MS) throw new RedisUnavailableError('Redis does not answer');
       probedAt = now;
     }
-    inFlight += 1;
-    inFlightBytes += bytes;
+    const end = inFlight.enter(bytesOf(args), performance.now());
+    if (end === undefined) throw new RedisUnavailableError(`${inFlight.count} commands to Redis are not answered yet`);
     const sent = connection.callBuffer(name, ...args);
     const settled = (error?: unknown): void => {
-      inFlight -= 1;
-      inFlightBytes -= bytes;
+      end();
       if (error === undefined || error instanceof ReplyError) answered();
     };
     sent.then(() => settled(), settled);
@@ -155,6 +152,11 @@ export function createRedis(url: string, options: RedisClientOptions): RedisClie
   };
 }
 
+/** Longer than any command of ours is waited for. */
+function socketTimeoutMs(deadlineMs: number): number {
+  return Math.max(1000, 4 * deadlineMs);
+}
+
 /** Of what may be large: values. */
 function bytesOf(args: readonly RedisArgument[]): number {
   let bytes = 0;
@@ -165,6 +167,19 @@ function bytesOf(args: readonly RedisArgument[]): number {
 /** That belongs to the protocol: the script is sent whole then. */
 function isScriptUnknown(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT');
+}
+
+/**
+ * A cluster sends ASKING before what belongs to a slot on its way, and looks at the answer to neither but the latter's. A promise that nobody
+ * looks at would end the process when the connection does.
+ */
+function heedAsking(node: Redis): void {
+  const asking = node.asking.bind(node);
+  node.asking = () => {
+    const sent = asking();
+    sent.catch(() => undefined);
+    return sent;
+  };
 }
 
 /** ioredis attaches the whole command to its errors; a log must neither have the password of AUTH nor what is cached. */
@@ -191,7 +206,7 @@ function connect(target: RedisTarget, { deadlineMs, tls: identity = {} }: RedisC
     maxRetriesPerRequest: 1,
     connectTimeout: 2000,
     // A server that stopped answering is left for a fresh connection; commands are rejected much sooner.
-    socketTimeout: Math.max(1000, 4 * deadlineMs),
+    socketTimeout: socketTimeoutMs(deadlineMs),
     // A master that became a replica answers READONLY: connect again, which finds the new master.
     reconnectOnError: ({ message }: Error) => {
       const nowMs = performance.now();
@@ -202,7 +217,7 @@ function connect(target: RedisTarget, { deadlineMs, tls: identity = {} }: RedisC
     retryStrategy,
   } satisfies RedisOptions;
   if (target.kind === 'cluster') {
-    return new Cluster([...target.nodes], {
+    const cluster = new Cluster([...target.nodes], {
       enableOfflineQueue: false,
       redisOptions: common,
       ...(target.tls ? { dnsLookup: (host, callback) => callback(null, host) } : {}),
@@ -214,6 +229,8 @@ function connect(target: RedisTarget, { deadlineMs, tls: identity = {} }: RedisC
       retryDelayOnTryAgain: 50,
       slotsRefreshTimeout: 2000,
     });
+    cluster.on('+node', heedAsking);
+    return cluster;
   }
   if (target.kind === 'sentinel') {
     return new Redis({
