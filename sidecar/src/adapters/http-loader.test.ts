@@ -140,9 +140,19 @@ describe('an answer', () => {
     });
   });
 
-  it.each(['no-store', 'no-cache', 'private, no-store'])('that says %s is not kept', async (control) => {
-    answering(200, { 'cache-control': control });
+  it.each([
+    ...['no-store', 'no-cache', 'private, no-store', 'private, max-age=60', 'Private="x"'].map((control) => ({
+      'cache-control': control,
+    })),
+    ...['*', 'accept-encoding, *'].map((vary) => ({ vary })),
+  ])('that says %j is not kept', async (headers) => {
+    answering(200, { ...headers });
     expect(await load()).toMatchObject({ kind: 'value', maxAgeMs: 0 });
+  });
+
+  it('that differs by headers that no load has is kept', async () => {
+    answering(200, { vary: 'accept-encoding, cookie' });
+    expect(await load()).not.toHaveProperty('maxAgeMs', 0);
   });
 
   it.each([404, 410])('%s says that there is nothing', async (status) => {

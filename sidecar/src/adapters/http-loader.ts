@@ -163,7 +163,9 @@ export class HttpLoader implements Origin {
         return failed('unavailable', detail, { retry: true, afterMs: retryAfterMs(headers['retry-after']) });
       }
       const control = parseCacheControl(headers['cache-control']);
-      const mayKeep = !control.noStore && !control.noCache;
+      // Here it would be everybody's (RFC 9111 section 5.2.2.7), and by what it differs from request to request nobody knows (section 4.1).
+      const isOnes = control.isPrivate || (headers.vary ?? '').split(',').some((name) => name.trim() === '*');
+      const mayKeep = !control.noStore && !control.noCache && !isOnes;
       const lifetime = lifetimeOf(control);
       const contentType = this.#config.contentType ?? parseContentType(headers['content-type']);
       const own = tagsOf(this.#tags, [values]);

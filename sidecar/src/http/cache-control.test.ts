@@ -25,11 +25,11 @@ it.each([
   ['max-stale, max-stale="3"', { maxStale: 3 }],
   ['stale-if-error=9, stale-if-error=0', { staleIfError: 0 }],
   // What stands in quotes is an argument, whatever it looks like.
-  ['private="a, no-store, max-age=soon", x="\\"", no-cache', { noCache: true }],
+  ['private="a, no-store, max-age=soon", x="\\"", no-cache', { noCache: true, isPrivate: true }],
   ['x="never ends, no-cache, max-age=soon', {}],
   ['max-age="6\\0"', { maxAge: 60 }],
   ['max-age = 5 ,, ,', { maxAge: 5 }],
-  ['no-cachex, x-no-cache, private="no-store", constructor, __proto__=1', {}],
+  ['no-cachex, x-no-cache, private="no-store", constructor, __proto__=1', { isPrivate: true }],
 ])('%s', (field, found) => {
   expect(parseCacheControl(field)).toEqual({ ...none, ...found });
 });

@@ -6,6 +6,7 @@ export interface CacheControl {
   readonly noCache: boolean;
   readonly noStore: boolean;
   readonly onlyIfCached: boolean;
+  readonly isPrivate: boolean;
   /** Of those with an argument in seconds: undefined where it is not there; infinite for `max-stale` without one. */
   readonly maxAge: number | undefined;
   readonly minFresh: number | undefined;
@@ -14,10 +15,11 @@ export interface CacheControl {
   readonly staleIfError: number | undefined;
 }
 
-const FLAGS: Readonly<Record<string, 'noCache' | 'noStore' | 'onlyIfCached'>> = {
+const FLAGS: Readonly<Record<string, 'noCache' | 'noStore' | 'onlyIfCached' | 'isPrivate'>> = {
   'no-cache': 'noCache',
   'no-store': 'noStore',
   'only-if-cached': 'onlyIfCached',
+  private: 'isPrivate',
 };
 const SECONDS: Readonly<Record<string, 'maxAge' | 'minFresh' | 'maxStale' | 'staleWhileRevalidate' | 'staleIfError'>> =
   {
@@ -32,6 +34,7 @@ const NO_DIRECTIVES: CacheControl = {
   noCache: false,
   noStore: false,
   onlyIfCached: false,
+  isPrivate: false,
   maxAge: undefined,
   minFresh: undefined,
   maxStale: undefined,
