@@ -28,9 +28,12 @@ export const NEEDS: Readonly<Record<string, () => Supply | Promise<Supply>>> = {
   load: () => ({ env: { sidecar: ({ postgres }) => ({ TIDEMARK_LOAD_URL: postgres }) } }),
 };
 
+/** What a page shows does not depend on how fast the machine is that runs it. */
+const PATIENT: Supply = { env: { sidecar: { TIDEMARK_REDIS_DEADLINE: '5s' } } };
+
 /** Several needs at once. */
 export async function supplied(names: readonly string[]): Promise<Required<Supply>> {
-  const supplies: Supply[] = [];
+  const supplies: Supply[] = [PATIENT];
   for (const name of names) {
     const need = NEEDS[name];
     if (need === undefined)
