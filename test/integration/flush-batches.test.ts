@@ -1,4 +1,5 @@
 import { encodePendingWrite, parseConfig } from '@tidemark/proto';
+import pg from 'pg';
 import { beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest';
 import { openFlushDatabase } from '../../invalidator/src/adapters/postgres-flush.ts';
 import { runPipelined } from '../../invalidator/src/adapters/postgres-pipeline.ts';
@@ -121,4 +122,30 @@ it('[I19] finds one bad write among thousands in a few dozen steps', { timeout: 
   expect(await flushEach(writes, 'many')).toEqual([1_234]);
   process.stdout.write(`2,000 writes, one of them bad: ${Math.round(performance.now() - beganAtMs)} ms\n`);
   expect(await used.stack.sql("select count(*)::int from items where id like 'many-%'")).toEqual([{ count: 1_999 }]);
+});
+
+it('sends statements without waiting for each, stops at the first that fails, and does not wait for a server that is silent', async () => {
+  const client = new pg.Client({ connectionString: used.stack.postgres });
+  client.on('error', () => undefined);
+  await client.connect();
+  onTestFinished(() => client.end().catch(() => undefined));
+  const insert = (id: string, n: string) => ({
+    sql: 'insert into items values ($1, $2::int) returning *',
+    values: [id, n],
+  });
+  const within = { silenceMs: 20_000 };
+  await client.query('begin');
+  await runPipelined(client, [], within);
+  await runPipelined(client, [insert('p1', '1'), { sql: 'select from items', values: [] }, insert('p2', '2')], within);
+  await client.query('commit; begin');
+  const failing = [insert('p3', '1'), insert('p4', 'x'), { sql: "select pg_notify('never', '')", values: [] }];
+  await expect(runPipelined(client, failing, within)).rejects.toMatchObject({ code: '22P02' });
+  await client.query('rollback');
+  expect((await client.query("select id from items where id ~ '^p[0-9]$' order by id")).rows).toEqual([
+    { id: 'p1' },
+    { id: 'p2' },
+  ]);
+  const silent = runPipelined(client, [{ sql: 'select pg_sleep(600)', values: [] }], { silenceMs: 200 });
+  await expect(silent).rejects.toThrow('Postgres did not answer for 200 ms');
+  await expect(client.query('select')).rejects.toThrow('not queryable');
 });
