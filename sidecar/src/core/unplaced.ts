@@ -1,5 +1,6 @@
 import type { Lsn, NamespaceRules } from '@tidemark/proto';
 import type { Clock } from './ports.ts';
+import type { Position } from './position.ts';
 import type { Positions } from './positions.ts';
 import type { SourceReplica } from './replica.ts';
 
@@ -19,6 +20,12 @@ export interface UnplacedWrite {
   readonly placed: (lsn: Lsn) => void;
 }
 
+interface Waiting {
+  readonly place: (lsn: Lsn) => void;
+  /** Questions. */
+  left: number;
+}
+
 /**
  * Writes of which nobody could say where they were committed: an endpoint that does not tell, while the invalidator is away. No fence can be
  * raised for them, so until their place is known nothing at all is kept under their names (SPEC I18): what was read before the write could
@@ -28,7 +35,8 @@ export class Unplaced {
   readonly #replica: SourceReplica;
   readonly #positions: Positions;
   readonly #clock: Clock;
-  readonly #byToken = new Map<string, (lsn: Lsn) => void>();
+  readonly #byToken = new Map<string, Waiting>();
+  #isWaiting = false;
 
   constructor(options: { replica: SourceReplica; positions: Positions; clock: Clock }) {
     this.#replica = options.replica;
@@ -43,34 +51,42 @@ export class Unplaced {
   /** From here on nothing is kept under its names, until its place is known or the time is over. */
   add({ token, rules, names, placed }: UnplacedWrite): void {
     const unseal = this.#replica.seal(rules, names);
-    this.#byToken.set(token, (lsn) => {
+    const place = (lsn: Lsn): void => {
       this.#byToken.delete(token);
       unseal();
       placed(lsn);
-    });
+    };
+    this.#byToken.set(token, { place, left: MOST_QUESTIONS });
     const [oldest] = this.#byToken.values();
-    if (this.#byToken.size > MOST) oldest?.(this.#heard());
-    this.#ask(token, MOST_QUESTIONS);
+    if (this.#byToken.size > MOST) oldest?.place(this.#heard());
+    this.#wait();
   }
 
   /** The stream told where it was committed. */
   found(token: string, lsn: Lsn): void {
-    this.#byToken.get(token)?.(lsn);
+    this.#byToken.get(token)?.place(lsn);
   }
 
-  #ask(token: string, left: number): void {
+  #wait(): void {
+    if (this.#isWaiting || this.#byToken.size === 0) return;
+    this.#isWaiting = true;
     this.#clock.after(AGAIN_MS, () => {
-      const place = this.#byToken.get(token);
-      if (place === undefined) return;
-      if (left === 0) {
-        place(this.#heard());
-        return;
-      }
+      // One question for all that are there now.
+      const tokens = [...this.#byToken.keys()];
       this.#positions.ask((position) => {
-        if (position?.epoch === this.#replica.epoch) this.found(token, position.lsn);
-        else this.#ask(token, left - 1);
+        this.#isWaiting = false;
+        for (const token of tokens) this.#answered(token, position);
+        this.#wait();
       });
     });
+  }
+
+  #answered(token: string, position: Position | undefined): void {
+    const waiting = this.#byToken.get(token);
+    if (waiting === undefined) return;
+    waiting.left -= 1;
+    if (position?.epoch === this.#replica.epoch) waiting.place(position.lsn);
+    else if (waiting.left === 0) waiting.place(this.#heard());
   }
 
   /** Above every lease that is out. */

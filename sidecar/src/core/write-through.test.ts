@@ -14,7 +14,13 @@ function writing(options: { most?: number; maxBytes?: number } = {}) {
   const core = testCore({ maxItemBytes: '2MiB', l1Bytes: '16MiB' });
   const { replica, evictor, marks, clock, coalescer, filler, namespaces, random, stream, of } = core;
   const answers: (Position | { failed: string })[] = [];
-  const client = { position: () => Promise.resolve(answers.shift() ?? { failed: 'away' }) };
+  let asked = 0;
+  const client = {
+    position: () => {
+      asked += 1;
+      return Promise.resolve(answers.shift() ?? { failed: 'away' });
+    },
+  };
   const own = new OwnWrites({ replica, most: options.most ?? 100, maxBytes: options.maxBytes ?? 100 * MIB });
   evictor.spare(own);
   const positions = new Positions({ client, most: 10 });
@@ -45,7 +51,7 @@ function writing(options: { most?: number; maxBytes?: number } = {}) {
     const entry = of('user').l1.get(key);
     return entry && Buffer.from(entry.body).toString();
   };
-  return { ...core, own, through, answers, begin, say, l1 };
+  return { ...core, own, through, answers, asked: () => asked, begin, say, l1 };
 }
 
 describe('a position that an endpoint tells', () => {
@@ -100,6 +106,21 @@ describe('a write that nobody can place', () => {
     await written;
     say({ users: ['1'], marks: ['write:t1'] });
     expect(put('user', '1', tokenOf(get('user', '1')))).toMatchObject({ kind: 'stored' });
+  });
+
+  it('is one of many that are asked for at once', async () => {
+    const { begin, asked, answers, clock, stream, through } = writing();
+    for (const key of ['1', '2', '3']) {
+      const [end, written] = begin(key);
+      end(unplaced);
+      await written;
+    }
+    const before = asked();
+    answers.push({ epoch: 1, lsn: stream.to + 5 });
+    clock.advance(250);
+    await Promise.resolve();
+    await Promise.resolve();
+    expect([asked() - before, through.unplaced]).toEqual([1, 0]);
   });
 
   it('is not waited for for ever', async () => {
