@@ -103,6 +103,8 @@ export interface Waiter {
   readonly accepts: Accepts;
   /** How many loads its flight had begun when it came: a later one shows everything that was committed before. */
   readonly afterLoads: number;
+  /** How many of those have ended in vain for it. */
+  inVain: number;
   /** Ends its time limit. */
   cancelTimer: () => void;
 }
@@ -130,6 +132,8 @@ export interface Flight {
   grantedAtMs: number;
   /** How often the sidecar began to load the value. */
   loads: number;
+  /** How many of those have not ended. */
+  running: number;
   readonly waiters: Set<Waiter>;
 }
 
@@ -159,6 +163,7 @@ export class Flights {
       claim: undefined,
       grantedAtMs: 0,
       loads: 0,
+      running: 0,
       waiters: new Set(),
     };
     this.#byKey.set(key, flight);

@@ -10,6 +10,8 @@ import type { ReplicaView } from './replica.ts';
 
 /** A value that is invalidated again and again while it is loaded is loaded so often for each who waits before he is told. */
 const MAX_LOADS = 5;
+/** Loads of a key at a time: one that a change has doomed, for those who asked before, and one for those who came since. */
+const MAX_RUNNING = 2;
 
 /** What a loader gives for a row that does not exist. */
 const ABSENT = { body: new Uint8Array(), contentType: 'application/octet-stream', tags: [] } as const;
@@ -48,13 +50,8 @@ export class Loads implements FlightLoader {
   }
 
   begin(namespace: Namespace, flight: Flight): void {
-    const lasting = [...flight.waiters].filter(({ afterLoads }) => flight.loads - afterLoads >= MAX_LOADS);
-    const failure = { why: 'changing', detail: `the value was invalidated during each of ${MAX_LOADS} loads` } as const;
-    if (lasting.length === flight.waiters.size) {
-      this.#coalescer.failed(namespace, flight, failure);
-      return;
-    }
-    this.#coalescer.gaveUp(namespace, lasting, failure);
+    // Where it changes more often than that, the next one begins when one of them ends.
+    if (flight.running >= MAX_RUNNING) return;
     flight.loads += 1;
     void this.#run(namespace, flight, this.#coalescer.hold(namespace, flight));
   }
@@ -101,8 +98,10 @@ export class Loads implements FlightLoader {
     // Then whatever was applied is in what is read from now on.
     const showsApplied = this.#replica.visible >= this.#replica.applied;
     this.#underWay += 1;
+    flight.running += 1;
     const loaded = await this.#load(namespace, { key, isPassed: false });
     this.#underWay -= 1;
+    flight.running -= 1;
     if (loaded.kind === 'failed') {
       this.#fail(namespace, flight, { lease, load, failure: loaded });
       return;
@@ -121,7 +120,17 @@ export class Loads implements FlightLoader {
     // What a standby shows may be older than the question.
     if (sourceLsn === undefined && showsApplied && lease?.epoch === this.#replica.epoch)
       this.#coalescer.passed(namespace, flight, { entry: this.#filler.entryOf(fill, lease), load });
-    if (isCurrent(namespace, flight, load)) this.#coalescer.handOver(namespace, flight);
+    this.#wasInVain(namespace, flight, load);
+  }
+
+  /** For whoever still waits, and had asked before it began. */
+  #wasInVain(namespace: Namespace, flight: Flight, load: number): void {
+    for (const waiter of flight.waiters) if (waiter.afterLoads < load) waiter.inVain += 1;
+    const detail = `the value was invalidated during each of ${MAX_LOADS} loads`;
+    const lasting = [...flight.waiters].filter(({ inVain }) => inVain >= MAX_LOADS);
+    this.#coalescer.gaveUp(namespace, lasting, { why: 'changing', detail });
+    const isNext = isCurrent(namespace, flight, load) || isOwed(namespace, flight);
+    if (isNext) this.#coalescer.handOver(namespace, flight);
   }
 
   async #load(namespace: Namespace, { key, isPassed }: { key: string; isPassed: boolean }): Promise<Loaded> {
@@ -150,6 +159,11 @@ export class Loads implements FlightLoader {
 
 function tooLarge({ length }: Uint8Array, most: number): string {
   return `found ${length} bytes, expected at most ${most} (maxItemBytes)`;
+}
+
+/** Whether there was no room for a load of it. */
+function isOwed({ flights }: Namespace, flight: Flight): boolean {
+  return flights.get(flight.key) === flight && flight.lease === undefined && !flight.seeking;
 }
 
 function isCurrent({ flights }: Namespace, flight: Flight, load: number): boolean {

@@ -104,6 +104,18 @@ it.each(['usual', 'reload'] as const)(
   },
 );
 
+it('a key that changes more often than a load takes is loaded twice at a time at most, and answered', async () => {
+  const first = core.get('user', '1');
+  for (let i = 0; i < 20; i += 1) core.stream.say({ users: ['1'] });
+  const late = core.get('user', '1');
+  expect([first.outcome, loader.begun]).toEqual([undefined, 2]);
+  await loader.end('one');
+  expect([bodyOf(first), late.outcome, loader.begun]).toEqual(['one', undefined, 3]);
+  await loader.end('two');
+  await loader.end('three');
+  expect([bodyOf(late), loader.begun, core.of('user').flights.size]).toEqual(['three', 3, 0]);
+});
+
 describe('[I21] whatever ends, comes, changes and goes in whatever order', () => {
   it(
     'who wants what the origin has is given what a load brings that began after he asked, everybody is answered in time, and nothing stays',

@@ -32,7 +32,7 @@ export class Waiters {
   join(flight: Flight, caller: Joining, onTimeout: (waiter: Waiter) => void): Waiter | undefined {
     const { waitMs, waiters, waitersPerKey } = this.#limits;
     if (this.#count >= waiters || flight.waiters.size >= waitersPerKey) return undefined;
-    const waiter: Waiter = { flight, ...caller, afterLoads: flight.loads, cancelTimer: () => undefined };
+    const waiter: Waiter = { flight, ...caller, afterLoads: flight.loads, inVain: 0, cancelTimer: () => undefined };
     flight.waiters.add(waiter);
     this.#count += 1;
     waiter.cancelTimer = this.#clock.after(waitMs, () => onTimeout(waiter));
