@@ -20,8 +20,7 @@ import type { ReplicaState, SourceReplica } from './core/replica.ts';
 import type { Sessions } from './core/sessions.ts';
 import { watchL1 } from './metrics/l1.ts';
 import { watchL2Values } from './metrics/l2-values.ts';
-import { observeLoads } from './metrics/loads.ts';
-import { observeWrites } from './metrics/writes.ts';
+import { observeTimes, type Observe } from './metrics/timing.ts';
 import { watchNamespaces } from './metrics/namespaces.ts';
 import { watchStampedes } from './metrics/stampedes.ts';
 import { readCounter, readGauge, type Give } from './metrics/reading.ts';
@@ -67,8 +66,9 @@ export class Metrics {
   readonly #l2Latency: Histogram;
   readonly #evictLag: Histogram;
   /** How long a load of a namespace took. */
-  readonly observeLoad: (namespace: string, ms: number) => void;
-  readonly observeWrite: (namespace: string, ms: number) => void;
+  readonly observeLoad: Observe;
+  readonly observeWrite: Observe;
+  #served: ReadonlyMap<string, Namespace> | undefined;
 
   constructor() {
     const registers = [this.registry];
@@ -84,8 +84,17 @@ export class Metrics {
       buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
       registers,
     });
-    this.observeLoad = observeLoads(this.registry);
-    this.observeWrite = observeWrites(this.registry);
+    const isServed = (namespace: string): boolean => this.#served?.has(namespace) ?? true;
+    this.observeLoad = observeTimes(this.registry, {
+      name: 'tidemark_load_seconds',
+      help: 'Time of a load, waiting for a connection included.',
+      isServed,
+    });
+    this.observeWrite = observeTimes(this.registry, {
+      name: 'tidemark_write_seconds',
+      help: 'Time of a write through the sidecar, waiting for a connection included.',
+      isServed,
+    });
   }
 
   observeL2Latency(ms: number): void {
@@ -119,6 +128,7 @@ export class Metrics {
 
   /** Registers what is read from the parts when somebody asks. Once. */
   watch(parts: Observed): void {
+    this.#served = parts.namespaces;
     watchNamespaces(this.registry, parts.namespaces);
     watchL1(this.registry, parts);
     watchStampedes(this.registry, parts);

@@ -1,4 +1,4 @@
-import { Histogram, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { Origins, type LoadResult } from '../core/load-origins.ts';
 import type { Loader } from '../core/ports.ts';
 import type { SqlPool } from '../core/sql.ts';
@@ -12,18 +12,6 @@ interface Parts {
   readonly namespaces: ReadonlyMap<string, { readonly loader: Loader | undefined }>;
   /** Its pool is undefined where there is none. */
   readonly loading: { readonly pool: Pick<SqlPool, 'most' | 'inUse' | 'waiting'> | undefined };
-}
-
-/** How long loads take, told as they end. Once. */
-export function observeLoads(registry: Registry): (namespace: string, ms: number) => void {
-  const histogram = new Histogram({
-    name: 'tidemark_load_seconds',
-    help: 'Time of a load, waiting for a connection included.',
-    labelNames: ['namespace'],
-    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
-    registers: [registry],
-  });
-  return (namespace, ms) => histogram.observe({ namespace }, ms / 1000);
 }
 
 /** What became of loads, and what keeps more of them from being tried. Once. */

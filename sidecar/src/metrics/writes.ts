@@ -1,4 +1,4 @@
-import { Histogram, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import type { OwnFate } from '../core/own-writes.ts';
 import type { SqlPool } from '../core/sql.ts';
 import type { WriteEnd } from '../core/write-through.ts';
@@ -17,18 +17,6 @@ interface Parts {
     /** Undefined where there is none. */
     readonly pool: Pick<SqlPool, 'most' | 'inUse' | 'waiting'> | undefined;
   };
-}
-
-/** How long writes take, told as they end. Once. */
-export function observeWrites(registry: Registry): (namespace: string, ms: number) => void {
-  const histogram = new Histogram({
-    name: 'tidemark_write_seconds',
-    help: 'Time of a write through the sidecar, waiting for a connection included.',
-    labelNames: ['namespace'],
-    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
-    registers: [registry],
-  });
-  return (namespace, ms) => histogram.observe({ namespace }, ms / 1000);
 }
 
 /** What became of writes and of their values, and what keeps more of them from being made. Once. */
