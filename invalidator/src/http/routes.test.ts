@@ -22,7 +22,10 @@ beforeAll(async () => {
 });
 afterAll(() => closeServer(server, 100));
 
-async function purge(body: string | Buffer<ArrayBuffer>, headers: Record<string, string> = {}): Promise<readonly [number, string]> {
+async function purge(
+  body: string | Buffer<ArrayBuffer>,
+  headers: Record<string, string> = {},
+): Promise<readonly [number, string]> {
   const response = await fetch(`${url}/v1/purge`, { method: 'POST', body, headers });
   return [response.status, await response.text()];
 }

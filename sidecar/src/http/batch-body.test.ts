@@ -78,9 +78,7 @@ it('is understood, or refused in words that name the place', () => {
         expect(items).toBeLessThanOrEqual(MAX_BATCH_ITEMS);
       } catch (error) {
         expect(error).toBeInstanceOf(BatchError);
-        expect((error as BatchError).message).toMatch(
-          /^(?:body|consistency|get|put)\b.*: .{10,}/s,
-        );
+        expect((error as BatchError).message).toMatch(/^(?:body|consistency|get|put)\b.*: .{10,}/s);
       }
     }),
     { numRuns: 2_000 },

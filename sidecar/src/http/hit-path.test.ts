@@ -37,6 +37,7 @@ const header = fc.oneof(
       ['x-tenant', ''],
       ['x-tenant', ['a', 'b']],
       ['accept-language', 'de'],
+      ['tidemark-load', '?1;of="user/1"'],
       ['x-thirteen-ch', '1'],
       ['x-sixteen-chars-', '1'],
     ] satisfies [string, string | string[]][]),
