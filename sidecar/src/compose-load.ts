@@ -24,8 +24,6 @@ export interface LoadingOptions {
 }
 
 /** What loads the values of namespaces with `load`. Connects to nothing until one is loaded. */
-export type Loading = ReturnType<typeof createLoading>;
-
 export function createLoading({ config, followed, clock, onLoad, logger }: LoadingOptions) {
   const { loadUrl: url, loadPool: most, leaseTtlMs, instance } = config;
   const applicationName = `tidemark sidecar ${instance}`;

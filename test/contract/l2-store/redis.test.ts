@@ -20,6 +20,6 @@ const kinds: readonly Kind[] = [
   { name: 'Valkey', buckets: 4, flavour: 'valkey' },
 ];
 
-describe.each(kinds)('$name, with $buckets buckets', ({ name: _, ...of }) => {
-  l2Contract(() => ownRedisWorld(of), DIFFERENCES, logContract);
+describe.each(kinds)('$name, with $buckets buckets', ({ buckets, flavour, isRestricted }) => {
+  l2Contract(() => ownRedisWorld({ buckets, flavour, isRestricted }), DIFFERENCES, logContract);
 });
