@@ -1,6 +1,9 @@
 import { encodePendingWrite } from '@tidemark/proto';
 import { Kafka, logLevel } from 'kafkajs';
 import { beforeEach, expect, it, onTestFinished } from 'vitest';
+import { openFlushDatabase } from '../../invalidator/src/adapters/postgres-flush.ts';
+import { runPipelined } from '../../invalidator/src/adapters/postgres-pipeline.ts';
+import type { OperatorError } from '../../invalidator/src/core/errors.ts';
 import { freePort } from '../kit/index.ts';
 import { tidemarkProcess } from '../kit/tidemark.ts';
 import { withPostgres } from '../kit/names.ts';
@@ -186,6 +189,27 @@ it('says that Postgres is away also while nothing is written, once', { timeout: 
   await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('flushing'), { withinMs: 20_000 });
   await put('again', 'v1');
   await flushed('again', 'v1');
+});
+
+it('says which rights its role lacks, and needs no others', async () => {
+  const { stack } = used;
+  await stack.sql("create role tidemark_flush_test login password 'x'");
+  onTestFinished(() =>
+    stack.sql('drop owned by tidemark_flush_test; drop role tidemark_flush_test').then(() => undefined),
+  );
+  const url = new URL(stack.postgres);
+  [url.username, url.password] = ['tidemark_flush_test', 'x'];
+  const open = () =>
+    openFlushDatabase({ connection: { connectionString: url.href }, topic: 'other', runAll: runPipelined });
+  const error = await open().catch((refused: unknown) => refused as OperatorError);
+  expect(error).toMatchObject({ message: expect.stringContaining('role tidemark_flush_test may not write') });
+  for (const statement of (error as OperatorError).sql) await stack.sql(statement);
+  const database = await open();
+  expect(await database.progress()).toBe(0);
+  expect(await database.notePlace(1000)).toBe(0);
+  await database.close();
+  for (const table of ['progress', 'places'])
+    await stack.sql(`delete from tidemark.flush_${table} where topic = 'other'`);
 });
 
 it('[I19] parks what is no write, or of a namespace that there is not', async () => {

@@ -2,9 +2,10 @@ import { formatFlushedMark, MARK_PREFIX } from '@tidemark/proto';
 import { Client, type ClientConfig } from 'pg';
 import { OperatorError } from '../core/errors.ts';
 import { NOTE_PLACE_SQL } from '../core/flush/places.ts';
+import { FLUSH_RIGHTS_SQL, flushGrants } from '../core/schema/flush-rights.ts';
 import { FLUSH_TABLES_SQL } from '../core/schema/flush-tables.ts';
 import { failureKind } from '../core/flush/failure.ts';
-import { valuesOf, type SqlValue } from '../core/flush/params.ts';
+import { arrayLiteral, storable, valuesOf, type SqlValue } from '../core/flush/params.ts';
 import type { FlushPlan, Parked, Runnable, WriteRecord } from '../core/flush/plan.ts';
 
 const PARTITION = 0;
@@ -105,7 +106,7 @@ async function ensureTables(client: Client): Promise<void> {
   const { rows } = await client.query<{ there: boolean }>(
     "select bool_and(to_regclass('tidemark.' || name) is not null) as there from unnest(array['flush_progress', 'flush_places', 'parked_writes']) name",
   );
-  if (rows[0]?.there === true) return;
+  if (rows[0]?.there === true) return expectRights(client);
   try {
     await client.query(FLUSH_TABLES_SQL);
   } catch (error) {
@@ -115,6 +116,14 @@ async function ensureTables(client: Client): Promise<void> {
       `the role may not make the tables that it needs (${message}): let a role that may run tidemark migrate`,
     );
   }
+}
+
+/** Asked first, because in a transaction of writes it would look like a failure of theirs. */
+async function expectRights(client: Client): Promise<void> {
+  const { rows } = await client.query<{ role: string; lacks: boolean }>(FLUSH_RIGHTS_SQL);
+  const [facts] = rows;
+  if (facts?.lacks !== true) return;
+  throw new OperatorError(`role ${facts.role} may not write to the tables of tidemark flush`, flushGrants(facts.role));
 }
 
 class Session implements FlushDatabase {
@@ -283,16 +292,6 @@ function driverValue(value: SqlValue): string | Buffer | null {
   return value === null || typeof value === 'string' ? value : arrayLiteral(value);
 }
 
-/** An array of text as Postgres reads it (postgresql.org/docs/current/arrays.html#ARRAYS-IO). */
-function arrayLiteral(values: readonly string[]): string {
-  return `{${values.map((value) => `"${value.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
-}
-
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-/** Text of Postgres holds no NUL; the record itself is stored as it is. */
-function storable(text: string): string {
-  return text.replaceAll('\0', '\\0').toWellFormed();
 }

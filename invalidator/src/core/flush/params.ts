@@ -33,3 +33,13 @@ function textOf(bytes: Uint8Array): string {
     throw new ValueError('the body is not UTF-8, which {body} has to be: use {bytes} for a column of type bytea');
   }
 }
+
+/** An array of text as Postgres reads it (postgresql.org/docs/current/arrays.html#ARRAYS-IO). */
+export function arrayLiteral(values: readonly string[]): string {
+  return `{${values.map((value) => `"${value.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
+}
+
+/** Text of Postgres holds no NUL; a parked record itself is stored as it is. */
+export function storable(text: string): string {
+  return text.replaceAll('\0', '\\0').toWellFormed();
+}
