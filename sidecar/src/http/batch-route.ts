@@ -22,6 +22,7 @@ import { FieldError } from './fields.ts';
 import { isOwnLoad, OWN_LOAD } from './load-mark.ts';
 import { refusingFields, type Handler } from './refuse.ts';
 import { addressFor } from './target.ts';
+import { endCounted, refuseWhileUnread } from './unread.ts';
 import { refuseMinLsn, visitOf } from './visits.ts';
 
 /** Of a request, and of the values of an answer: JSON is read and written in one piece. Larger values have calls of their own. */
@@ -44,6 +45,7 @@ type Result = Readonly<Record<string, unknown>> & { readonly status: number };
 export function batchRoute(options: BatchRouteOptions): Handler {
   const { namespaces } = options;
   return refusingFields(async (request, response) => {
+    refuseWhileUnread();
     const visit = visitOf(options.sessions, request);
     const control = parseCacheControl(request.headers['cache-control']);
     const { noCache, onlyIfCached } = control;
@@ -198,14 +200,13 @@ function answerBatch(options: Answering, items: readonly BatchItem[], { outcomes
     // Not by assignment: a name may be `__proto__` where it is not known yet which ones are served.
     ...(get.length > 0 && { get: Object.fromEntries(get) }),
   });
-  response
-    .writeHead(200, {
-      ...sessionHeader(visit),
-      'content-type': 'application/json',
-      'content-length': Buffer.byteLength(text),
-      'cache-control': 'no-store',
-    })
-    .end(text);
+  response.writeHead(200, {
+    ...sessionHeader(visit),
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+  });
+  endCounted(response, text);
 }
 
 function bypassResult(visit: Visit | undefined, bypass: BypassReason): Result {
