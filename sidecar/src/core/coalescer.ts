@@ -277,12 +277,17 @@ export class Coalescer {
       this.#waiters.settle(namespace, waiter, { kind: 'bypass', why });
       return;
     }
+    const isOn = namespace.flights.get(flight.key) === flight;
     if (namespace.loads(flight.key)) {
-      const detail = 'the value was not loaded in time';
-      this.#waiters.settleFailed(namespace, waiter, { why: 'timeout', detail });
+      // A caller gives up after a while. Whoever is none waits on, or more would be loaded at a time than may be.
+      if (waiter.role === 'background' && isOn) {
+        this.#waiters.waitOn(waiter, () => this.#onTimeout(namespace, waiter));
+        return;
+      }
+      this.#waiters.settleFailed(namespace, waiter, { why: 'timeout', detail: 'the value was not loaded in time' });
       return;
     }
-    const takesOver = namespace.flights.get(flight.key) === flight && this.isOverdue(flight);
+    const takesOver = isOn && this.isOverdue(flight);
     const miss = takesOver ? this.missAsHolder(namespace, flight.key, flight) : this.missAlone(namespace, flight.key);
     this.#waiters.settle(namespace, waiter, miss);
   }

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { testCore, type TestCore } from '../testing/core.ts';
+import { testCore, WAIT_MS, type TestCore } from '../testing/core.ts';
 import type { Loaded } from './ports.ts';
 
 /** Loads end when the test says so. */
@@ -45,6 +45,16 @@ beforeEach(async () => {
 });
 
 describe('of the keys that a change evicts', () => {
+  it('no more are loaded at a time where loads take longer than callers wait', async () => {
+    core.stream.say({ purges: [{ namespace: 'user', keys: [], tags: [], all: true }] });
+    expect(begun).toHaveLength(16);
+    core.clock.advance(2 * WAIT_MS);
+    core.stream.say();
+    expect([begun.length, core.coalescer.waiting]).toEqual([16, 16]);
+    await endAll();
+    expect([begun.length, core.coalescer.waiting, core.of('user').flights.size]).toEqual([40, 0, 0]);
+  });
+
   it('those that cannot be loaded at the moment cost no more than a look, however many they are', async () => {
     const failing = { handles: () => true, load: () => Promise.resolve(FAILED) };
     core = testCore({ loaders: { user: failing }, user: { load: LOAD, refresh: { ahead: 1_000 } } });

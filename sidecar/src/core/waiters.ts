@@ -30,13 +30,18 @@ export class Waiters {
 
   /** Undefined when too many wait already. @param onTimeout called once if it still waits then */
   join(flight: Flight, caller: Joining, onTimeout: (waiter: Waiter) => void): Waiter | undefined {
-    const { waitMs, waiters, waitersPerKey } = this.#limits;
+    const { waiters, waitersPerKey } = this.#limits;
     if (this.#count >= waiters || flight.waiters.size >= waitersPerKey) return undefined;
     const waiter: Waiter = { flight, ...caller, afterLoads: flight.loads, inVain: 0, cancelTimer: () => undefined };
     flight.waiters.add(waiter);
     this.#count += 1;
-    waiter.cancelTimer = this.#clock.after(waitMs, () => onTimeout(waiter));
+    this.waitOn(waiter, onTimeout);
     return waiter;
+  }
+
+  /** It waits as long once more. */
+  waitOn(waiter: Waiter, onTimeout: (waiter: Waiter) => void): void {
+    waiter.cancelTimer = this.#clock.after(this.#limits.waitMs, () => onTimeout(waiter));
   }
 
   /** The caller is gone. Nothing happens if it was settled before. */

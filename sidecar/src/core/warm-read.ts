@@ -18,14 +18,8 @@ export function warmRead(
   const { flights } = namespace;
   if (flights.get(key) !== undefined) return false;
   const flight = flights.open(key);
-  const join = (): boolean => coalescer.join(namespace, flight, { ...NOBODY, settle: ended }) !== undefined;
-  // A caller gives up after a while. Whoever is none waits on, or more would be loaded at a time than may be.
-  const ended = (outcome: Outcome): void => {
-    const goesOn = outcome.kind === 'failed' && flights.get(key) === flight;
-    if (!goesOn || !join()) settle(outcome);
-  };
-  if (!join()) {
-    namespace.flights.close(flight);
+  if (coalescer.join(namespace, flight, { ...NOBODY, settle }) === undefined) {
+    flights.close(flight);
     return false;
   }
   if (!look.available(namespace)) coalescer.handOver(namespace, flight);
