@@ -3,7 +3,7 @@ import { CrowdedError } from './body.ts';
 
 /** What answers may occupy together that are made for their caller alone and that he has not taken yet. */
 export const MAX_UNREAD_BYTES = 64 * 1024 * 1024;
-/** So long nothing of an answer is taken before the connection is given up. */
+/** So long nothing of an answer is taken before the connection is given up; twice as long where the kernel took a part at first. */
 const MAX_IDLE_MS = 30_000;
 
 /** Of all answers in this process. */
