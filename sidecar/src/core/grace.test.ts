@@ -134,54 +134,50 @@ it('is within the total of all namespaces together with L1, to the byte, and sta
     size: fc.nat({ max: 3_000 }),
   });
   fc.assert(
-    fc.property(
-      fc.integer({ min: 4_000, max: 40_000 }),
-      fc.array(step, { maxLength: 150, size: 'max' }),
-      (maxBytes, steps) => {
-        const room = new Budget({ maxBytes });
-        const clock = new ManualClock();
-        const all = [1, 2, 4].map((weight) => {
-          const l1Bytes = weight * 8_000;
-          const l1 = new MemoryStore({ maxBytes: l1Bytes, budget: room, policy: createPolicy('lru', () => 0) });
-          return { l1, kept: new Grace({ config: { for: 60_000, serve: 'always' }, l1Bytes, clock, sizeOf, room }) };
+    fc.property(fc.integer({ min: 4_000, max: 40_000 }), fc.array(step, { maxLength: 150 }), (maxBytes, steps) => {
+      const room = new Budget({ maxBytes });
+      const clock = new ManualClock();
+      const all = [1, 2, 4].map((weight) => {
+        const l1Bytes = weight * 8_000;
+        const l1 = new MemoryStore({ maxBytes: l1Bytes, budget: room, policy: createPolicy('lru', () => 0) });
+        return { l1, kept: new Grace({ config: { for: 60_000, serve: 'always' }, l1Bytes, clock, sizeOf, room }) };
+      });
+      const tenants = all.flatMap(({ l1, kept }) => [l1, kept]);
+      const weights = tenants.reduce((sum, tenant) => sum + tenant.maxBytes, 0);
+      for (const { at, do: what, key, size } of steps) {
+        const { l1, kept } = all[at]!;
+        const before = tenants.map(({ bytes }) => bytes);
+        const untilMs = clock.wallMs() + 1e6;
+        if (what === 'fill') {
+          kept.delete(key);
+          l1.set(key, anEntry({ body: new Uint8Array(size), keepUntilMs: untilMs }));
+        } else if (what === 'invalidate') {
+          const entry = l1.get(key);
+          l1.delete(key);
+          if (entry !== undefined) kept.keep(key, entry);
+        } else if (what === 'delete') kept.delete(key);
+        else if (what === 'clear') (size % 2 === 0 ? l1 : kept).clear();
+        else clock.advance(20_000);
+        equal(
+          room.bytes,
+          tenants.reduce((sum, { bytes }) => sum + bytes, 0),
+        );
+        equal(
+          room.entries,
+          tenants.reduce((sum, { entries }) => sum + entries, 0),
+        );
+        ok(room.bytes <= maxBytes);
+        tenants.forEach((tenant, i) => {
+          const isWithin = before[i]! <= (maxBytes * tenant.maxBytes) / weights;
+          if (isWithin && tenant !== l1 && tenant !== kept) equal(tenant.bytes, before[i]);
         });
-        const tenants = all.flatMap(({ l1, kept }) => [l1, kept]);
-        const weights = tenants.reduce((sum, tenant) => sum + tenant.maxBytes, 0);
-        for (const { at, do: what, key, size } of steps) {
-          const { l1, kept } = all[at]!;
-          const before = tenants.map(({ bytes }) => bytes);
-          const untilMs = clock.wallMs() + 1e6;
-          if (what === 'fill') {
-            kept.delete(key);
-            l1.set(key, anEntry({ body: new Uint8Array(size), keepUntilMs: untilMs }));
-          } else if (what === 'invalidate') {
-            const entry = l1.get(key);
-            l1.delete(key);
-            if (entry !== undefined) kept.keep(key, entry);
-          } else if (what === 'delete') kept.delete(key);
-          else if (what === 'clear') (size % 2 === 0 ? l1 : kept).clear();
-          else clock.advance(20_000);
-          equal(
-            room.bytes,
-            tenants.reduce((sum, { bytes }) => sum + bytes, 0),
-          );
-          equal(
-            room.entries,
-            tenants.reduce((sum, { entries }) => sum + entries, 0),
-          );
-          ok(room.bytes <= maxBytes);
-          tenants.forEach((tenant, i) => {
-            const isWithin = before[i]! <= (maxBytes * tenant.maxBytes) / weights;
-            if (isWithin && tenant !== l1 && tenant !== kept) equal(tenant.bytes, before[i]);
-          });
-        }
-        for (const { l1, kept } of all) {
-          l1.clear();
-          kept.clear();
-        }
-        expect([room.bytes, room.entries]).toEqual([0, 0]);
-      },
-    ),
+      }
+      for (const { l1, kept } of all) {
+        l1.clear();
+        kept.clear();
+      }
+      expect([room.bytes, room.entries]).toEqual([0, 0]);
+    }),
     { numRuns: 200 },
   );
 });

@@ -34,7 +34,7 @@ const step = fc.oneof(
 function accounts() {
   return fc.asyncProperty(
     fc.integer({ min: 3_000, max: 12_000 }),
-    fc.array(step, { maxLength: 80, size: 'max' }),
+    fc.array(step, { maxLength: 80 }),
     async (maxBytes, steps) => {
       const room = new Budget({ maxBytes });
       const l2 = new HandL2();

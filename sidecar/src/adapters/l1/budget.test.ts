@@ -28,7 +28,6 @@ const policies = fc.array(fc.constantFrom(...L1_POLICIES), {
 });
 const puts = fc.array(fc.record({ store: fc.nat(), key: fc.nat({ max: 30 }), size: fc.nat({ max: 900 }) }), {
   maxLength: 300,
-  size: 'max',
 });
 const limits = fc.oneof(
   fc.record({ maxBytes: fc.integer({ min: 5_000, max: 40_000 }) }),

@@ -143,7 +143,7 @@ function theModel() {
   return fc.property(
     fc.tuple(settings, settings, settings),
     totals,
-    fc.array(command, { maxLength: 80, size: 'max' }),
+    fc.array(command, { maxLength: 80 }),
     (each, limits, commands) => {
       const budget = new Budget(limits);
       const twins = each.map((of) => new Twin(of, budget));
