@@ -3,7 +3,7 @@ import { startPostgresPair, startStack, type PostgresPair, type Stack } from '..
 import { withPostgres } from '../kit/names.ts';
 import { appsOf } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
-import { PendingWriter } from './support/pending-writers.ts';
+import { loggedItems, PendingWriter } from './support/pending-writers.ts';
 import { cacheable, showLogsOnFailure } from './support/stack.ts';
 import { metric, write } from './support/write.ts';
 
@@ -20,28 +20,7 @@ beforeAll(async () => {
     sidecars: 2,
     servers: { started: { postgres: pair } },
     env: { sidecar: { TIDEMARK_MAX_STALENESS: '3s' } },
-    // Each number that a statement brings is in the log, once, in the order of the statements.
-    initSql: `
-      create table items (id text primary key, n int not null, at_offset bigint not null);
-      create table log (seq bigint generated always as identity, id text, n int, at_offset bigint, unique (id, at_offset));
-      create function note() returns trigger language plpgsql as $$
-        begin insert into log (id, n, at_offset) values (new.id, new.n, new.at_offset); return new; end $$;
-      create trigger note after insert or update on items for each row execute function note()`,
-    config: {
-      namespaces: {
-        items: {
-          source: 'main',
-          invalidate: [{ table: 'public.items', keys: ['{id}'] }],
-          writeBehind: {
-            put: {
-              sql: `insert into items (id, n, at_offset) values ($1, $2::int, $3)
-                    on conflict (id) do update set n = excluded.n, at_offset = excluded.at_offset`,
-              params: ['{key}', '{body}', '{offset}'],
-            },
-          },
-        },
-      },
-    },
+    ...loggedItems,
   });
 }, 120_000);
 

@@ -3,6 +3,31 @@ import type { Stack } from '../../kit/index.ts';
 import { appsOf } from './app.ts';
 import { write } from './write.ts';
 
+/** A stack whose every flushed number stands in a log: once, in the order of the statements. */
+export const loggedItems = {
+  initSql: `
+    create table items (id text primary key, n int not null, at_offset bigint not null);
+    create table log (seq bigint generated always as identity, id text, n int, at_offset bigint, unique (id, at_offset));
+    create function note() returns trigger language plpgsql as $$
+      begin insert into log (id, n, at_offset) values (new.id, new.n, new.at_offset); return new; end $$;
+    create trigger note after insert or update on items for each row execute function note()`,
+  config: {
+    namespaces: {
+      items: {
+        source: 'main',
+        invalidate: [{ table: 'public.items', keys: ['{id}'] }],
+        writeBehind: {
+          put: {
+            sql: `insert into items (id, n, at_offset) values ($1, $2::int, $3)
+                  on conflict (id) do update set n = excluded.n, at_offset = excluded.at_offset`,
+            params: ['{key}', '{body}', '{offset}'],
+          },
+        },
+      },
+    },
+  },
+};
+
 export interface PendingWriterOptions {
   readonly stack: Stack;
   readonly namespace: string;
