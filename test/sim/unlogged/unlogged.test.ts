@@ -165,7 +165,7 @@ const careless: Readonly<Record<string, readonly [seed: number, mutant: Mutant]>
     },
   ],
   'what is stored again stands in memory still': [
-    2,
+    1,
     {
       l1: () =>
         new (class extends MapStore {
