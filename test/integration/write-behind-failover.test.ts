@@ -1,11 +1,10 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { startPostgresPair, startStack, type PostgresPair, type Stack } from '../kit/index.ts';
 import { withPostgres } from '../kit/names.ts';
-import { appsOf } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
-import { loggedItems, PendingWriter } from './support/pending-writers.ts';
+import { judgePendingWriters, loggedItems, PendingWriter, storedNumber } from './support/pending-writers.ts';
 import { cacheable, showLogsOnFailure } from './support/stack.ts';
-import { metric, write } from './support/write.ts';
+import { write } from './support/write.ts';
 
 // A standby is promoted that lacks the newest transactions of the flusher: they are lost with the old primary, and how far was flushed too.
 
@@ -49,16 +48,13 @@ async function progressOf(url: string): Promise<number> {
   });
 }
 
-const stored = async (key: string): Promise<number> =>
-  (await stack.sql<{ n: number }>('select n from items where id = $1', [key]))[0]?.n ?? 0;
-
 it.each(['lacks the newest flushes', 'has them all'] as const)(
   '[I10] [I19] loses no write, repeats none and reorders none when a standby is promoted that %s',
   { timeout: 120_000 },
   async (standby) => {
     const writers = Array.from({ length: KEYS }, (_, i) => {
       const key = `${standby}-${i}`;
-      return new PendingWriter({ stack, namespace: 'items', key, stored: () => stored(key) });
+      return new PendingWriter({ stack, namespace: 'items', key, stored: () => storedNumber(stack, key) });
     });
     const acknowledged = () => writers.reduce((sum, { acknowledgements }) => sum + acknowledgements, 0);
     const more = (count: number) => {
@@ -86,30 +82,7 @@ it.each(['lacks the newest flushes', 'has them all'] as const)(
     }
     await pair.promote();
     await more(300);
-    await Promise.all(writers.map((writer) => writer.stop()));
-    await eventually(
-      async () => {
-        for (const { admin } of stack.sidecars) {
-          expect(await metric(admin, 'tidemark_write_behind_known')).toBe(1);
-          expect(await metric(admin, 'tidemark_write_behind_pending')).toBe(0);
-        }
-        expect(await metric(stack.flusher.url, 'tidemark_flusher_depth')).toBe(0);
-      },
-      { withinMs: 60_000, everyMs: 100 },
-    );
-    for (const writer of writers) {
-      const { key } = writer;
-      const last = await stored(key);
-      expect(last, `${key}: last number`).toBeGreaterThanOrEqual(writer.acknowledged);
-      expect(last).toBeLessThanOrEqual(writer.attempted);
-      expect(writer.old).toEqual([]);
-      for (const app of appsOf(stack))
-        expect(await app.read('items', key, async () => String(await stored(key)))).toBe(String(last));
-    }
-    const disorder = await stack.sql(
-      'select * from (select id, n, at_offset, lag(n) over w as n0, lag(at_offset) over w as o0 from log window w as (partition by id order by seq)) x where n <= n0 or at_offset <= o0',
-    );
-    expect(disorder).toEqual([]);
+    await judgePendingWriters(stack, writers);
     expect(await stack.sql('select key, code from tidemark.parked_writes')).toEqual([{ key: 'poison', code: '22P02' }]);
     process.stdout.write(`a standby that ${standby}: ${acknowledged()} acknowledged, ${lost} flushed again\n`);
   },

@@ -4,7 +4,7 @@ import { Dice } from '../../sidecar/src/testing/random.ts';
 import { startStack, type Stack } from '../kit/index.ts';
 import { appsOf } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
-import { loggedItems, PendingWriter, type Seen } from './support/pending-writers.ts';
+import { judgePendingWriters, loggedItems, PendingWriter, type Seen, storedNumber } from './support/pending-writers.ts';
 import { cacheable, showLogsOnFailure } from './support/stack.ts';
 import { makeCommitsWait } from './support/waiting-commits.ts';
 import { metric, write } from './support/write.ts';
@@ -63,11 +63,9 @@ it(
 
 it('[I19] loses no write, repeats none and reorders none, whatever is killed', { timeout: 300_000 }, async () => {
   const dice = new Dice(19);
-  const stored = async (key: string): Promise<number> =>
-    (await stack.sql<{ n: number }>('select n from items where id = $1', [key]))[0]?.n ?? 0;
   const writers = Array.from({ length: KEYS }, (_, i) => {
     const key = `hot-${i}`;
-    return new PendingWriter({ stack, namespace: 'items', key, stored: () => stored(key) });
+    return new PendingWriter({ stack, namespace: 'items', key, stored: () => storedNumber(stack, key) });
   });
   const victims = [...stack.sidecars, stack.flusher, stack.invalidator, stack.servers.kafka, stack.servers.postgres];
   for (let i = 0; i < KILLS; i++) {
@@ -84,29 +82,7 @@ it('[I19] loses no write, repeats none and reorders none, whatever is killed', {
       expect(writers.reduce((sum, { acknowledgements }) => sum + acknowledgements, 0)).toBeGreaterThan(before + 500),
     { withinMs: 60_000, everyMs: 100 },
   );
-  await Promise.all(writers.map((writer) => writer.stop()));
-
-  await eventually(
-    async () => {
-      for (const { admin } of stack.sidecars) expect(await metric(admin, 'tidemark_write_behind_pending')).toBe(0);
-      const depth = await metric(stack.flusher.url, 'tidemark_flusher_depth');
-      expect(depth).toBe(0);
-    },
-    { withinMs: 60_000, everyMs: 100 },
-  );
-  for (const [i, writer] of writers.entries()) {
-    const key = `hot-${i}`;
-    const last = await stored(key);
-    expect(last, `${key}: last number`).toBeGreaterThanOrEqual(writer.acknowledged);
-    expect(last).toBeLessThanOrEqual(writer.attempted);
-    expect(writer.old).toEqual([]);
-    for (const app of appsOf(stack))
-      expect(await app.read('items', key, async () => String(await stored(key)))).toBe(String(last));
-  }
-  const disorder = await stack.sql(
-    'select * from (select id, n, at_offset, lag(n) over w as n0, lag(at_offset) over w as o0 from log window w as (partition by id order by seq)) x where n <= n0 or at_offset <= o0',
-  );
-  expect(disorder).toEqual([]);
+  await judgePendingWriters(stack, writers);
   expect(await stack.sql('select key, error from tidemark.parked_writes')).toEqual([]);
 
   const sum = (of: (writer: PendingWriter) => number): number =>

@@ -1,7 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { expect } from 'vitest';
 import type { Stack } from '../../kit/index.ts';
 import { appsOf } from './app.ts';
-import { write } from './write.ts';
+import { eventually } from './eventually.ts';
+import { metric, write } from './write.ts';
 
 /** A stack whose every flushed number stands in a log: once, in the order of the statements. */
 export const loggedItems = {
@@ -124,4 +126,40 @@ export class PendingWriter {
       this.seen.failed += 1;
     }
   }
+}
+
+/**
+ * Ends the writers, waits until nothing of theirs waits for the database, and fails if a write that was acknowledged was lost, repeated or
+ * reordered, or if anybody read what was older. Of a stack with {@link loggedItems}.
+ */
+export async function judgePendingWriters(stack: Stack, writers: readonly PendingWriter[]): Promise<void> {
+  await Promise.all(writers.map((writer) => writer.stop()));
+  await eventually(
+    async () => {
+      for (const { admin } of stack.sidecars) {
+        expect(await metric(admin, 'tidemark_write_behind_known')).toBe(1);
+        expect(await metric(admin, 'tidemark_write_behind_pending')).toBe(0);
+      }
+      expect(await metric(stack.flusher.url, 'tidemark_flusher_depth')).toBe(0);
+    },
+    { withinMs: 60_000, everyMs: 100 },
+  );
+  for (const writer of writers) {
+    const { key } = writer;
+    const last = await storedNumber(stack, key);
+    expect(last, `${key}: last number`).toBeGreaterThanOrEqual(writer.acknowledged);
+    expect(last).toBeLessThanOrEqual(writer.attempted);
+    expect(writer.old).toEqual([]);
+    for (const app of appsOf(stack))
+      expect(await app.read('items', key, async () => String(await storedNumber(stack, key)))).toBe(String(last));
+  }
+  const disorder = await stack.sql(
+    'select * from (select id, n, at_offset, lag(n) over w as n0, lag(at_offset) over w as o0 from log window w as (partition by id order by seq)) x where n <= n0 or at_offset <= o0',
+  );
+  expect(disorder).toEqual([]);
+}
+
+/** The number that the database has for a key; 0 for none. */
+export async function storedNumber(stack: Stack, key: string): Promise<number> {
+  return (await stack.sql<{ n: number }>('select n from items where id = $1', [key]))[0]?.n ?? 0;
 }
