@@ -1,7 +1,9 @@
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-const common = { pool: 'forks', unstubEnvs: true, restoreMocks: true } as const;
+// What must happen by itself is waited for; how long only tells of the machine (the default is 1 s).
+const expecting = { poll: { timeout: 30_000 } } as const;
+const common = { pool: 'forks', unstubEnvs: true, restoreMocks: true, expect: expecting } as const;
 const ignored = ['**/node_modules/**', '**/fixtures/**'];
 
 const cluster = ['test/{kube,chart,e2e}/**'];
@@ -14,8 +16,8 @@ const kube = {
     exclude: ignored,
     globalSetup: ['test/kit/global-setup.ts', 'test/kit/kube/global-setup.ts'],
     setupFiles: ['test/kit/worker-setup.ts', 'test/kit/property-setup.ts'],
-    testTimeout: 120_000,
-    hookTimeout: 180_000,
+    testTimeout: 180_000,
+    hookTimeout: 240_000,
   },
 } as const;
 
@@ -56,8 +58,8 @@ export default defineConfig({
           include: ['{proto,sidecar,invalidator,scripts,test/sim}/**/*.test.ts'],
           exclude: ignored,
           setupFiles: ['test/kit/property-setup.ts'],
-          // Properties take seconds where the machine is busy.
-          testTimeout: 30_000,
+          // Properties take seconds, and many times that where the machine is busy.
+          testTimeout: 120_000,
         },
       },
       {
@@ -68,8 +70,8 @@ export default defineConfig({
           exclude: [...ignored, 'test/sim/**', ...cluster],
           globalSetup: ['test/kit/global-setup.ts'],
           setupFiles: ['test/kit/worker-setup.ts', 'test/kit/property-setup.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 120_000,
+          testTimeout: 180_000,
+          hookTimeout: 240_000,
         },
       },
       kube,

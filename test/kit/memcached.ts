@@ -37,7 +37,7 @@ export async function startMemcached(options: MemcachedOptions = {}): Promise<Me
     // It has nothing to save, and takes a second to notice anything gentler.
     stopSignal: 'SIGKILL',
     graceMs: 1_000,
-    startTimeoutMs: 10_000,
+    startTimeoutMs: 60_000,
     supervise: options.supervise ?? false,
     onEvent: options.onEvent,
   });

@@ -50,7 +50,7 @@ export async function createDatabase(servers: Servers, name: string): Promise<st
 /** Drops a database with its slots, which belong to the server and would keep its WAL for ever. */
 export async function dropDatabase(servers: Servers, name: string): Promise<void> {
   await withPostgres(servers.postgres.url, async (client) => {
-    const deadline = Date.now() + 10_000;
+    const deadline = Date.now() + 60_000;
     for (;;) {
       const { rows } = await client.query<{ slot_name: string; active_pid: number | null }>(
         'select slot_name, active_pid from pg_replication_slots where database = $1',
@@ -81,7 +81,7 @@ export async function withKafkaAdmin<T>(brokers: readonly string[], work: (admin
   }
 }
 
-const topicTimeoutMs = 15_000;
+const topicTimeoutMs = 60_000;
 
 /** Makes a topic of one partition, unless it is there. */
 export async function createTopic(

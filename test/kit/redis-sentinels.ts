@@ -87,6 +87,6 @@ async function startSentinel(command: string, port: number, masterPort: number):
       },
       remove: () => scratch.remove(),
     },
-    { name: 'sentinel', stopSignal: 'SIGTERM', graceMs: 2_000, startTimeoutMs: 20_000, supervise: false },
+    { name: 'sentinel', stopSignal: 'SIGTERM', graceMs: 2_000, startTimeoutMs: 60_000, supervise: false },
   );
 }

@@ -61,7 +61,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
     name: 'redis',
     stopSignal: 'SIGTERM',
     graceMs: 5_000,
-    startTimeoutMs: 20_000,
+    startTimeoutMs: 60_000,
     supervise: options.supervise ?? false,
     onEvent: options.onEvent,
   });

@@ -50,7 +50,7 @@ export async function tidemarkProcess(options: TidemarkOptions): Promise<Managed
     name: options.name,
     stopSignal: 'SIGTERM',
     graceMs: 15_000,
-    startTimeoutMs: 45_000,
+    startTimeoutMs: 120_000,
     restartTimeoutMs: 600_000,
     // Its ports are its own and its servers are up: a first start that fails will fail again.
     startAttempts: 1,

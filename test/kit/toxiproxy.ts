@@ -58,7 +58,7 @@ export async function startToxiproxy(command: string): Promise<Links> {
       },
       remove: async () => undefined,
     },
-    { name: 'toxiproxy', stopSignal: 'SIGTERM', graceMs: 2_000, startTimeoutMs: 10_000, supervise: false },
+    { name: 'toxiproxy', stopSignal: 'SIGTERM', graceMs: 2_000, startTimeoutMs: 60_000, supervise: false },
   );
   return {
     open: async (name, target) => {
