@@ -16,8 +16,8 @@ const kube = {
     exclude: ignored,
     globalSetup: ['test/kit/global-setup.ts', 'test/kit/kube/global-setup.ts'],
     setupFiles: ['test/kit/worker-setup.ts', 'test/kit/property-setup.ts'],
-    testTimeout: 180_000,
-    hookTimeout: 240_000,
+    testTimeout: 240_000,
+    hookTimeout: 300_000,
   },
 } as const;
 

@@ -31,6 +31,8 @@ interface Spec {
 }
 type Resource = KubernetesObject & { readonly status?: NamespaceStatus };
 
+const soon = { withinMs: 60_000 };
+
 const topic = `${uniqueWord()}.config`;
 const scratch = scratchFolder('cache-namespaces');
 let cluster: Cluster;
@@ -72,7 +74,7 @@ beforeAll(async () => {
   // What a paused leader had under way may come after what its successor wrote.
   feed = await Feed.open(stack, undefined, { expectsLate: true });
   configs = new PublishedConfigs({ brokers: stack.brokers, topic });
-}, 180_000);
+}, 300_000);
 
 afterAll(async () => {
   await configs?.stop();
@@ -107,7 +109,7 @@ async function conditions(name: string, namespace = OURS): Promise<Readonly<Reco
 const says = (name: string, expected: Readonly<Record<string, string>>, namespace = OURS) =>
   eventually(async () => expect(await conditions(name, namespace)).toEqual(expected), {
     everyMs: 50,
-    withinMs: 20_000,
+    withinMs: 60_000,
   });
 const ACCEPTED = { Accepted: 'True Accepted', Served: 'True Covered' };
 
@@ -117,19 +119,16 @@ function hashOf(name: string, { invalidate = [] }: Spec): bigint {
 }
 
 const published = (name: string, spec: Spec | undefined) =>
-  eventually(
-    () => {
-      const { namespaces } = configs.last.document as { namespaces: Record<string, unknown> };
-      expect(namespaces[name]).toEqual(spec && { source: 'main', ...spec });
-    },
-    { withinMs: 20_000 },
-  );
+  eventually(() => {
+    const { namespaces } = configs.last.document as { namespaces: Record<string, unknown> };
+    expect(namespaces[name]).toEqual(spec && { source: 'main', ...spec });
+  }, soon);
 
 it('without the definition the document alone is published, and the resources are followed once it is there', async () => {
-  await eventually(() => expect(Object.keys(configs.last.config.namespaces)).toEqual(['fixed']));
+  await eventually(() => expect(Object.keys(configs.last.config.namespaces)).toEqual(['fixed']), soon);
   expect(leader.logs().join('\n')).toContain('expected the CustomResourceDefinition');
   await defineCacheNamespaces(cluster);
-  await eventually(async () => expect(await leader.metric('config_resources_followed')).toBe(1), { withinMs: 40_000 });
+  await eventually(async () => expect(await leader.metric('config_resources_followed')).toBe(1), soon);
 });
 
 it('a resource becomes part of the configuration: of the stream, of the topic, and it says so', async () => {
@@ -143,7 +142,7 @@ it('a resource becomes part of the configuration: of the stream, of the topic, a
     rulesHash: hash.toString(16).padStart(16, '0'),
     observedGeneration: 1,
   });
-  expect(feed.last.covers).toContain(hash);
+  await eventually(() => expect(feed.last.covers).toContain(hash), soon);
   expect(Object.keys(configs.last.config.namespaces)).toEqual(['fixed', 'orders']);
 });
 
@@ -157,7 +156,7 @@ it('a change keeps the time of what stays, and names the generation that it is a
     expect(found.observedGeneration).toBe(2);
     expect(found.conditions.map(({ status }) => status)).toEqual(['True', 'True']);
     return found;
-  });
+  }, soon);
   expect(after.rulesHash).not.toBe(before.rulesHash);
   const accepted = (status: NamespaceStatus) => status.conditions[0]?.lastTransitionTime;
   expect(accepted(after)).toBe(accepted(before));
@@ -216,7 +215,7 @@ it('what changes while the API server cannot be reached is taken up afterwards, 
   const first = feed.batches.length;
   leader.toApi.cut();
   await put('teams', spec);
-  await eventually(async () => expect(await leader.metric('config_resources_followed')).toBe(0), { withinMs: 40_000 });
+  await eventually(async () => expect(await leader.metric('config_resources_followed')).toBe(0), soon);
   expect(await leader.readyz()).toEqual([200, 'streaming']);
   leader.toApi.heal();
   await published('teams', spec);
@@ -232,7 +231,7 @@ it('[I8] a standby takes over with all that holds, under a later term, and claim
   const { term } = configs.last;
   const first = feed.batches.length;
   await leader.kill();
-  await eventually(() => expect(configs.last.term).toBeGreaterThan(term), { withinMs: 20_000 });
+  await eventually(() => expect(configs.last.term).toBeGreaterThan(term), soon);
   await published('teams', spec);
   for (const { covers } of feed.batches.slice(first)) expect(covers).toContain(hash);
   leader = second;
@@ -243,12 +242,12 @@ it('a leader that was paused and wakes up changes nothing', async () => {
   const third = await replicas.start('third', env());
   const { term } = configs.last;
   leader.pause();
-  await eventually(() => expect(configs.last.term).toBeGreaterThan(term), { withinMs: 20_000 });
+  await eventually(() => expect(configs.last.term).toBeGreaterThan(term), soon);
   await put('teams', spec);
   await published('teams', spec);
   const held = configs.last;
   leader.resume();
-  await eventually(async () => expect((await leader.readyz())[1]).toMatch(/^standby/), { withinMs: 20_000 });
+  await eventually(async () => expect((await leader.readyz())[1]).toMatch(/^standby/), soon);
   expect(configs.last.term).toBe(held.term);
   await published('teams', spec);
   await says('teams', ACCEPTED);

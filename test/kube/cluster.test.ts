@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { makeAuthority } from '../kit/certificates.ts';
 import { type Cluster, type Manifest, kubernetesVersion, startCluster } from '../kit/kube/index.ts';
 
-const soon = { timeout: 20_000, interval: 50 };
+const soon = { timeout: 60_000, interval: 50 };
 
 function namespaced(kind: string, name: string, fields: object, apiVersion = 'v1'): Manifest {
   return { apiVersion, kind, metadata: { name, namespace: 'shop' }, ...fields };
@@ -34,7 +34,8 @@ describe('a cluster of etcd and kube-apiserver', () => {
       namespaced('ConfigMap', 'rules', { data: { a: 'b' } }),
     );
     const core = cluster.api(CoreV1Api, await cluster.kubeconfigFor('shop', 'reader'));
-    const rulesMap = await core.readNamespacedConfigMap({ namespace: 'shop', name: 'rules' });
+    // The API server hears of roles by a watch.
+    const rulesMap = await vi.waitFor(() => core.readNamespacedConfigMap({ namespace: 'shop', name: 'rules' }), soon);
     expect(rulesMap.data).toEqual({ a: 'b' });
     const refused = core.readNamespacedConfigMap({ namespace: 'shop', name: 'kube-root-ca.crt' });
     await expect(refused).rejects.toSatisfy((error) => error instanceof ApiException && error.code === 403);
@@ -84,7 +85,7 @@ describe('a cluster of etcd and kube-apiserver', () => {
       rules,
       sideEffects: 'None',
       admissionReviewVersions: ['v1'],
-      timeoutSeconds: 5,
+      timeoutSeconds: 30,
     };
     const configuration = {
       apiVersion: 'admissionregistration.k8s.io/v1',

@@ -67,6 +67,8 @@ async function started(name: string, env: Readonly<Record<string, string>> = {})
   return made;
 }
 
+const soon = { withinMs: 60_000, everyMs: 50 };
+
 /** What is tested is trust: a machine that is busy shall not look like its lack. */
 const PATIENT = { 'injection.timeoutSeconds': '20' };
 
@@ -86,12 +88,9 @@ function createPod(
 
 /** The API server hears of a webhook, and of whom to trust for it, by a watch. */
 async function injects(): Promise<void> {
-  await eventually(
-    async () => {
-      if (!isInjected(await createPod())) throw new Error('pods are not injected');
-    },
-    { withinMs: 15_000, everyMs: 50 },
-  );
+  await eventually(async () => {
+    if (!isInjected(await createPod())) throw new Error('pods are not injected');
+  }, soon);
 }
 
 async function authorities(): Promise<string[]> {
@@ -131,9 +130,9 @@ describe('the self-signed webhook', () => {
     await one.stop();
     const beginMs = performance.now();
     expect(isInjected(await createPod())).toBe(false);
-    expect(performance.now() - beginMs).toBeLessThan(11_000);
+    expect(performance.now() - beginMs).toBeLessThan(30_000); // as without a limit it would be never
     await install(cluster, release, { 'injection.failurePolicy': 'Fail' });
-    await eventually(() => expect(createPod()).rejects.toThrow(/failed calling webhook/));
+    await eventually(() => expect(createPod()).rejects.toThrow(/failed calling webhook/), soon);
     expect(isInjected(await createPod({}))).toBe(false);
   });
 
@@ -166,7 +165,8 @@ describe('the self-signed webhook', () => {
 
   it('renews the certificate under a stream of pods, all of which are injected, by either replica', async () => {
     await install(cluster, release, PATIENT);
-    const env = { TIDEMARK_WEBHOOK_CERTIFICATE_LIFE: '15s' };
+    // A tenth of it is what the API server has to hear whom to trust, a fifth what a replica has to show another in time.
+    const env = { TIDEMARK_WEBHOOK_CERTIFICATE_LIFE: '45s' };
     const [one, two] = [await prepared('one', env), await prepared('two', env)];
     await Promise.all([one.start(), two.start()]);
     front.moveTo(one.port);
@@ -185,34 +185,34 @@ describe('the self-signed webhook', () => {
         for (const each of [one, two]) seen.add((await shownBy(each)).fingerprint256);
         if (seen.size < 3) throw new Error(`${seen.size} certificates so far`);
       },
-      { withinMs: 60_000, everyMs: 10 },
+      { withinMs: 150_000, everyMs: 10 },
     );
     expect(missed).toEqual([]);
     expect(created).toBeGreaterThan(10);
     expect((await authorities()).length).toBeGreaterThan(1);
-  }, 90_000);
+  }, 240_000);
 
   it('makes the Secret again when somebody deletes it, and nobody is refused meanwhile', async () => {
     await install(cluster, release, PATIENT);
-    const env = { TIDEMARK_WEBHOOK_CERTIFICATE_LIFE: '60s' };
+    // None is renewed before the test is over.
+    const env = { TIDEMARK_WEBHOOK_CERTIFICATE_LIFE: '2m' };
     const [one, two] = [await prepared('one', env), await prepared('two', env)];
     await Promise.all([one.start(), two.start()]);
     front.moveTo(one.port);
     await injects();
     const before = await stored();
     await cluster.objects.delete(secret);
-    await eventually(
-      async () => {
-        expect(isInjected(await createPod())).toBe(true);
-        const { certificate } = await stored();
-        if (certificate === '' || certificate === before.certificate) throw new Error('the Secret is not back');
-        const wanted = new X509Certificate(certificate).fingerprint256;
-        for (const each of [one, two]) {
-          if ((await shownBy(each)).fingerprint256 !== wanted) throw new Error(`${each.name} shows another`);
-        }
-      },
-      { withinMs: 30_000, everyMs: 50 },
-    );
+    let missed = 0;
+    await eventually(async () => {
+      if (!isInjected(await createPod())) missed += 1;
+      const { certificate } = await stored();
+      if (certificate === '' || certificate === before.certificate) throw new Error('the Secret is not back');
+      const wanted = new X509Certificate(certificate).fingerprint256;
+      for (const each of [one, two]) {
+        if ((await shownBy(each)).fingerprint256 !== wanted) throw new Error(`${each.name} shows another`);
+      }
+    }, soon);
+    expect(missed).toBe(0);
     expect(await authorities()).toHaveLength(2);
   });
 
@@ -225,7 +225,7 @@ describe('the self-signed webhook', () => {
       const [status, words] = await one.readyz();
       expect(status).toBe(503);
       expect(words).toMatch(/MutatingWebhookConfiguration tidemark\.caches: 404/);
-    });
+    }, soon);
     await install(cluster, release, {});
     await starting;
     front.moveTo(one.port);
@@ -267,7 +267,7 @@ describe('a webhook with provided certificates', () => {
     const first = await shownBy(one);
     await write('second');
     await eventually(async () => expect((await shownBy(one)).fingerprint256).not.toBe(first.fingerprint256), {
-      withinMs: 20_000,
+      withinMs: 60_000,
       everyMs: 100,
     });
     await injects();

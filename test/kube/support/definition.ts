@@ -8,11 +8,16 @@ import type { Cluster } from '../../kit/kube/index.ts';
 
 const FILE = new URL('../../../charts/tidemark/files/crds/cachenamespaces.yaml', import.meta.url);
 
+const SOON = { withinMs: 60_000, everyMs: 50 };
+
 interface Definition extends KubernetesObject {
   readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
 }
 
-/** Puts the definition of CacheNamespace into a cluster; settles when it is served. */
+/**
+ * Puts the definition of CacheNamespace into a cluster; settles when it is served. The API server writes that it is established
+ * before it serves the kind and tells of it: what listens for that hears it a moment later.
+ */
 export async function defineCacheNamespaces(cluster: Cluster): Promise<void> {
   // As it is in the file: the typed client of the library leaves out what begins with x-kubernetes.
   const answer = await put(cluster, await readFile(FILE, 'utf8'));
@@ -25,7 +30,8 @@ export async function defineCacheNamespaces(cluster: Cluster): Promise<void> {
     });
     if (!found?.status?.conditions?.some(({ type, status }) => type === 'Established' && status === 'True'))
       throw new Error('the definition is not established yet');
-  });
+    await cluster.objects.list('tidemark.dev/v1', 'CacheNamespace');
+  }, SOON);
 }
 
 /** Server-side apply of a definition as YAML. */

@@ -91,7 +91,7 @@ export async function prepareWebhook(
     port,
     health,
     async readyz() {
-      const response = await fetch(`${health}/readyz`, { signal: AbortSignal.timeout(1000) });
+      const response = await fetch(`${health}/readyz`, { signal: AbortSignal.timeout(30_000) });
       return [response.status, (await response.text()).trim()] as const;
     },
     async metric(metric: string) {

@@ -11,18 +11,26 @@ export interface Replica extends ProcessHandle {
   /** Its ways to the API server and to Postgres. */
   readonly toApi: Forwarder;
   readonly toPostgres: Forwarder;
-  /** What /readyz says: its status and its words. */
-  readyz(): Promise<readonly [status: number, words: string]>;
+  /** What /readyz says: its status and its words. Without `withinMs` a busy machine has all the time that it needs. */
+  readyz(withinMs?: number): Promise<readonly [status: number, words: string]>;
   /** A value of /metrics, by the name behind `tidemark_invalidator_`. */
   metric(name: string): Promise<number>;
 }
 
-/** Times that tests can wait for. */
+/**
+ * Times that tests can wait for, and in which a busy machine renews a lease: nobody takes over but where a test has made
+ * somebody go.
+ */
 export const SHORT = {
-  TIDEMARK_LEASE_DURATION: '3s',
-  TIDEMARK_LEASE_RENEW_DEADLINE: '2s',
+  TIDEMARK_LEASE_DURATION: '8s',
+  TIDEMARK_LEASE_RENEW_DEADLINE: '6s',
   TIDEMARK_LEASE_RETRY: '400ms',
 };
+/** The duration among them, ms. */
+export const SHORT_LEASE_MS = 8000;
+/** Longest that a replica is asked for, ms: one that is paused does not keep others from being asked. */
+const ASK_MS = 3000;
+const PATIENTLY_MS = 30_000;
 
 /** Replicas of one release: the same source, slot and Lease. */
 export class Replicas {
@@ -65,8 +73,8 @@ export class Replicas {
       url,
       toApi,
       toPostgres,
-      async readyz() {
-        const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(1000) });
+      async readyz(withinMs = PATIENTLY_MS) {
+        const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(withinMs) });
         return [response.status, (await response.text()).trim()] as const;
       },
       async metric(metric: string) {
@@ -86,20 +94,20 @@ export class Replicas {
       async () => {
         const found = this.#all.find((each) => each.name === name);
         if (found === undefined) throw new Error(`${name} is not started`);
-        await found.readyz();
+        await found.readyz(ASK_MS);
         return found;
       },
-      { withinMs: 20_000 },
+      { withinMs: 60_000 },
     );
   }
 
   /** The one that streams, which it says once its first record is in Kafka; with `butNot` another one than that. */
-  async leader({ withinMs = 20_000, butNot }: { withinMs?: number; butNot?: Replica } = {}): Promise<Replica> {
+  async leader({ withinMs = 60_000, butNot }: { withinMs?: number; butNot?: Replica } = {}): Promise<Replica> {
     return eventually(
       async () => {
         for (const each of this.#all) {
           if (each.pid === undefined || each === butNot) continue;
-          const [, words] = await each.readyz().catch(() => [0, ''] as const);
+          const [, words] = await each.readyz(ASK_MS).catch(() => [0, ''] as const);
           if (words === 'streaming') return each;
         }
         throw new Error('nobody streams');
