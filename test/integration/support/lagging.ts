@@ -1,23 +1,34 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createKafka, createLogger, RecordReader } from '@tidemark/runtime';
-import { scratchFolder, type Stack } from '../../kit/index.ts';
+import { type Environment, scratchFolder, type SidecarHandle, type Stack } from '../../kit/index.ts';
 import { createTopic } from '../../kit/names.ts';
 import { App } from './app.ts';
 
 /** A sidecar whose stream lags behind as long as a test wants: it follows a copy of the topic. */
 export class LaggingSidecar {
   readonly app: App;
+  readonly #stack: Stack;
+  readonly #config: string;
   readonly #gate: { flowing: Promise<void> };
   readonly #cleanups: readonly (() => Promise<unknown>)[];
 
-  private constructor(app: App, gate: { flowing: Promise<void> }, cleanups: readonly (() => Promise<unknown>)[]) {
-    this.app = app;
-    this.#gate = gate;
-    this.#cleanups = cleanups;
+  private constructor(of: {
+    app: App;
+    stack: Stack;
+    config: string;
+    gate: { flowing: Promise<void> };
+    cleanups: readonly (() => Promise<unknown>)[];
+  }) {
+    this.app = of.app;
+    this.#stack = of.stack;
+    this.#config = of.config;
+    this.#gate = of.gate;
+    this.#cleanups = of.cleanups;
   }
 
-  static async start(stack: Stack): Promise<LaggingSidecar> {
+  /** @param env more of the sidecar's */
+  static async start(stack: Stack, env: Environment = {}): Promise<LaggingSidecar> {
     const folder = scratchFolder('lagging');
     const gate = { flowing: Promise.resolve() };
     const topic = `${stack.topic}.copy`;
@@ -40,9 +51,14 @@ export class LaggingSidecar {
     });
     const config = join(folder.path, 'copy.yaml');
     await writeFile(config, (await readFile(stack.configFile, 'utf8')).replace(stack.topic, topic));
-    const sidecar = await stack.addSidecar({ TIDEMARK_CONFIG: config, TIDEMARK_MAX_STALENESS: '60s' });
+    const { url } = await following(stack, config, env);
     const cleanups = [() => reader.stop(), () => producer.disconnect(), () => folder.remove()];
-    return new LaggingSidecar(new App(sidecar.url), gate, cleanups);
+    return new LaggingSidecar({ app: new App(url), stack, config, gate, cleanups });
+  }
+
+  /** One more sidecar that lags behind together with this one. */
+  another(env: Environment = {}): Promise<SidecarHandle> {
+    return following(this.#stack, this.#config, env);
   }
 
   /** Holds the copy back until the answer is called. */
@@ -56,4 +72,9 @@ export class LaggingSidecar {
   async stop(): Promise<void> {
     for (const cleanup of this.#cleanups) await cleanup();
   }
+}
+
+function following(stack: Stack, config: string, env: Environment): Promise<SidecarHandle> {
+  // It hears nothing for as long as a test takes.
+  return stack.addSidecar({ TIDEMARK_CONFIG: config, TIDEMARK_MAX_STALENESS: '10m', ...env });
 }
