@@ -180,5 +180,16 @@ function createInnerCluster(kafka: Kafka): InnerCluster {
 
 /** Whether Kafka said that there is no such topic. */
 export function isMissingTopic(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'type' in error && error.type === 'UNKNOWN_TOPIC_OR_PARTITION';
+  return isAnswer(error, 'UNKNOWN_TOPIC_OR_PARTITION');
+}
+
+/** Whether a partition has no leader at the moment, or one that does not know it yet: true of every new topic for a while. */
+export function isLeaderless(error: unknown): boolean {
+  return isAnswer(error, 'LEADER_NOT_AVAILABLE') || isAnswer(error, 'NOT_LEADER_FOR_PARTITION');
+}
+
+/** Where kafkajs has asked several times, it wraps what Kafka answered. */
+function isAnswer(error: unknown, type: string): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  return ('type' in error && error.type === type) || ('cause' in error && isAnswer(error.cause, type));
 }

@@ -1,4 +1,7 @@
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
+import { Backoff } from './backoff.ts';
+import { isLeaderless, isMissingTopic } from './kafka-cluster.ts';
+import { KAFKA_REQUEST_TIMEOUT_MS } from './kafka.ts';
 
 /** A topic with one partition, because its order matters. */
 export interface OrderedTopic {
@@ -13,26 +16,40 @@ export interface OrderedTopic {
   readonly fail: (message: string) => Error;
 }
 
-/** Makes the topic if it is missing, and checks it. Throws what `fail` gives when it cannot serve; rejects when Kafka does not answer. */
+/**
+ * Makes the topic if it is missing, and checks it, unless it is this very call that made it. Throws what `fail` gives when it
+ * cannot serve; rejects when Kafka does not answer, or when 5 s were not enough for its brokers to hear of a topic that is there.
+ */
 export async function ensureOrderedTopic(kafka: Kafka, options: OrderedTopic): Promise<'made' | 'present'> {
   const admin = kafka.admin();
   await admin.connect();
   try {
-    const isPresent = (await admin.listTopics()).includes(options.topic);
-    if (isPresent) await check(admin, options);
-    else await make(admin, options);
-    return isPresent ? 'present' : 'made';
+    const backoff = new Backoff({ firstMs: 50, maxMs: 1_000 });
+    const endMs = performance.now() + KAFKA_REQUEST_TIMEOUT_MS;
+    for (;;) {
+      try {
+        await check(admin, options);
+        return 'present';
+      } catch (error) {
+        const isMissing = isMissingTopic(error);
+        if (!(isMissing || isLeaderless(error)) || performance.now() > endMs) throw error;
+        if (isMissing && (await make(admin, options))) return 'made';
+      }
+      // Somebody else has made it a moment ago, and not every broker has heard of it yet.
+      await backoff.pause();
+    }
   } finally {
     await admin.disconnect().catch(() => undefined);
   }
 }
 
-async function make(admin: Admin, { topic, settings }: OrderedTopic): Promise<void> {
+/** False where there is such a topic by now. */
+async function make(admin: Admin, { topic, settings }: OrderedTopic): Promise<boolean> {
   const { brokers } = await admin.describeCluster();
   const replicationFactor = Math.min(3, brokers.length);
   // One replica may be down without stopping the topic, and none of the others lags behind unnoticed.
   const all = { ...settings, 'min.insync.replicas': String(Math.max(1, replicationFactor - 1)) };
-  await admin.createTopics({
+  return admin.createTopics({
     // The wait of kafkajs gives up when the broker that it asks has not heard of the topic yet.
     waitForLeaders: false,
     topics: [
@@ -50,8 +67,8 @@ async function check(
   admin: Admin,
   { topic, settings, complaint, usesFirst = false, fail }: OrderedTopic,
 ): Promise<void> {
-  const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
-  const partitions = topics[0]?.partitions.length ?? 0;
+  // Of what kafkajs can ask this alone is not about every topic: it fails where any of them has no leader. What follows goes by it.
+  const { length: partitions } = await admin.fetchTopicOffsets(topic);
   if (partitions !== 1 && !(usesFirst && partitions > 1)) {
     throw fail(
       `topic ${topic} has ${partitions} partitions, expected 1 (records of several would have no order): delete it, or name another one`,
