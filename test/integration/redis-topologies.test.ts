@@ -19,6 +19,8 @@ import { cacheable, showLogsOnFailure } from './support/stack.ts';
 // load: nobody is served an old value, and values are shared again each time.
 
 const BUCKETS = 8;
+/** The last bound of what takes some seconds where nobody has to try again. */
+const TAKEN_OVER_WITHIN_MS = 240_000;
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
@@ -34,18 +36,18 @@ function connectionTo({ url }: RedisServer): Redis {
 
 async function followsItsMaster(connection: Redis): Promise<void> {
   await eventually(async () => expect(await connection.info('replication')).toContain('master_link_status:up'), {
-    withinMs: 60_000,
+    withinMs: TAKEN_OVER_WITHIN_MS,
   });
 }
 
-/** Asks until it is done: on a busy machine the sentinels give up one that takes 3 s, and rest for 30 s when they were not run for 2. */
+/** Asks until it is done: on a busy machine the sentinels give up one that takes 3 s, and rest for a while when they were not run for 2. */
 async function failOverTo(sentinels: RedisSentinels, { port }: RedisServer): Promise<void> {
   const ask = async (): Promise<void> => {
     if ((await sentinels.masterPort()) === port) return;
     await sentinels.failOver();
     throw new Error(`the master is not at port ${port} yet`);
   };
-  await eventually(ask, { withinMs: 70_000, everyMs: 500 });
+  await eventually(ask, { withinMs: TAKEN_OVER_WITHIN_MS, everyMs: 500 });
 }
 
 async function stackOn(redisUrl: string, buckets: number): Promise<Stack> {
@@ -65,35 +67,41 @@ async function stackOn(redisUrl: string, buckets: number): Promise<Stack> {
   return stack;
 }
 
-it('[I7] sentinels: a master that is killed, and one that gives way, are replaced', { timeout: 480_000 }, async () => {
-  const [first, second] = [await startRedis(), await startRedis({ settings: { 'repl-diskless-sync-delay': '0' } })];
-  cleanups.push(
-    () => first.stop(),
-    () => second.stop(),
-  );
-  const [toFirst, toSecond] = [connectionTo(first), connectionTo(second)];
-  await toSecond.replicaof('127.0.0.1', first.port);
-  await followsItsMaster(toSecond);
-  const sentinels = await startSentinels(first.port);
-  cleanups.push(() => sentinels.stop());
-  onTestFailed(() => {
-    for (const sentinel of sentinels.sentinels) process.stderr.write(`${sentinel.logs(40).join('\n')}\n`);
-  });
-  const load = new JudgedLoad(await stackOn(sentinels.url, 1));
-  await load.goesOn();
-  await first.kill();
-  await eventually(async () => expect(await sentinels.masterPort()).toBe(second.port), { withinMs: 70_000 });
-  await load.goesOn();
-  // It comes back as what it was, and the sentinels make a replica of it.
-  await first.start();
-  await followsItsMaster(toFirst);
-  await load.goesOn();
-  await failOverTo(sentinels, first);
-  await load.goesOn();
-  await load.judge();
-});
+it(
+  '[I7] sentinels: a master that is killed, and one that gives way, are replaced',
+  { timeout: 1_200_000 },
+  async () => {
+    const [first, second] = [await startRedis(), await startRedis({ settings: { 'repl-diskless-sync-delay': '0' } })];
+    cleanups.push(
+      () => first.stop(),
+      () => second.stop(),
+    );
+    const [toFirst, toSecond] = [connectionTo(first), connectionTo(second)];
+    await toSecond.replicaof('127.0.0.1', first.port);
+    await followsItsMaster(toSecond);
+    const sentinels = await startSentinels(first.port);
+    cleanups.push(() => sentinels.stop());
+    onTestFailed(() => {
+      for (const sentinel of sentinels.sentinels) process.stderr.write(`${sentinel.logs(40).join('\n')}\n`);
+    });
+    const load = new JudgedLoad(await stackOn(sentinels.url, 1));
+    await load.goesOn();
+    await first.kill();
+    await eventually(async () => expect(await sentinels.masterPort()).toBe(second.port), {
+      withinMs: TAKEN_OVER_WITHIN_MS,
+    });
+    await load.goesOn();
+    // It comes back as what it was, and the sentinels make a replica of it.
+    await first.start();
+    await followsItsMaster(toFirst);
+    await load.goesOn();
+    await failOverTo(sentinels, first);
+    await load.goesOn();
+    await load.judge();
+  },
+);
 
-it('[I7] a cluster: a master is killed, and slots move while they are used', { timeout: 360_000 }, async () => {
+it('[I7] a cluster: a master is killed, and slots move while they are used', { timeout: 1_200_000 }, async () => {
   const cluster = await startRedisCluster({ masters: 3, replicas: 3 });
   cleanups.push(() => cluster.stop());
   const [one] = cluster.nodes;
@@ -119,9 +127,12 @@ it('[I7] a cluster: a master is killed, and slots move while they are used', { t
   await load.goesOn();
 
   const [slot] = slots as [number];
+  await cluster.setNodeTimeout(4_000);
   const killed = await cluster.masterOf(slot);
   await killed.kill();
-  await eventually(async () => expect((await cluster.masterOf(slot)).id).not.toBe(killed.id), { withinMs: 60_000 });
+  await eventually(async () => expect((await cluster.masterOf(slot)).id).not.toBe(killed.id), {
+    withinMs: TAKEN_OVER_WITHIN_MS,
+  });
   await load.goesOn();
   await killed.start();
   await load.goesOn();

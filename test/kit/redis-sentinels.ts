@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { Redis, ReplyError } from 'ioredis';
 import { startChild } from './child.ts';
 import { KitError, silent } from './error.ts';
@@ -9,6 +10,8 @@ import { freePort } from './ports.ts';
 import { redisCommand } from './redis-install.ts';
 import { scratchFolder } from './scratch.ts';
 import { watchLines } from './watch.ts';
+
+const KNOW_TIMEOUT_MS = 120_000;
 
 export interface RedisSentinels {
   /** As TIDEMARK_REDIS_URL has it. */
@@ -24,17 +27,32 @@ export interface RedisSentinels {
   stop(): Promise<void>;
 }
 
-/** Starts three sentinels that watch a master under the name `shop`, and agree by two that it is gone, half a second after it is. */
+/**
+ * Starts three sentinels that watch a master with a replica under the name `shop`, and agree by two that it is gone, half a second after it
+ * is. Settles once each of them knows the others and the replica: before that they would replace nobody.
+ */
 export async function startSentinels(masterPort: number): Promise<RedisSentinels> {
   const command = await redisCommand(silent);
   if (command === undefined) throw new KitError('sentinels need a redis-server on this machine; Docker does not do.');
-  const ports = [await freePort(), await freePort(), await freePort()];
-  const sentinels = await Promise.all(ports.map((port) => startSentinel(command, port, masterPort)));
+  const started = await Promise.allSettled([1, 2, 3].map(() => startSentinel(command, masterPort)));
+  const all = started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  const [ports, sentinels] = [all.map(({ port }) => port), all.map(({ sentinel }) => sentinel)];
   const admins = ports.map((port) => {
     const admin = new Redis({ port, host: '127.0.0.1', protocol: 2, maxRetriesPerRequest: 1 });
     admin.on('error', () => undefined); // commands fail by themselves
     return admin;
   });
+  const stop = async (): Promise<void> => {
+    for (const admin of admins) admin.disconnect();
+    await Promise.all(sentinels.map((sentinel) => sentinel.stop()));
+  };
+  try {
+    for (const each of started) if (each.status === 'rejected') throw each.reason;
+    await Promise.all(admins.map(knowsAll));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   const ask = async (...args: readonly [string, ...string[]]): Promise<unknown> => {
     for (const admin of admins) {
       try {
@@ -51,28 +69,49 @@ export async function startSentinels(masterPort: number): Promise<RedisSentinels
     sentinels,
     masterPort: async () => Number(((await ask('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', 'shop')) as string[])[1]),
     failOver: async () => void (await ask('SENTINEL', 'FAILOVER', 'shop')),
-    stop: async () => {
-      for (const admin of admins) admin.disconnect();
-      await Promise.all(sentinels.map((sentinel) => sentinel.stop()));
-    },
+    stop,
   };
 }
 
-async function startSentinel(command: string, port: number, masterPort: number): Promise<ProcessHandle> {
+/** Waits until a sentinel knows two others, of whom it hears through the master, and a replica. */
+async function knowsAll(admin: Redis): Promise<void> {
+  // One that was not run for 2 s trusts nothing for 30 s, and on a busy machine for ever. Redis 6.2 cannot be told.
+  await admin.call('SENTINEL', 'DEBUG', 'TILT-PERIOD', '3000').catch(() => undefined);
+  const deadline = Date.now() + KNOW_TIMEOUT_MS;
+  for (;;) {
+    const answer = await admin.call('SENTINEL', 'MASTER', 'shop').catch(() => []);
+    const fields = (answer as unknown[]).map(String);
+    const valueOf = (name: string): number => Number(fields[fields.indexOf(name) + 1]);
+    if (valueOf('num-other-sentinels') === 2 && valueOf('num-slaves') > 0) return;
+    if (Date.now() > deadline)
+      throw new KitError(`within ${KNOW_TIMEOUT_MS / 1000} s a sentinel heard of no two others and a replica.`);
+    await wait(100);
+  }
+}
+
+async function startSentinel(
+  command: string,
+  masterPort: number,
+): Promise<{ readonly sentinel: ProcessHandle; readonly port: number }> {
   const scratch = scratchFolder('sentinel');
   const file = join(scratch.path, 'sentinel.conf');
-  // It writes what it learns into its file, so it cannot be told by arguments.
-  const lines = [
-    ...[`port ${port}`, 'bind 127.0.0.1', 'protected-mode no', `dir ${scratch.path}`],
-    `sentinel monitor shop 127.0.0.1 ${masterPort} 2`,
-    'sentinel down-after-milliseconds shop 500',
-    'sentinel failover-timeout shop 3000',
-  ];
-  await writeFile(file, `${lines.join('\n')}\n`);
-  return startServer(
+  let port = 0;
+  const choosePorts = async (): Promise<void> => {
+    port = await freePort();
+    // It writes what it learns into its file, so it cannot be told by arguments.
+    const lines = [
+      ...[`port ${port}`, 'bind 127.0.0.1', 'protected-mode no', `dir ${scratch.path}`],
+      `sentinel monitor shop 127.0.0.1 ${masterPort} 2`,
+      'sentinel down-after-milliseconds shop 500',
+      'sentinel failover-timeout shop 3000',
+    ];
+    await writeFile(file, `${lines.join('\n')}\n`);
+  };
+  await choosePorts();
+  const sentinel = await startServer(
     {
       port: () => port,
-      choosePorts: () => Promise.reject(new KitError(`port ${port} of a sentinel was taken.`)),
+      choosePorts,
       launch: (log) => {
         const watch = watchLines((line) => (/\+monitor master shop/.test(line) ? true : undefined));
         const child = startChild({
@@ -89,4 +128,5 @@ async function startSentinel(command: string, port: number, masterPort: number):
     },
     { name: 'sentinel', stopSignal: 'SIGTERM', graceMs: 2_000, startTimeoutMs: 60_000, supervise: false },
   );
+  return { sentinel, port };
 }

@@ -38,7 +38,7 @@ export class JudgedLoad {
       if (this.answers.l2 <= l2 + 30)
         throw new Error(`${this.answers.l2 - l2} values were shared, expected more than 30`);
     };
-    await eventually(enough, { withinMs: 60_000 });
+    await eventually(enough, { withinMs: 180_000 });
   }
 
   /** Ends it, and fails if anybody was served what was older than the position it was served under. */
