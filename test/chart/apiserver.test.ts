@@ -42,16 +42,17 @@ beforeAll(async () => {
       metadata: { name },
       value,
     });
-  // The definitions are served a moment after they are there.
+  // The API server serves the definitions, and admits pods of the priorities, a moment after they are there.
   const templates = ['templates/monitoring/monitors.yaml', 'templates/selftest.yaml'];
   const objects = await render(helm, [everything], ...templates.flatMap((file) => ['--show-only', file]));
+  const prioritized = podsOf(await render(helm, [everything]));
   const isServed = async (): Promise<void> => {
-    for (const object of objects.filter(({ apiVersion }) => apiVersion.includes('.'))) {
+    for (const object of [...objects.filter(({ apiVersion }) => apiVersion.includes('.')), ...prioritized]) {
       const { status, message } = await dryRun(cluster, object);
       if (status !== 201) throw new Error(message);
     }
   };
-  await vi.waitFor(isServed, { timeout: 20_000 });
+  await vi.waitFor(isServed, { timeout: 60_000 });
 });
 afterAll(async () => {
   await Promise.all([cluster.stop(), helm.remove()]);

@@ -37,7 +37,7 @@ async function post(cluster: Cluster, object: Rendered, query: string): Promise<
   const headers = { authorization: `Bearer ${cluster.adminToken}`, 'content-type': 'application/json' };
   return new Promise((resolve, reject) => {
     // A connection of its own: one that is kept may be closed by the server in the moment it is used again.
-    const options = { method: 'POST', headers, ca: cluster.ca, agent: false, timeout: 20_000 };
+    const options = { method: 'POST', headers, ca: cluster.ca, agent: false, timeout: 60_000 };
     const asked = request(url, options, (response) => {
       text(response)
         .then((body) => {

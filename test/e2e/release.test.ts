@@ -17,7 +17,7 @@ const schema = `
 
 const products = { invalidate: [{ table: 'public.products', keys: ['{id}'] }] };
 const prices = { invalidate: [{ table: 'public.products', keys: ['price-of-{id}'] }] };
-const soon = { withinMs: 20_000, everyMs: 50 };
+const soon = { withinMs: 60_000, everyMs: 50 };
 
 function cacheNamespace(name: string, spec: object) {
   return {
@@ -38,7 +38,7 @@ interface WithConditions {
   readonly status?: { readonly conditions?: readonly { type: string; status: string; message: string }[] };
 }
 
-describe('a release', () => {
+describe('a release', { timeout: 480_000 }, () => {
   const startedMs = performance.now();
   let world: World;
   let replicas: Replica[];
@@ -61,11 +61,14 @@ describe('a release', () => {
 
   const names = (pods: readonly V1Pod[]): string[] => pods.map(({ metadata }) => metadata?.name ?? '').toSorted();
 
-  /** The name of the pod that leads, by its Lease. */
+  /** Who leads, by the Lease: a run of a process in the pod that the name begins with; '' for nobody. */
   const leader = async (): Promise<string> => {
     const [lease] = await world.cluster.objects.list<V1Lease>('coordination.k8s.io/v1', 'Lease', releaseNamespace);
-    return (lease?.spec?.holderIdentity ?? '').split('_')[0] ?? '';
+    return lease?.spec?.holderIdentity ?? '';
   };
+  const podOf = (holder: string): string => holder.split('_')[0] ?? '';
+  const leaderAfter = (before: string): Promise<void> =>
+    eventually(async () => expect(['', before]).not.toContain(await leader()), soon);
 
   const condition = async (reference: ReturnType<typeof cacheNamespace>, type: string) => {
     const found = (await world.cluster.objects.get(reference)) as WithConditions | undefined;
@@ -84,8 +87,10 @@ describe('a release', () => {
   it('is installed by helm: its pods become ready, one of them follows Postgres', async () => {
     await world.helm('install', world.values({ namespaces: { products } }));
     for (const name of ['invalidator', 'applier', 'webhook']) expect(await component(name)).toHaveLength(2);
-    const slots = await world.sql('select active from pg_replication_slots where slot_name = $1', [world.slot]);
-    expect(slots).toEqual([{ active: true }]);
+    await eventually(async () => {
+      const slots = await world.sql('select active from pg_replication_slots where slot_name = $1', [world.slot]);
+      expect(slots).toEqual([{ active: true }]);
+    }, soon);
   });
 
   it('gives an annotated workload its cache by the webhook: what is committed is served, and evicted by the next commit', async () => {
@@ -154,7 +159,7 @@ describe('a release', () => {
   });
 
   it('[I16] is rolled back: what the upgrade brought is no namespace any more, the others go on', async () => {
-    await world.cluster.helm('rollback', release, '1', '--namespace', releaseNamespace, '--wait', '--timeout', '90s');
+    await world.cluster.helm('rollback', release, '1', '--namespace', releaseNamespace, '--wait', '--timeout', '240s');
     for (const { app } of replicas) {
       await eventually(async () => expect((await app.get('prices', 'price-of-2')).status).toBe(404), soon);
     }
@@ -162,29 +167,25 @@ describe('a release', () => {
     await changeReachesAll(world, replicas, { namespace: 'products', key: '4', id: 4 });
   });
 
-  it('has another leader within the duration of the Lease when the leader is killed, and at once when its pod goes', async () => {
+  // How soon is measured in test/kube/leader.test.ts, and held to the times of the Lease in test/sim/leader.
+  it('has another leader when the leader is killed, and when its pod goes', async () => {
     const killed = await leader();
-    world.runner.container({ namespace: releaseNamespace, name: killed }, 'invalidator').signal('SIGKILL');
-    const killedMs = performance.now();
-    await eventually(async () => expect(await leader()).not.toBe(killed), { withinMs: 12_000, everyMs: 20 });
-    const tookMs = performance.now() - killedMs;
-    expect(tookMs).toBeLessThan(6_000 + 3_000); // its duration, a retry and a busy machine
-    await changeReachesAll(world, replicas, { namespace: 'products', key: '5', id: 5, withinMs: 15_000 });
+    world.runner.container({ namespace: releaseNamespace, name: podOf(killed) }, 'invalidator').signal('SIGKILL');
+    await leaderAfter(killed);
+    await changeReachesAll(world, replicas, { namespace: 'products', key: '5', id: 5 });
 
     const gone = await leader();
     await world.cluster.objects.delete({
       apiVersion: 'v1',
       kind: 'Pod',
-      metadata: { name: gone, namespace: releaseNamespace },
+      metadata: { name: podOf(gone), namespace: releaseNamespace },
     });
-    const goneMs = performance.now();
-    await eventually(async () => expect(['', gone]).not.toContain(await leader()), { withinMs: 6_000, everyMs: 20 });
-    expect(performance.now() - goneMs).toBeLessThan(5_000); // less than the duration: it was given away
-    await changeReachesAll(world, replicas, { namespace: 'products', key: '6', id: 6, withinMs: 15_000 });
+    await leaderAfter(gone);
+    await changeReachesAll(world, replicas, { namespace: 'products', key: '6', id: 6 });
   });
 
   it('proves itself by helm test', async () => {
-    const said = await world.cluster.helm('test', release, '--namespace', releaseNamespace, '--timeout', '60s');
+    const said = await world.cluster.helm('test', release, '--namespace', releaseNamespace, '--timeout', '180s');
     expect(said).toMatch(/Phase:\s+Succeeded/);
   });
 
@@ -211,14 +212,18 @@ describe('a release', () => {
     await cacheable(replicas, 'products');
     await changeReachesAll(world, replicas, { namespace: 'products', key: '7', id: 7 });
     for (const { socket } of replicas) {
-      expect(JSON.parse(await getOverSocket(socket ?? '', '/v1/status'))).toMatchObject({ l2: { state: 'up' } });
+      await eventually(
+        async () =>
+          expect(JSON.parse(await getOverSocket(socket ?? '', '/v1/status'))).toMatchObject({ l2: { state: 'up' } }),
+        soon,
+      );
     }
     reading = readOn(world, replicas, 'products', 20);
   });
 
   it('is uninstalled: the slot is dropped as asked, the definition of CacheNamespace stays, applications run on', async () => {
     const before = processes();
-    await world.cluster.helm('uninstall', release, '--namespace', releaseNamespace, '--wait', '--timeout', '90s');
+    await world.cluster.helm('uninstall', release, '--namespace', releaseNamespace, '--wait', '--timeout', '240s');
     const slots = await world.sql('select 1 from pg_replication_slots where slot_name = $1', [world.slot]);
     expect(slots).toEqual([]);
     const definition = { name: 'cachenamespaces.tidemark.dev' };

@@ -15,8 +15,8 @@ export type Document = Readonly<Record<string, unknown>> & { readonly namespaces
 type StackView = Pick<Stack, 'configFile' | 'brokers' | 'sidecars'>;
 
 const everyMs = 20;
-const answerWithinMs = 2_000;
-const servedWithinMs = 60_000;
+const answerWithinMs = 5_000;
+const servedWithinMs = 180_000;
 const logger = createLogger({ service: 'history', instance: 'history', level: 'silent' });
 
 /** The document that the invalidator reads and publishes, and whether everybody serves what it says. */
@@ -73,7 +73,7 @@ export class Configuration {
 
   /**
    * Settles once whoever starts now finds the document in the topic, and every sidecar has taken it and lets callers fill what
-   * it names. Rejects with what is not so where that takes longer than a minute.
+   * it names. Rejects with what is not so where that takes longer than three minutes.
    */
   async served(): Promise<void> {
     const endMs = performance.now() + servedWithinMs;

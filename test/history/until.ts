@@ -1,9 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
 const everyMs = 20;
-const withinMs = 60_000;
+const withinMs = 180_000;
 
-/** Asks again until the answer is yes. Rejects after a minute: whatever a nemesis waits for comes sooner, or not at all. */
+/** Asks again until the answer is yes. Rejects after three minutes: whatever a nemesis waits for comes sooner, or not at all. */
 export async function until(what: string, check: () => Promise<boolean>): Promise<void> {
   const endMs = performance.now() + withinMs;
   while (!(await check())) {

@@ -4,7 +4,7 @@ import { check } from './tlc.ts';
 
 // TLC explores every state of small instances of Coherence.tla: the protocol as it is, and with each rule left out.
 
-const TIMEOUT_MS = 300_000;
+const TIMEOUT_MS = 900_000;
 const teeth = ['NoResurrection'];
 
 describe('the protocol', { timeout: TIMEOUT_MS }, () => {

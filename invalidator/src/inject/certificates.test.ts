@@ -229,7 +229,7 @@ describe('self-signed certificates', () => {
       }),
       { numRuns: 100 },
     );
-  }, 60_000);
+  }, 180_000);
 });
 
 describe('provided certificates', () => {

@@ -46,8 +46,8 @@ function connect(options: object = {}): InstanceType<typeof Connection> {
     port,
     logger,
     socketFactory,
-    requestTimeout: 5000,
-    connectionTimeout: 1000,
+    requestTimeout: 60_000,
+    connectionTimeout: 60_000,
     ...options,
   });
 }

@@ -4,6 +4,8 @@ import type { World } from './world.ts';
 
 const betweenReadsMs = 10;
 const betweenWritesMs = 25;
+/** So many of each reader, so that on any machine some of them can be hits. */
+const readsBetweenWrites = 4;
 
 /** Readers beside a writer: what they found wrong, and how much they saw. */
 export interface Reading {
@@ -32,10 +34,13 @@ export function readOn(world: World, replicas: readonly Replica[], namespace: st
       await pause(everyMs);
     }
   };
+  const readsSince = replicas.map(() => 0);
   const writer = until(betweenWritesMs, async () => {
+    if (readsSince.some((count) => count < readsBetweenWrites)) return;
+    readsSince.fill(0);
     await world.sql('update products set price = price + 1 where id = $1', [id]);
   });
-  const readers = replicas.map(({ pod, app }) => {
+  const readers = replicas.map(({ pod, app }, reader) => {
     let newest = 0;
     return until(betweenReadsMs, async () => {
       const found = await app.get(namespace, `${id}`).catch(() => undefined);
@@ -45,6 +50,7 @@ export function readOn(world: World, replicas: readonly Replica[], namespace: st
         await app.put(namespace, `${id}`, value, { lease: found.lease }).catch(() => undefined);
       }
       reads += 1;
+      readsSince[reader] = (readsSince[reader] ?? 0) + 1;
       if (isHit) hits += 1;
       if (Number(value) < newest) wrong.push(`${pod.metadata?.name} answered ${value} after ${newest}`);
       newest = Math.max(newest, Number(value));

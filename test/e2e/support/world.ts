@@ -96,7 +96,7 @@ export async function startWorld(servers: Servers, initSql: string): Promise<Wor
     helm: async (verb, values, ...more) => {
       const file = join(scratch.path, `values-${(files += 1)}.yaml`);
       await writeFile(file, stringify(values));
-      const options = ['--namespace', releaseNamespace, '--values', file, '--wait', '--timeout', '90s'];
+      const options = ['--namespace', releaseNamespace, '--values', file, '--wait', '--timeout', '240s'];
       return cluster.helm(verb, release, chart, ...options, ...more);
     },
     sql: async (text, parameters) =>
