@@ -11,7 +11,7 @@ import { describe, expect, it } from 'vitest';
 import { scratchFolder, startMemcached, type MemcachedServer } from '../kit/index.ts';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { backendClientContract, DEADLINE_MS, useCleanups } from './support/backend-client.ts';
+import { backendClientContract, DEADLINE_MS, PATIENT_MS, useCleanups } from './support/backend-client.ts';
 import { eventually } from './support/eventually.ts';
 
 const MAX_VALUE_BYTES = 1024 * 1024;
@@ -30,7 +30,7 @@ function client(
 ): { memcached: MemcachedClient; changes: boolean[] } {
   const changes: boolean[] = [];
   const memcached = createMemcached(url, {
-    deadlineMs: DEADLINE_MS,
+    deadlineMs: PATIENT_MS,
     logger,
     maxValueBytes: MAX_VALUE_BYTES,
     onChange: (isUp) => void changes.push(isUp),
@@ -96,13 +96,13 @@ describe('a client of memcached', () => {
     await memcached.set('long', value, 90 * 24 * 3600);
     await memcached.set('short', value, 1);
     expect((await memcached.gets('long'))?.value).toEqual(value);
-    await eventually(async () => expect(await memcached.gets('short')).toBeUndefined(), { withinMs: 5_000 });
+    await eventually(async () => expect(await memcached.gets('short')).toBeUndefined());
     expect((await memcached.gets('long'))?.value).toEqual(value);
     await expect(memcached.set('none', value, 0)).rejects.toThrow('expected a whole number from 1');
   });
 
   it('keeps many large values under way apart', async () => {
-    const { memcached } = await connected((await server()).url, { deadlineMs: 5_000 });
+    const { memcached } = await connected((await server()).url);
     const values = Array.from({ length: 60 }, (_, i) => Buffer.alloc(i * 10_007, i));
     await Promise.all(values.map((value, i) => memcached.set(`k${i}`, value, 60)));
     const found = await Promise.all(values.map((_, i) => memcached.gets(`k${i}`)));
@@ -111,7 +111,7 @@ describe('a client of memcached', () => {
   });
 
   it('says what is too large, before or after it was sent, and goes on', async () => {
-    const { memcached } = await connected((await server()).url, { deadlineMs: 2_000 });
+    const { memcached } = await connected((await server()).url);
     // An item is its value, its key and a header.
     await expect(memcached.set('a', Buffer.alloc(MAX_VALUE_BYTES), 60)).rejects.toThrow('too large');
     await expect(memcached.set('a', Buffer.alloc(MAX_VALUE_BYTES + 1), 60)).rejects.toBeInstanceOf(MemcachedError);
@@ -122,8 +122,8 @@ describe('a client of memcached', () => {
 
   it('passes over what another one stored and is too large for it, and goes on, also with what is under way', async () => {
     const { url } = await server('-I', '4m');
-    const { memcached: large } = await connected(url, { deadlineMs: 5_000, maxValueBytes: 4 * MAX_VALUE_BYTES });
-    const { memcached, changes } = await connected(url, { deadlineMs: 5_000 });
+    const { memcached: large } = await connected(url, { maxValueBytes: 4 * MAX_VALUE_BYTES });
+    const { memcached, changes } = await connected(url);
     await large.set('large', Buffer.alloc(3 * MAX_VALUE_BYTES, 'x'), 60);
     await large.set('small', Buffer.from('v'), 60);
     const answers = await Promise.allSettled(['small', 'large', 'small', 'large'].map((key) => memcached.gets(key)));
@@ -143,7 +143,6 @@ describe('a client of memcached', () => {
     const told: object[] = [];
     const warn = (fields: object): void => void told.push(fields);
     const { memcached } = await connected((await server()).url, {
-      deadlineMs: 2_000,
       logger: { ...logger, info: logger.info.bind(logger), warn } as unknown as typeof logger,
     });
     for (let i = 0; i < 3; i += 1)
@@ -160,7 +159,9 @@ describe('a client of memcached', () => {
       silent.close();
       for (const socket of sockets) socket.destroy();
     });
-    const { memcached } = client(`memcached://127.0.0.1:${(silent.address() as AddressInfo).port}`);
+    const { memcached } = client(`memcached://127.0.0.1:${(silent.address() as AddressInfo).port}`, {
+      deadlineMs: DEADLINE_MS,
+    });
     await eventually(async () => {
       await memcached.probe();
       expect(sockets.length).toBeGreaterThan(1);
@@ -191,7 +192,7 @@ describe('a client of memcached', () => {
   it('spreads keys over several servers, and one that fails takes its own along, no others', async () => {
     const [first, second] = [await server(), await server()];
     const url = `memcached://127.0.0.1:${first.port},127.0.0.1:${second.port}`;
-    const { memcached, changes } = await connected(url, { deadlineMs: 1_000 });
+    const { memcached, changes } = await connected(url);
     const keys = Array.from({ length: 200 }, (_, i) => `k${i}`);
     await eventually(async () => {
       for (const key of keys) await memcached.set(key, Buffer.from(key), 60);
