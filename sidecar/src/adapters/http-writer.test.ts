@@ -1,11 +1,18 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { parseConfig, type WriteThroughConfig } from '@tidemark/proto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Namespace } from '../core/namespace.ts';
 import type { Executed } from '../core/write-through.ts';
 import { HttpWriter } from './http-writer.ts';
+
+/** The longest that a write may take. Its clock is driven here, because a busy machine may stand still for any time. */
+const TIMEOUT_MS = 30_000;
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
+afterEach(() => void vi.useRealTimers());
+const timeIsOver = (): void => void vi.advanceTimersByTime(TIMEOUT_MS);
 
 type Answer = (request: IncomingMessage, response: ServerResponse, body: string) => void;
 
@@ -37,7 +44,7 @@ function writer(
   { port = (server.address() as AddressInfo).port, protocol = 'http' } = {},
 ): HttpWriter {
   const http = { url: `${protocol}://127.0.0.1:${port}/users/{id}?by={key}`, headers: { 'x-from': 'cache' } };
-  const writeThrough = { key: 'user:{id}', put: { http }, delete: { http }, timeout: '300ms', ...more };
+  const writeThrough = { key: 'user:{id}', put: { http }, delete: { http }, timeout: `${TIMEOUT_MS}ms`, ...more };
   const namespace = { source: 'main', invalidate: [{ table: 'public.users', keys: ['user:{id}'] }], writeThrough };
   const parsed = parseConfig({ sources: { main: { topic: 't' } }, namespaces: { users: namespace } });
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
@@ -50,6 +57,15 @@ function put(to: HttpWriter, key = 'user:1'): Promise<Executed> {
   const { signal } = new AbortController();
   const base = { namespace: {} as Namespace, key, headers: {}, signal, mark: 'write:token', maxAgeMs: undefined };
   return to.put!({ ...base, body: Buffer.from('Ada'), contentType: 'text/x', tags: ['t'] });
+}
+
+/** Calls back once, behind those who hear that an answer has begun. */
+function whenAnswered(then: () => void): void {
+  const onAnswer = (): void => {
+    unsubscribe('http.client.response.finish', onAnswer);
+    setImmediate(then);
+  };
+  subscribe('http.client.response.finish', onAnswer);
 }
 
 const says =
@@ -126,7 +142,7 @@ describe('a write', () => {
   });
 
   it('whose answer does not come, or breaks off, may have been done, and is not repeated', async () => {
-    answer = () => undefined;
+    answer = timeIsOver;
     expect(await put(writer('written'))).toMatchObject({ why: 'unknown' });
     answer = (request) => void request.socket.destroy();
     expect(await put(writer('written'))).toMatchObject({ why: 'unknown' });
@@ -142,7 +158,11 @@ describe('a write', () => {
     const deaf = createTcpServer().listen(0, '127.0.0.1');
     await once(deaf, 'listening');
     const accepted: Socket[] = [];
-    deaf.on('connection', (socket) => accepted.push(socket.on('error', () => undefined)));
+    deaf.on('connection', (socket) => {
+      accepted.push(socket.on('error', () => undefined));
+      // The first that it says of TLS.
+      socket.once('data', timeIsOver);
+    });
     const { port } = deaf.address() as AddressInfo;
     expect(await put(writer('written', {}, { port, protocol: 'https' }))).toMatchObject({ why: 'unavailable' });
     for (const socket of accepted) socket.destroy();
@@ -150,7 +170,13 @@ describe('a write', () => {
   });
 
   it.each<[string, Answer]>([
-    ['comes no further', (_, response) => void response.writeHead(200, { 'tidemark-lsn': '0/1234' }).write('half')],
+    [
+      'comes no further',
+      (_, response) => {
+        whenAnswered(timeIsOver);
+        response.writeHead(200, { 'tidemark-lsn': '0/1234' }).write('half');
+      },
+    ],
     [
       'breaks off',
       (request, response) =>

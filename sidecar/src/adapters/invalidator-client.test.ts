@@ -12,14 +12,21 @@ afterEach(() => {
   server?.closeAllConnections();
 });
 
-async function clientOf(listener: RequestListener, path = ''): Promise<HttpInvalidatorClient> {
+/** So long that a busy machine does not matter beside it. */
+const PATIENT_MS = 25_000;
+const SHORT_MS = 300;
+
+async function clientOf(
+  listener: RequestListener,
+  { path = '', timeoutMs = PATIENT_MS } = {},
+): Promise<HttpInvalidatorClient> {
   server = createServer(listener).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   return new HttpInvalidatorClient({
     invalidatorUrl: `http://127.0.0.1:${port}${path}`,
     source: 'main',
-    timeoutMs: 300,
+    timeoutMs,
   });
 }
 
@@ -28,38 +35,46 @@ describe('a purge', () => {
     'is posted as JSON, and answers its position: %s',
     async (path) => {
       let got: unknown;
-      const client = await clientOf((incoming, response) => {
-        let body = '';
-        incoming.on('data', (chunk: Buffer) => (body += chunk.toString()));
-        incoming.on('end', () => {
-          got = [incoming.method, incoming.url, incoming.headers['content-type'], JSON.parse(body)];
-          response.end('{"lsn":"16/B374D848"}');
-        });
-      }, path);
+      const client = await clientOf(
+        (incoming, response) => {
+          let body = '';
+          incoming.on('data', (chunk: Buffer) => (body += chunk.toString()));
+          incoming.on('end', () => {
+            got = [incoming.method, incoming.url, incoming.headers['content-type'], JSON.parse(body)];
+            response.end('{"lsn":"16/B374D848"}');
+          });
+        },
+        { path },
+      );
       expect(await client.purge(request)).toEqual({ lsn: 0x16b374d848 });
       expect(got).toEqual(['POST', `${path.replace(/\/$/, '')}/v1/purge`, 'application/json', request]);
     },
   );
 
-  it.each<[string, RequestListener, string]>([
+  it.each<[string, RequestListener, string, timeoutMs?: number]>([
     ['an error', (_incoming, response) => void response.writeHead(503).end(), 'answered 503'],
     ['no JSON', (_incoming, response) => void response.end('<html>'), 'cannot be asked'],
     ['no position', (_incoming, response) => void response.end('{}'), 'not an LSN'],
     ['an endless answer', (_incoming, response) => void response.end('x'.repeat(100_000)), 'too large'],
-    ['nothing', () => undefined, 'cannot be asked'],
+    ['nothing', () => undefined, 'cannot be asked', SHORT_MS],
     [
       'half an answer',
       (_incoming, response) => void response.writeHead(200, { 'content-length': '100' }).write('{'),
       'cannot be asked',
+      SHORT_MS,
     ],
     ['a cut connection', (incoming) => void incoming.destroy(), 'cannot be asked'],
-  ])('says why there is none: %s', async (_name, listener, why) => {
-    const client = await clientOf(listener);
+  ])('says why there is none: %s', async (_name, listener, why, timeoutMs = PATIENT_MS) => {
+    const client = await clientOf(listener, { timeoutMs });
     expect(await client.purge(request)).toEqual({ failed: expect.stringContaining(why) as string });
   });
 
   it('says so when nobody listens', async () => {
-    const client = new HttpInvalidatorClient({ invalidatorUrl: 'http://127.0.0.1:1', source: 'main', timeoutMs: 300 });
+    const client = new HttpInvalidatorClient({
+      invalidatorUrl: 'http://127.0.0.1:1',
+      source: 'main',
+      timeoutMs: PATIENT_MS,
+    });
     expect(await client.purge(request)).toEqual({ failed: expect.stringContaining('ECONNREFUSED') as string });
   });
 });
@@ -67,10 +82,13 @@ describe('a purge', () => {
 describe('a position', () => {
   it('is asked for, and told with its epoch', async () => {
     let url: string | undefined;
-    const client = await clientOf((incoming, response) => {
-      url = `${incoming.method} ${incoming.url}`;
-      response.end('{"source":"main","epoch":7,"lsn":"16/B374D848"}');
-    }, '/behind');
+    const client = await clientOf(
+      (incoming, response) => {
+        url = `${incoming.method} ${incoming.url}`;
+        response.end('{"source":"main","epoch":7,"lsn":"16/B374D848"}');
+      },
+      { path: '/behind' },
+    );
     expect(await client.position()).toEqual({ epoch: 7, lsn: 0x16b374d848 });
     expect(url).toBe('GET /behind/v1/position');
   });
