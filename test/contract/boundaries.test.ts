@@ -93,7 +93,7 @@ beforeAll(() => {
     writeFileSync(join(world.path, file), code);
   }
   const oxlint = join(root, 'node_modules/.bin/oxlint');
-  const run = spawnSync(oxlint, ['--format', 'json'], { cwd: world.path, encoding: 'utf8', timeout: 30_000 });
+  const run = spawnSync(oxlint, ['--format', 'json'], { cwd: world.path, encoding: 'utf8', timeout: 300_000 });
   const report = JSON.parse(run.stdout) as {
     diagnostics: { code: string; filename: string; message: string; help: string }[];
   };
