@@ -13,7 +13,7 @@ import { type Objects, objectsOf } from './objects.ts';
 import { serviceAt } from './services.ts';
 
 const tokenSeconds = 3_600;
-const controllersTimeoutMs = 60_000;
+const controllersTimeoutMs = 240_000;
 
 export interface ClusterOptions {
   /**

@@ -50,7 +50,7 @@ export async function startComponent(spec: ComponentSpec): Promise<Component> {
       },
       remove: async () => undefined,
     },
-    { name: spec.name, stopSignal: 'SIGKILL', graceMs: 5_000, startTimeoutMs: 90_000, supervise: false },
+    { name: spec.name, stopSignal: 'SIGKILL', graceMs: 5_000, startTimeoutMs: 240_000, supervise: false },
   );
   return { process, ports };
 }
@@ -66,8 +66,8 @@ async function answers(url: string, exited: Promise<unknown>): Promise<void> {
 function statusOf(url: string): Promise<number | undefined> {
   return new Promise((resolve) => {
     const request = url.startsWith('https:')
-      ? httpsRequest(url, { rejectUnauthorized: false, timeout: 2_000 })
-      : httpRequest(url, { timeout: 2_000 });
+      ? httpsRequest(url, { rejectUnauthorized: false, timeout: 10_000 })
+      : httpRequest(url, { timeout: 10_000 });
     request.once('response', (response) => {
       response.resume();
       resolve(response.statusCode);
