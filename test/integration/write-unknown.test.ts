@@ -35,22 +35,26 @@ const underWay = async (): Promise<unknown> =>
     )
   )[0]?.['n'];
 
-/** Enough to come to COMMIT on any machine; whose answer is awaited for as long. */
-const TIMEOUT_MS = 2_000;
+/** Enough to come to COMMIT on any machine over a connection that is there; whose answer is awaited for as long. */
+const TIMEOUT_MS = 5_000;
+/** Likewise, to find the transaction and end it. */
+const END_MS = 20_000;
 
-function writing(role?: string): UnderTest {
+async function writing({ role, endMs = END_MS }: { role?: string; endMs?: number } = {}): Promise<UnderTest> {
   onTestFinished(() => proxy.stop());
   const url = new URL(postgres.url);
   if (role !== undefined) Object.assign(url, { username: role, password: 'x' });
   url.port = `${proxy.port}`;
   const put = 'insert into items values ($1, $2) on conflict (id) do update set body = excluded.body';
-  return writingBySql({ url: url.href, put, timeoutMs: TIMEOUT_MS });
+  const used = writingBySql({ url: url.href, put, timeoutMs: TIMEOUT_MS, endMs });
+  await eventually(async () => expect(await used.put('connected')).toMatchObject({ kind: 'committed' }));
+  return used;
 }
 
 const unknown = { kind: 'failed', why: 'unknown' };
 
 it.each(['cut', 'swallow'] as const)('[I18] is over although its answer was lost: %s', async (fault) => {
-  const { put } = writing();
+  const { put } = await writing();
   await start(fault);
   proxy.fault = fault;
   expect(await put(fault, 'v2')).toMatchObject({
@@ -62,7 +66,7 @@ it.each(['cut', 'swallow'] as const)('[I18] is over although its answer was lost
 });
 
 it('[I18] is ended where its COMMIT has not arrived, and does not land later', async () => {
-  const { put } = writing();
+  const { put } = await writing();
   await start('held');
   proxy.fault = 'hold';
   expect(await put('held', 'v2')).toMatchObject({ ...unknown, isOver: true });
@@ -77,7 +81,7 @@ it('[I18] is ended where its COMMIT has not arrived, and does not land later', a
 it('[I18] is ended also by a role that may do nothing but write the table', async () => {
   await sql("create role plain login password 'x'");
   await sql('grant select, insert, update on items to plain');
-  const { put } = writing('plain');
+  const { put } = await writing({ role: 'plain' });
   expect(await put('plain', 'v1')).toMatchObject({ kind: 'committed', value: { kind: 'value' } });
   proxy.fault = 'hold';
   expect(await put('plain', 'v2')).toMatchObject({ ...unknown, isOver: true });
@@ -85,7 +89,7 @@ it('[I18] is ended also by a role that may do nothing but write the table', asyn
 });
 
 it('[I18] that nobody can end is ended by Postgres within its time', async () => {
-  const { put } = writing();
+  const { put } = await writing({ endMs: 1_000 });
   await start('away');
   proxy.fault = 'hold';
   const written = put('away', 'v2');
@@ -98,7 +102,7 @@ it('[I18] that nobody can end is ended by Postgres within its time', async () =>
 });
 
 it('[I18] that waits for a standby is over, and visible to everybody', async () => {
-  const { put } = writing();
+  const { put } = await writing();
   await start('standby');
   await makeCommitsWait(postgres.url, 'nobody');
   onTestFinished(async () => {

@@ -61,6 +61,7 @@ export class SqlWriter implements WriteExecutor {
   readonly delete?: (request: Marked<WriteRequest>) => Promise<Executed>;
   readonly #pool: SqlPool;
   readonly #timeoutMs: number;
+  readonly #endMs: number;
   readonly #pattern: KeyPattern;
   readonly #keep: 'written' | 'nothing' | { readonly loaded: readonly SqlRead[] };
   readonly #followed: () => ServerIdentity;
@@ -71,16 +72,19 @@ export class SqlWriter implements WriteExecutor {
    * @param options.keep what is under a key after a put: the value as it was sent, what the first of these reads finds that is for the
    *   key, or nobody knows
    * @param options.followed the server that the stream comes from
+   * @param options.endMs longest that it may take to end what nobody knows the outcome of, beyond the write's own time (default 1 s)
    */
   constructor(options: {
     config: WriteThroughConfig;
     pool: SqlPool;
     keep: 'written' | 'nothing' | { readonly loaded: readonly SqlRead[] };
     followed: () => ServerIdentity;
+    endMs?: number;
   }) {
     const { config } = options;
     this.#pool = options.pool;
     this.#timeoutMs = config.timeout;
+    this.#endMs = options.endMs ?? END_MS;
     this.#pattern = parseKeyPattern(config.key);
     this.#keep = options.keep;
     this.#followed = options.followed;
@@ -149,7 +153,7 @@ export class SqlWriter implements WriteExecutor {
   /** Whether nothing of a transaction is under way any more; what still is, is ended. */
   async #end(transaction: Transaction | undefined, signal: AbortSignal): Promise<boolean> {
     if (transaction === undefined) return false;
-    const limit = new TimeLimit({ timeoutMs: END_MS });
+    const limit = new TimeLimit({ timeoutMs: this.#endMs });
     const pauses = new Backoff({ firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS });
     for (;;) {
       const timeoutMs = Math.floor(limit.leftMs());

@@ -14,6 +14,8 @@ export interface Writing {
   /** Reads what is cached. */
   readonly read?: string;
   readonly timeoutMs?: number;
+  /** How long it may take to end a write that nobody knows the outcome of; as the sidecar does it unless told. */
+  readonly endMs?: number;
   readonly most?: number;
   readonly mostWaiting?: number;
 }
@@ -27,7 +29,8 @@ export interface UnderTest {
 
 /** A writer with its pool, until the test has ended. */
 export function writingBySql(options: Writing): UnderTest {
-  const { url, put, read, timeoutMs = 5_000, most = 2, mostWaiting = 128 } = options;
+  // As long as the configuration allows: no test is about what a busy machine takes.
+  const { url, put, read, timeoutMs = 30_000, endMs, most = 2, mostWaiting = 128 } = options;
   const pool = new PostgresPool({ url, applicationName: 'writer under test', most, mostWaiting });
   onTestFinished(() => pool.close(1000));
   const writeThrough = { put: { sql: put }, timeout: `${timeoutMs}ms` };
@@ -47,6 +50,7 @@ export function writingBySql(options: Writing): UnderTest {
     pool: counting,
     keep,
     followed: () => ({ systemId: undefined, timeline: undefined }),
+    ...(endMs !== undefined && { endMs }),
   });
   const { put: write } = writer;
   if (write === undefined) throw new Error('the configuration of the test writes nothing');
