@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppsV1Api, type V1Deployment } from '@kubernetes/client-node';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { readChartValues } from '../../scripts/lib/chart-values.ts';
 import { type Cluster, startCluster } from '../kit/kube/index.ts';
@@ -62,8 +62,14 @@ describe('the README', () => {
   it('shows a CacheNamespace that the API server takes', async () => {
     const [resource = ''] = blocks('yaml resource');
     const object = parseYaml(resource) as Rendered;
-    const verdict = await dryRun(cluster, { ...object, metadata: { ...object.metadata, namespace: 'shop' } });
-    expect(verdict).toMatchObject({ status: 201, warnings: [] });
+    // The definition is served a moment after it was installed.
+    await vi.waitFor(
+      async () => {
+        const verdict = await dryRun(cluster, { ...object, metadata: { ...object.metadata, namespace: 'shop' } });
+        expect(verdict).toMatchObject({ status: 201, warnings: [] });
+      },
+      { timeout: 60_000 },
+    );
   });
 
   it('annotates the pods of a workload', async () => {
