@@ -36,7 +36,7 @@ export class Writers {
     readonly feed: Feed;
     readonly withinMs?: number;
   }): Promise<void> {
-    const { stack, feed, withinMs = 30_000 } = options;
+    const { stack, feed, withinMs = 60_000 } = options;
     await feed.catchesUp(stack, withinMs);
     const published = new Set(feed.changes().map(({ after }) => after?.['id']));
     const rows = await stack.sql<{ id: string }>('select id from items where id between $1 and $2', [
