@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { parseLsn } from '@tidemark/proto';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { Dice } from '../../sidecar/src/testing/random.ts';
 import { startStack, type Stack } from '../kit/index.ts';
@@ -32,7 +33,7 @@ beforeEach(() => showLogsOnFailure(stack));
 
 it(
   '[I19] answers a write until every reader of the database sees its flush, not only until it was streamed',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     const [{ url, admin } = { url: '', admin: '' }] = stack.sidecars;
     const [app] = appsOf(stack);
@@ -42,10 +43,16 @@ it(
     await makeCommitsWait(stack.postgres, 'nobody');
     try {
       expect((await write(url, ['items', 'hanging'], '2')).status).toBe(202);
-      const applied = await metric(admin, 'tidemark_applied_lsn');
+      const { lsn } = await eventually(async () => {
+        const [waiting] = await stack.sql<{ lsn: string }>(
+          `select pg_current_wal_flush_lsn()::text as lsn from pg_stat_activity
+            where application_name like 'tidemark flusher%' and wait_event = 'SyncRep'`,
+        );
+        return waiting ?? Promise.reject(new Error('no commit of the flusher waits'));
+      });
       // The commit is in the stream, and no snapshot sees it.
       await eventually(async () => {
-        expect(await metric(admin, 'tidemark_applied_lsn')).toBeGreaterThan(applied);
+        expect(await metric(admin, 'tidemark_applied_lsn')).toBeGreaterThanOrEqual(parseLsn(lsn));
         expect(await metric(admin, 'tidemark_visible_lsn')).toBeLessThan(await metric(admin, 'tidemark_applied_lsn'));
       });
       for (let i = 0; i < 20; i++) {
@@ -61,7 +68,7 @@ it(
   },
 );
 
-it('[I19] loses no write, repeats none and reorders none, whatever is killed', { timeout: 300_000 }, async () => {
+it('[I19] loses no write, repeats none and reorders none, whatever is killed', { timeout: 600_000 }, async () => {
   const dice = new Dice(19);
   const writers = Array.from({ length: KEYS }, (_, i) => {
     const key = `hot-${i}`;
@@ -71,6 +78,8 @@ it('[I19] loses no write, repeats none and reorders none, whatever is killed', {
   for (let i = 0; i < KILLS; i++) {
     await pause(BETWEEN_KILLS_MS * (0.5 + dice.fraction()));
     const victim = victims[i % victims.length];
+    // On a slow machine it may not have come back from the last time.
+    await victim?.ready();
     await victim?.kill();
     // Sometimes the next one is killed while this one is still away.
     if (dice.chance(0.7)) await victim?.ready();
@@ -80,7 +89,7 @@ it('[I19] loses no write, repeats none and reorders none, whatever is killed', {
   await eventually(
     () =>
       expect(writers.reduce((sum, { acknowledgements }) => sum + acknowledgements, 0)).toBeGreaterThan(before + 500),
-    { withinMs: 60_000, everyMs: 100 },
+    { withinMs: 120_000, everyMs: 100 },
   );
   await judgePendingWriters(stack, writers);
   expect(await stack.sql('select key, error from tidemark.parked_writes')).toEqual([]);

@@ -26,7 +26,7 @@ const used = useStack({
       },
     },
   },
-  env: { flusher: { TIDEMARK_WRITES_KEEP: '5s' } },
+  env: { flusher: { TIDEMARK_WRITES_KEEP: '5s' }, sidecar: { TIDEMARK_MAX_STALENESS: '1m' } },
 });
 
 beforeEach(() => showLogsOnFailure(used.stack));
@@ -51,14 +51,14 @@ const bounds = () =>
     return { low: Number(found?.low), high: Number(found?.high) };
   });
 
-it('[I19] lets Kafka forget what has been in Postgres for long enough', async () => {
+it('[I19] lets Kafka forget what has been in Postgres for long enough', { timeout: 120_000 }, async () => {
   await put('kept', 'v1');
   await flushed('kept', 'v1');
   const { high } = await bounds();
-  await eventually(async () => expect((await bounds()).low).toBe(high), { withinMs: 15_000, everyMs: 100 });
+  await eventually(async () => expect((await bounds()).low).toBe(high), { withinMs: 60_000, everyMs: 100 });
 });
 
-it('[I19] lets Kafka forget also where no flusher lives as long as writes are kept', { timeout: 60_000 }, async () => {
+it('[I19] lets Kafka forget also where no flusher lives as long as writes are kept', { timeout: 180_000 }, async () => {
   const { flusher } = used.stack;
   await put('kept', 'v2');
   await flushed('kept', 'v2');
@@ -67,13 +67,13 @@ it('[I19] lets Kafka forget also where no flusher lives as long as writes are ke
   let restartedAtMs = performance.now();
   await eventually(
     async () => {
-      if (performance.now() - restartedAtMs > 2_500) {
+      if (performance.now() - restartedAtMs > 4_000) {
         await flusher.restart();
         restartedAtMs = performance.now();
       }
       expect((await bounds()).low).toBe(high);
     },
-    { withinMs: 30_000, everyMs: 100 },
+    { withinMs: 120_000, everyMs: 100 },
   );
 });
 
@@ -126,7 +126,7 @@ it('[I19] takes what a sidecar writes whose clock is hours fast', async () => {
   onTestFinished(() => void vi.useRealTimers());
   const logger = createLogger({ service: 'test', instance: 'fast', level: 'silent' });
   const kafka = createKafka({ brokers: stack.brokers, tls: false, clientId: 'fast', logger });
-  const log = new KafkaWriteLog({ kafka, topic: stack.writesTopic, deadlineMs: 10_000, maxQueuedBytes: 100_000 });
+  const log = new KafkaWriteLog({ kafka, topic: stack.writesTopic, deadlineMs: 60_000, maxQueuedBytes: 100_000 });
   onTestFinished(() => log.stop());
   const late = { namespace: 'items', key: 'fast', kind: 'put', contentType: '', tags: [], atMs: Date.now() } as const;
   const body = new TextEncoder().encode('v1');
@@ -135,7 +135,7 @@ it('[I19] takes what a sidecar writes whose clock is hours fast', async () => {
   await flushed('fast', 'v1');
 });
 
-it('[I19] goes on with the first partition where somebody has added others', { timeout: 60_000 }, async () => {
+it('[I19] goes on with the first partition where somebody has added others', { timeout: 180_000 }, async () => {
   const { stack } = used;
   const { high: before } = await bounds();
   await withKafka(async (kafka) => {
@@ -147,7 +147,7 @@ it('[I19] goes on with the first partition where somebody has added others', { t
   });
   await stack.flusher.restart();
   await stack.sidecars[0]?.restart();
-  await eventually(async () => expect((await put('spread', 'v1')).status).toBe(202), { withinMs: 20_000 });
+  await eventually(async () => expect((await put('spread', 'v1')).status).toBe(202), { withinMs: 60_000 });
   for (let n = 0; n < 20; n++) expect((await put('spread', `v${n}`)).status).toBe(202);
   await flushed('spread', 'v19');
   expect((await bounds()).high).toBeGreaterThanOrEqual(before + 21);
@@ -156,17 +156,18 @@ it('[I19] goes on with the first partition where somebody has added others', { t
 describe('where Kafka has lost writes', () => {
   it(
     '[I19] flushes nothing until a person has looked, and sidecars do not pretend to know',
-    { timeout: 60_000 },
+    { timeout: 240_000 },
     async () => {
       const { stack } = used;
       stack.flusher.pause();
       expect((await put('lost', 'v1')).status).toBe(202);
       const { high } = await bounds();
-      await stack.flusher.kill();
+      // Before it is started again, which might be fast enough to flush it.
       await withKafka((kafka) => forgetWrites(kafka, stack.writesTopic, high));
-      await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('lost'), { withinMs: 20_000 });
+      await stack.flusher.kill();
+      await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('lost'), { withinMs: 60_000 });
       expect(await metric(stack.flusher.url, 'tidemark_flusher_writes_lost')).toBe(1);
-      expect(stack.logs('flusher').at(-1)).toContain('set next_offset of topic');
+      await eventually(() => expect(stack.logs('flusher').join('\n')).toContain('set next_offset of topic'));
       // A sidecar that begins now cannot know what was in them.
       await stack.sidecars[0]?.restart();
       await eventually(async () =>
@@ -175,10 +176,10 @@ describe('where Kafka has lost writes', () => {
       expect(await put('lost', 'v2')).toMatchObject({ status: 503, problem: 'unavailable' });
       await stack.sql('update tidemark.flush_progress set next_offset = $1', [high]);
       await eventually(async () => expect((await put('lost', 'v3')).status).toBe(202), {
-        withinMs: 30_000,
+        withinMs: 60_000,
         everyMs: 50,
       });
-      await eventually(async () => expect(await nameOf('lost')).toBe('v3'), { withinMs: 30_000 });
+      await eventually(async () => expect(await nameOf('lost')).toBe('v3'), { withinMs: 60_000 });
     },
   );
 });
