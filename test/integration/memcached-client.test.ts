@@ -150,22 +150,43 @@ describe('a client of memcached', () => {
     expect(told).toEqual([{ command: 'set', refusal: expect.stringContaining('too large') }]);
   });
 
-  it('leaves a server that is silent for long for a fresh connection', async () => {
-    const silent = createServer(() => undefined);
+  /** A server that answers the first so many commands of a connection, and then nothing. */
+  async function silentAfter(answers: number): Promise<{ url: string; sockets: Socket[] }> {
     const sockets: Socket[] = [];
-    silent.on('connection', (socket) => void sockets.push(socket));
+    const silent = createServer((socket) => {
+      let left = answers;
+      sockets.push(socket);
+      socket.on('error', () => undefined);
+      socket.on('data', () => {
+        left -= 1;
+        if (left >= 0) socket.write('VERSION 1.6.0\r\n');
+      });
+    });
     await new Promise<void>((resolve) => void silent.listen(0, '127.0.0.1', resolve));
     cleanup(() => {
       silent.close();
       for (const socket of sockets) socket.destroy();
     });
-    const { memcached } = client(`memcached://127.0.0.1:${(silent.address() as AddressInfo).port}`, {
-      deadlineMs: DEADLINE_MS,
-    });
+    return { sockets, url: `memcached://127.0.0.1:${(silent.address() as AddressInfo).port}` };
+  }
+
+  it('leaves a server that is silent for long for a fresh connection', async () => {
+    const { url, sockets } = await silentAfter(1);
+    const { memcached } = await connected(url, { deadlineMs: DEADLINE_MS });
     await eventually(async () => {
       await memcached.probe();
       expect(sockets.length).toBeGreaterThan(1);
     });
+  });
+
+  it('is not up before the server has answered, though the system takes its connections', async () => {
+    const { url, sockets } = await silentAfter(0);
+    const { memcached, changes } = client(url, { deadlineMs: DEADLINE_MS });
+    await eventually(async () => {
+      await expect(memcached.gets('k')).rejects.toBeInstanceOf(MemcachedUnavailableError);
+      expect(sockets.length).toBeGreaterThan(1);
+    });
+    expect(changes).toEqual([]);
   });
 
   it('gives the password', async () => {

@@ -110,7 +110,7 @@ export class MemcachedConnection {
     };
     socket.setTimeout(CONNECT_TIMEOUT_MS, () => {
       if (!this.#isReady)
-        lost(new MemcachedUnavailableError(`no connection to ${this.#name} within ${CONNECT_TIMEOUT_MS} ms`));
+        lost(new MemcachedUnavailableError(`${this.#name} did not answer within ${CONNECT_TIMEOUT_MS} ms`));
     });
     socket.on('connect', () => void this.#greet(socket));
     socket.on('data', (chunk: Buffer) => {
@@ -140,6 +140,8 @@ export class MemcachedConnection {
           throw new MemcachedUnavailableError(`${this.#name} refused the user or the password`);
         }
       }
+      // A system takes connections for a server that stands still: only an answer shows that it works.
+      if (this.#socket === socket) await this.#write(socket, ['version\r\n'], performance.now());
     } catch (error) {
       if (this.#socket === socket) this.#lose(error as Error);
       return;
