@@ -75,6 +75,23 @@ export class Origin {
     return { reached: () => reached.promise, release: released.resolve };
   }
 
+  /** No load is answered until they are released. `waiting`: how many there are. */
+  holdAll(): { waiting: number; release(): void } {
+    const released = Promise.withResolvers<void>();
+    const held = {
+      waiting: 0,
+      release: () => {
+        this.#hung = undefined;
+        released.resolve();
+      },
+    };
+    this.#hung = () => {
+      held.waiting += 1;
+      return released.promise;
+    };
+    return held;
+  }
+
   async #load(namespace: string): Promise<string | undefined> {
     await this.#hung?.();
     if (this.failing > 0 || this.#pool === undefined) {
