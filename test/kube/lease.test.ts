@@ -1,10 +1,14 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CoordinationV1Api, type V1Lease, Watch } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { parse } from 'yaml';
 import { openKubeClient } from '../../invalidator/src/adapters/kube-client.ts';
 import { openKubeLease } from '../../invalidator/src/adapters/kube-lease.ts';
 import type { LeaseRecord, LeaseStore, StoredLease } from '../../invalidator/src/core/ports.ts';
 import { Dice } from '../../sidecar/src/testing/random.ts';
 import { type Cluster, startCluster } from '../kit/kube/index.ts';
+import { scratchFolder } from '../kit/scratch.ts';
 import { LeaseServer } from '../sim/leader/lease-server.ts';
 import { SimClock, VirtualTime } from '../sim/parts/time.ts';
 
@@ -17,6 +21,7 @@ const NEAR_DEADLINE_MS = 1500;
 const soon = { timeout: 30_000 };
 const LEASE = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' };
 
+const scratch = scratchFolder('lease');
 let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster();
@@ -52,7 +57,10 @@ beforeAll(async () => {
   const given = await realStore('given', { account: 'replica' });
   await vi.waitFor(() => given.read(), soon);
 });
-afterAll(() => cluster?.stop());
+afterAll(async () => {
+  await cluster?.stop();
+  await scratch.remove();
+});
 
 /** With the administrator's rights, or with those of a replica. */
 async function realStore(
@@ -196,6 +204,31 @@ describe('a real API server', () => {
     await expect(store.read()).rejects.toThrow(
       /^lease leases\/other: 403 .*cannot get resource "leases".*expected the verbs/,
     );
+  });
+
+  it('is watched again when the credentials could not be read, as by a plugin that fails', async () => {
+    const [tokenFile, kubeconfig] = [join(scratch.path, 'token'), join(scratch.path, 'kubeconfig')];
+    const config = parse(await readFile(cluster.kubeconfig, 'utf8')) as { users: object[] };
+    // As the client's own loadFromCluster has it: the file is read with the first request.
+    const user = { 'auth-provider': { name: 'tokenFile', config: { tokenFile } } };
+    await writeFile(kubeconfig, JSON.stringify({ ...config, users: [{ name: 'tidemark-test', user }] }));
+    const patient = await realStore('credentials');
+    const made = written(await patient.create(first));
+    const client = await openKubeClient(kubeconfig);
+    const store = openKubeLease({
+      api: client.api(CoordinationV1Api, DEADLINE_MS),
+      watch: new Watch(client.config),
+      namespace: NAMESPACE,
+      name: 'credentials',
+    });
+    await expect(store.read()).rejects.toThrow(/ENOENT/);
+    const stop = new AbortController();
+    const seen: StoredLease[] = [];
+    const watching = store.watch((lease) => seen.push(lease), stop.signal);
+    await writeFile(tokenFile, cluster.adminToken);
+    await vi.waitFor(() => expect(seen.at(-1)).toEqual(made), soon);
+    stop.abort();
+    await watching;
   });
 
   it('is waited for no longer than the deadline', async () => {

@@ -129,6 +129,8 @@ async function watchOnce(options: {
     },
     () => end(),
   );
+  // It rejects, and tells no end, where it cannot even ask: a token or an authority's file that is not there at the moment.
+  watching.catch(() => end());
   await ended;
   stop.removeEventListener('abort', cancelled);
   // Until it is connected there is nothing to cancel, so that is not waited for.
