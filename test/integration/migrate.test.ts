@@ -12,6 +12,7 @@ const used = useStack({
   redis: false,
   initSql: 'create table users (id int primary key)',
   config: { namespaces: { users: { source: 'main', invalidate: [{ table: 'public.users', keys: ['{id}'] }] } } },
+  env: { sidecar: { TIDEMARK_SESSION_TIMEOUT: '1m', TIDEMARK_MAX_STALENESS: '1m' } },
 });
 const onlyIfCached = { 'cache-control': 'only-if-cached' };
 

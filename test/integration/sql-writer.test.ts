@@ -26,7 +26,7 @@ let postgres: PostgresServer;
 beforeAll(async () => {
   postgres = await startPostgres();
   await sql(SCHEMA);
-}, 60_000);
+});
 afterAll(() => postgres?.stop());
 
 async function client(): Promise<pg.Client> {

@@ -25,48 +25,44 @@ beforeAll(async () => {
     ...loggedItems,
   });
   await cacheable(stack);
-}, 120_000);
+});
 
 afterAll(() => stack?.stop());
 
 beforeEach(() => showLogsOnFailure(stack));
 
-it(
-  '[I19] answers a write until every reader of the database sees its flush, not only until it was streamed',
-  { timeout: 120_000 },
-  async () => {
-    const [{ url, admin } = { url: '', admin: '' }] = stack.sidecars;
-    const [app] = appsOf(stack);
-    const rowOf = async () => (await stack.sql<{ n: number }>("select n from items where id = 'hanging'"))[0]?.n;
-    expect((await write(url, ['items', 'hanging'], '1')).status).toBe(202);
-    await eventually(async () => expect(await rowOf()).toBe(1));
-    await makeCommitsWait(stack.postgres, 'nobody');
-    try {
-      expect((await write(url, ['items', 'hanging'], '2')).status).toBe(202);
-      const { lsn } = await eventually(async () => {
-        const [waiting] = await stack.sql<{ lsn: string }>(
-          `select pg_current_wal_flush_lsn()::text as lsn from pg_stat_activity
+it('[I19] answers a write until every reader of the database sees its flush, not only until it was streamed', async () => {
+  const [{ url, admin } = { url: '', admin: '' }] = stack.sidecars;
+  const [app] = appsOf(stack);
+  const rowOf = async () => (await stack.sql<{ n: number }>("select n from items where id = 'hanging'"))[0]?.n;
+  expect((await write(url, ['items', 'hanging'], '1')).status).toBe(202);
+  await eventually(async () => expect(await rowOf()).toBe(1));
+  await makeCommitsWait(stack.postgres, 'nobody');
+  try {
+    expect((await write(url, ['items', 'hanging'], '2')).status).toBe(202);
+    const { lsn } = await eventually(async () => {
+      const [waiting] = await stack.sql<{ lsn: string }>(
+        `select pg_current_wal_flush_lsn()::text as lsn from pg_stat_activity
             where application_name like 'tidemark flusher%' and wait_event = 'SyncRep'`,
-        );
-        return waiting ?? Promise.reject(new Error('no commit of the flusher waits'));
-      });
-      // The commit is in the stream, and no snapshot sees it.
-      await eventually(async () => {
-        expect(await metric(admin, 'tidemark_applied_lsn')).toBeGreaterThanOrEqual(parseLsn(lsn));
-        expect(await metric(admin, 'tidemark_visible_lsn')).toBeLessThan(await metric(admin, 'tidemark_applied_lsn'));
-      });
-      for (let i = 0; i < 20; i++) {
-        expect(await rowOf()).toBe(1);
-        expect(await app?.get('items', 'hanging')).toMatchObject({ status: 200, body: '2' });
-      }
-    } finally {
-      await stack.sql('alter system reset synchronous_standby_names');
-      await stack.sql('select pg_reload_conf()');
+      );
+      return waiting ?? Promise.reject(new Error('no commit of the flusher waits'));
+    });
+    // The commit is in the stream, and no snapshot sees it.
+    await eventually(async () => {
+      expect(await metric(admin, 'tidemark_applied_lsn')).toBeGreaterThanOrEqual(parseLsn(lsn));
+      expect(await metric(admin, 'tidemark_visible_lsn')).toBeLessThan(await metric(admin, 'tidemark_applied_lsn'));
+    });
+    for (let i = 0; i < 20; i++) {
+      expect(await rowOf()).toBe(1);
+      expect(await app?.get('items', 'hanging')).toMatchObject({ status: 200, body: '2' });
     }
-    await eventually(async () => expect((await app?.get('items', 'hanging'))?.cacheStatus).not.toContain('pending'));
-    expect(await rowOf()).toBe(2);
-  },
-);
+  } finally {
+    await stack.sql('alter system reset synchronous_standby_names');
+    await stack.sql('select pg_reload_conf()');
+  }
+  await eventually(async () => expect((await app?.get('items', 'hanging'))?.cacheStatus).not.toContain('pending'));
+  expect(await rowOf()).toBe(2);
+});
 
 it('[I19] loses no write, repeats none and reorders none, whatever is killed', { timeout: 600_000 }, async () => {
   const dice = new Dice(19);

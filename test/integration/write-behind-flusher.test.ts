@@ -69,10 +69,6 @@ const endFlushers = (through: string = used.stack.postgres) =>
   );
 const parked = () => used.stack.sql('select namespace, key, error from tidemark.parked_writes order by id');
 
-async function withKafka<T>(work: (kafka: Kafka) => Promise<T>): Promise<T> {
-  return work(new Kafka({ brokers: [...used.stack.brokers], logLevel: logLevel.NOTHING }));
-}
-
 /** One more flusher. */
 async function anotherFlusher(postgresUrl = used.stack.postgres) {
   const { stack } = used;
@@ -124,7 +120,7 @@ it('[I19] waits while another one works, and goes on where that was when it is k
   await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('flushing'));
 });
 
-it('[I19] waits for a row that somebody has locked, and parks nothing', { timeout: 120_000 }, async () => {
+it('[I19] waits for a row that somebody has locked, and parks nothing', async () => {
   await put('locked', 'v1');
   await flushed('locked', 'v1');
   await withPostgres(used.stack.postgres, async (client) => {
@@ -143,7 +139,7 @@ it('[I19] waits for a row that somebody has locked, and parks nothing', { timeou
   expect(await parked()).toEqual([]);
 });
 
-it('says nothing any more of what waits once another one has its turn', { timeout: 180_000 }, async () => {
+it('says nothing any more of what waits once another one has its turn', async () => {
   const { stack } = used;
   const { second, url } = await secondFlusher();
   await put('moved', 'v1');
@@ -171,7 +167,7 @@ it('says nothing any more of what waits once another one has its turn', { timeou
   await eventually(async () => expect(await readiness(stack.flusher.url)).toBe('flushing'));
 });
 
-it('says that Postgres is away also while nothing is written, once', { timeout: 180_000 }, async () => {
+it('says that Postgres is away also while nothing is written, once', async () => {
   const { stack } = used;
   const url = new URL(stack.postgres);
   const database = url.pathname.slice(1);
@@ -219,22 +215,21 @@ it('says which rights its role lacks, and needs no others', async () => {
 
 it('[I19] parks what is no write, or of a namespace that there is not', async () => {
   const stranger = { kind: 'put', contentType: '', tags: [], atMs: 0, body: new Uint8Array(0) } as const;
-  await withKafka(async (kafka) => {
-    const producer = kafka.producer();
-    await producer.connect();
-    const values = [
-      'what is this',
-      encodePendingWrite({ ...stranger, namespace: 'gone', key: 'a\0b' }),
-      // Later than any date of JavaScript, and than what Postgres reads of one.
-      encodePendingWrite({ ...stranger, namespace: 'items', key: 'late', atMs: Number.MAX_SAFE_INTEGER }),
-      encodePendingWrite({ ...stranger, namespace: 'items', key: 'later', atMs: 253_402_300_800_000 }),
-    ];
-    await producer.send({
-      topic: used.stack.writesTopic,
-      messages: values.map((value) => ({ value: Buffer.from(value) })),
-    });
-    await producer.disconnect();
+  const kafka = new Kafka({ brokers: [...used.stack.brokers], logLevel: logLevel.NOTHING });
+  const producer = kafka.producer();
+  await producer.connect();
+  const values = [
+    'what is this',
+    encodePendingWrite({ ...stranger, namespace: 'gone', key: 'a\0b' }),
+    // Later than any date of JavaScript, and than what Postgres reads of one.
+    encodePendingWrite({ ...stranger, namespace: 'items', key: 'late', atMs: Number.MAX_SAFE_INTEGER }),
+    encodePendingWrite({ ...stranger, namespace: 'items', key: 'later', atMs: 253_402_300_800_000 }),
+  ];
+  await producer.send({
+    topic: used.stack.writesTopic,
+    messages: values.map((value) => ({ value: Buffer.from(value) })),
   });
+  await producer.disconnect();
   await put('after', 'v1');
   await flushed('after', 'v1');
   expect(await parked()).toMatchObject([
@@ -246,27 +241,23 @@ it('[I19] parks what is no write, or of a namespace that there is not', async ()
   await used.stack.sql('delete from tidemark.parked_writes');
 });
 
-it(
-  '[I19] takes as long for a transaction as it needs, whatever the database allows others',
-  { timeout: 120_000 },
-  async () => {
-    const { stack } = used;
-    // As the database or the role would say it, but to nobody else.
-    const hasty = new URL(stack.postgres);
-    hasty.searchParams.set('options', '-c transaction_timeout=300ms');
-    const { second, url } = await anotherFlusher(hasty.href);
-    stack.flusher.hold();
-    onTestFinished(() => stack.flusher.release());
-    await stack.flusher.kill();
-    await are({ [url]: 'flushing' });
-    await put('slow', 'v1');
-    await flushed('slow', 'v1');
-    expect(await parked()).toEqual([]);
-    await second.stop();
-  },
-);
+it('[I19] takes as long for a transaction as it needs, whatever the database allows others', async () => {
+  const { stack } = used;
+  // As the database or the role would say it, but to nobody else.
+  const hasty = new URL(stack.postgres);
+  hasty.searchParams.set('options', '-c transaction_timeout=300ms');
+  const { second, url } = await anotherFlusher(hasty.href);
+  stack.flusher.hold();
+  onTestFinished(() => stack.flusher.release());
+  await stack.flusher.kill();
+  await are({ [url]: 'flushing' });
+  await put('slow', 'v1');
+  await flushed('slow', 'v1');
+  expect(await parked()).toEqual([]);
+  await second.stop();
+});
 
-it('[I19] runs one statement a write, whatever the statement tries', { timeout: 120_000 }, async () => {
+it('[I19] runs one statement a write, whatever the statement tries', async () => {
   const { stack } = used;
   const [{ url } = { url: '' }] = stack.sidecars;
   stack.flusher.pause();
@@ -284,7 +275,7 @@ it('[I19] runs one statement a write, whatever the statement tries', { timeout: 
   await stack.sql('delete from tidemark.parked_writes');
 });
 
-it('[I19] flushes again what a database that went back does not have any more', { timeout: 120_000 }, async () => {
+it('[I19] flushes again what a database that went back does not have any more', async () => {
   const { stack } = used;
   const offset = async () =>
     Number(

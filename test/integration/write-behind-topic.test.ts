@@ -51,14 +51,14 @@ const bounds = () =>
     return { low: Number(found?.low), high: Number(found?.high) };
   });
 
-it('[I19] lets Kafka forget what has been in Postgres for long enough', { timeout: 120_000 }, async () => {
+it('[I19] lets Kafka forget what has been in Postgres for long enough', async () => {
   await put('kept', 'v1');
   await flushed('kept', 'v1');
   const { high } = await bounds();
   await eventually(async () => expect((await bounds()).low).toBe(high), { withinMs: 60_000, everyMs: 100 });
 });
 
-it('[I19] lets Kafka forget also where no flusher lives as long as writes are kept', { timeout: 180_000 }, async () => {
+it('[I19] lets Kafka forget also where no flusher lives as long as writes are kept', async () => {
   const { flusher } = used.stack;
   await put('kept', 'v2');
   await flushed('kept', 'v2');
@@ -135,7 +135,7 @@ it('[I19] takes what a sidecar writes whose clock is hours fast', async () => {
   await flushed('fast', 'v1');
 });
 
-it('[I19] goes on with the first partition where somebody has added others', { timeout: 180_000 }, async () => {
+it('[I19] goes on with the first partition where somebody has added others', async () => {
   const { stack } = used;
   const { high: before } = await bounds();
   await withKafka(async (kafka) => {

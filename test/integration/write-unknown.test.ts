@@ -13,7 +13,7 @@ let proxy: CommitProxy;
 beforeAll(async () => {
   postgres = await startPostgres();
   await sql('create table items (id text primary key, body text)');
-}, 60_000);
+});
 afterAll(() => postgres?.stop());
 beforeEach(async () => {
   proxy = await CommitProxy.start(postgres.port);

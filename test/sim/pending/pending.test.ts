@@ -97,7 +97,7 @@ async function afterwards(world: World, sidecars: readonly PendingSidecar[]): Pr
   return 'a sidecar does not come to rest';
 }
 
-it('[I19] what is acknowledged is answered until its flush is, and no longer', { timeout: 120_000 }, async () => {
+it('[I19] what is acknowledged is answered until its flush is, and no longer', { timeout: 400_000 }, async () => {
   let served = 0;
   let pending = 0;
   for (let seed = 1; seed <= HISTORIES; seed++) {
@@ -125,7 +125,7 @@ const MUTANTS: readonly (keyof Mutant)[] = [
   'skipsLost',
 ];
 
-it.each(MUTANTS)('[I19] the histories find it when %s', { timeout: 120_000 }, async (name) => {
+it.each(MUTANTS)('[I19] the histories find it when %s', { timeout: 400_000 }, async (name) => {
   for (let seed = 1; seed <= 3_000; seed++) {
     if ((await history(seed, { [name]: true })).wrong !== undefined) return;
   }
