@@ -22,7 +22,14 @@ beforeAll(async () => {
   redis = await startRedis();
   stack = await createStack(sharedServers(), {
     prepareOnly: true,
-    env: { sidecar: { TIDEMARK_REDIS_URL: redis.url, TIDEMARK_REDIS_DEADLINE: `${DEADLINE_MS}ms` } },
+    env: {
+      sidecar: {
+        TIDEMARK_REDIS_URL: redis.url,
+        TIDEMARK_REDIS_DEADLINE: `${DEADLINE_MS}ms`,
+        TIDEMARK_MAX_STALENESS: '10m',
+        TIDEMARK_LEASE_TTL: '10m',
+      },
+    },
     config: { namespaces: { user: { source: 'main', invalidate: [{ table: 'public.users', keys: ['{id}'] }] } } },
   });
   const parsed = parseConfig(parse(await readFile(stack.configFile, 'utf8')));
@@ -46,35 +53,36 @@ async function l2State(): Promise<string> {
   return status.l2.state;
 }
 
-/** Milliseconds of so many reads, one after another, sorted. */
-async function timings(count: number, keyOf: (i: number) => string): Promise<number[]> {
-  const all: number[] = [];
+/** Reads so many keys one after another; answers how each ended, and the milliseconds that it took. */
+async function reads(count: number, keyOf: (i: number) => string): Promise<{ statuses: number[]; ms: number[] }> {
+  const [statuses, ms]: [number[], number[]] = [[], []];
   for (let i = 0; i < count; i++) {
     const startedAt = performance.now();
-    await app.get('user', keyOf(i));
-    all.push(performance.now() - startedAt);
+    statuses.push((await app.get('user', keyOf(i))).status);
+    ms.push(performance.now() - startedAt);
   }
-  return all.toSorted((a, b) => a - b);
+  return { statuses, ms };
 }
 
-it('hits are as fast as ever, a miss waits for the deadline at the most, and soon not at all', async () => {
-  const { lease } = await app.get('user', 'hot');
-  expect((await app.put('user', 'hot', 'value', { lease })).status).toBe(201);
-  const before = await timings(300, () => 'hot');
+it('hits do not ask it, a miss waits for the deadline at the most, and soon does not ask it either', async () => {
+  await eventually(async () => {
+    const { lease } = await app.get('user', 'hot', { 'cache-control': 'no-cache' });
+    expect((await app.put('user', 'hot', 'value', { lease })).status).toBe(201);
+  });
   const { admin } = stack.sidecars[0]!;
   const asked = (): Promise<number> => metric(admin, 'tidemark_l2_commands_total{command="read"}');
+  await eventually(async () => expect(await l2State()).toBe('up'));
   redis.pause();
   try {
-    // Medians, because the machine may be busy with other things at any one of them; what waits for Redis does so each time.
-    const firstMisses = await timings(7, (i) => `first-${i}`);
-    expect(firstMisses[3]).toBeLessThan(DEADLINE_MS + 100);
+    const first = await reads(7, (i) => `first-${i}`);
+    expect(first.statuses).toEqual(first.statuses.map(() => 404));
+    // The quickest of those that did ask, for the machine may be busy; a connection lives in silence for a second.
+    expect(Math.min(...first.ms.slice(0, 4))).toBeLessThan(1_000);
     await eventually(async () => expect(await l2State()).toBe('down'));
-    const askedBefore = await asked();
-    const hits = await timings(300, () => 'hot');
-    expect(hits[150]!).toBeLessThan(Math.max(before[150]! * 3, DEADLINE_MS / 2));
-    const misses = await timings(100, (i) => `later-${i}`);
-    expect(misses[50]!).toBeLessThan(DEADLINE_MS / 2);
-    expect(await asked()).toBe(askedBefore);
+    const before = await asked();
+    expect(new Set((await reads(300, () => 'hot')).statuses)).toEqual(new Set([200]));
+    expect(new Set((await reads(100, (i) => `later-${i}`)).statuses)).toEqual(new Set([404]));
+    expect(await asked()).toBe(before);
   } finally {
     redis.resume();
   }
