@@ -8,11 +8,12 @@ import { showLogsOnFailure, useStack } from './support/stack.ts';
 
 // What sidecars read into memory before anybody asks, over a real Postgres, Kafka and Redis.
 
-const HOT = 40;
+const HOT = 20;
 const used = useStack({
   initSql: `create table users (id int primary key, name text not null);
             insert into users select n, 'user ' || n from generate_series(1, 20000) n`,
-  env: { sidecar: ({ postgres }) => ({ TIDEMARK_LOAD_URL: postgres }) },
+  // A Redis that is slow for a moment is waited for: what is told at an end, or shared, is told and shared once.
+  env: { sidecar: ({ postgres }) => ({ TIDEMARK_LOAD_URL: postgres, TIDEMARK_REDIS_DEADLINE: '10s' }) },
   config: {
     namespaces: {
       users: {
@@ -34,6 +35,13 @@ const used = useStack({
           concurrency: 16,
           rate: '2000/s',
         },
+        invalidate: [{ table: 'public.users', keys: ['{id}'] }],
+      },
+      // As many keys as one order may name take longer than any test.
+      slow: {
+        source: 'main',
+        load: { sql: 'select name from users where id = $1::int' },
+        warm: { atStart: 0, rate: '40/s' },
         invalidate: [{ table: 'public.users', keys: ['{id}'] }],
       },
       // Applications load it, so only what others have put into Redis can be warmed.
@@ -74,7 +82,7 @@ const ended = (url: string, id: string): Promise<Warming> =>
       expect(warming.state).toBe('ended');
       return warming;
     },
-    { withinMs: 30_000, everyMs: 20 },
+    { withinMs: 60_000, everyMs: 20 },
   );
 
 it('a second sidecar has what the first one reads most, without a read by the application, and coherent', async () => {
@@ -83,7 +91,7 @@ it('a second sidecar has what the first one reads most, without a read by the ap
   const keys = Array.from({ length: HOT }, (_, i) => String(i + 1));
   const { lease } = await first.get('pages', 'user:1');
   await first.put('pages', 'user:1', 'page 1', { lease });
-  for (let round = 0; round < 60; round += 1) {
+  for (let round = 0; round < 150; round += 1) {
     await Promise.all(keys.map((key) => first.get('users', key)));
     await first.get('pages', 'user:1');
   }
@@ -97,11 +105,14 @@ it('a second sidecar has what the first one reads most, without a read by the ap
       expect(found.map(({ state }) => state)).toEqual(['ended', 'ended']);
       return Object.fromEntries(found.map((each) => [each.namespace, each]));
     },
-    { withinMs: 20_000 },
+    { withinMs: 90_000 },
   );
   expect(byName['users']).toMatchObject({ end: 'done' });
   expect(byName['users']?.total).toBeGreaterThanOrEqual(HOT * 0.9);
-  expect(byName['pages']).toMatchObject({ end: 'done', total: 1, results: { shared: 1 } });
+  expect(byName['pages']).toMatchObject({ end: 'done', results: { shared: 1 } });
+  // Besides, there may be the key that was asked for until this namespace could be cached.
+  const { total = 0, results } = byName['pages'] ?? {};
+  expect((total ?? 0) - (results?.['absent'] ?? 0)).toBe(1);
   const found = await Promise.all(keys.map((key) => app.get('users', key, onlyIfCached)));
   const inMemory = found.filter(({ cacheStatus }) => cacheStatus.includes('detail=l1')).length;
   const why = JSON.stringify([byName, found[0], await (await fetch(`${second.url}/v1/status`)).json()]);
@@ -115,7 +126,7 @@ it('a second sidecar has what the first one reads most, without a read by the ap
   const metrics = await (await fetch(`${second.admin}/metrics`)).text();
   expect(metrics).toContain('tidemark_warm_keys_total{namespace="pages",result="shared"} 1');
   expect(metrics).toContain('tidemark_warmings_total{namespace="users",end="done"} 1');
-}, 120_000);
+}, 300_000);
 
 it('keys are warmed on demand: those that are named, and those that SQL yields; progress can be seen, and it can be ended', async () => {
   const { url } = used.stack.sidecars[1]!;
@@ -128,16 +139,16 @@ it('keys are warmed on demand: those that are named, and those that SQL yields; 
   expect(yielded).toMatchObject({ end: 'done', total: 50, done: 50 });
   expect((await app.get('users', '19950', onlyIfCached)).body).toBe('user 19950');
   expect((await app.get('users', '19000', onlyIfCached)).status).not.toBe(200);
-  const id = await warm(url, { namespace: 'users', keys: Array.from({ length: 9000 }, (_, i) => String(1001 + i)) });
+  const id = await warm(url, { namespace: 'slow', keys: Array.from({ length: 9000 }, (_, i) => String(1001 + i)) });
   await eventually(async () => {
     const warming = (await warmings(url)).find((each) => each.id === id);
-    expect(warming?.done).toBeGreaterThan(100);
+    expect(warming?.done).toBeGreaterThan(20);
     expect(warming?.rate).toBeGreaterThan(0);
   });
   expect((await fetch(`${url}/v1/warm/${id}`, { method: 'DELETE' })).status).toBe(204);
   const { end, done } = await ended(url, id);
   expect([end, done < 9000]).toEqual(['cancelled', true]);
-}, 60_000);
+});
 
 it('neither what is warmed nor the query for keys takes the last connection that requests load through', async () => {
   showLogsOnFailure(used.stack);
@@ -161,7 +172,8 @@ it('neither what is warmed nor the query for keys takes the last connection that
     expect((await fetch(`${url}/v1/warm/${id}`, { method: 'DELETE' })).status).toBe(204);
 
     const query = await warm(other.url, { namespace: 'locked', sql: true });
-    const waits = "select 1 from pg_locks where locktype = 'advisory' and objid = 2 and not granted";
+    const waits = `select 1 from pg_locks where locktype = 'advisory' and objid = 2 and not granted
+      and database = (select oid from pg_database where datname = current_database())`;
     await eventually(async () => expect(await used.stack.sql(waits)).toHaveLength(1));
     expect((await new App(other.url).get('locked', '17000')).body).toBe('user 17000');
     expect((await warmings(other.url)).find((each) => each.id === query)).toMatchObject({
@@ -173,7 +185,7 @@ it('neither what is warmed nor the query for keys takes the last connection that
   } finally {
     await holder.end();
   }
-}, 60_000);
+});
 
 it('requests that hit and that load are hardly slower meanwhile', async () => {
   const { url } = used.stack.sidecars[1]!;
@@ -220,7 +232,7 @@ it('requests that hit and that load are hardly slower meanwhile', async () => {
   // What is looked for are requests that wait in line behind the warming.
   expect(at(beside.loads, 0.5)).toBeLessThan(at(alone.loads, 0.5) * 3 + 5);
   expect(at(beside.hits, 0.5)).toBeLessThan(at(alone.hits, 0.5) * 3 + 5);
-}, 60_000);
+});
 
 it('a warming ends cleanly where Postgres cannot be reached, and where Redis cannot', async () => {
   showLogsOnFailure(used.stack);
@@ -239,4 +251,4 @@ it('a warming ends cleanly where Postgres cannot be reached, and where Redis can
   expect(hot).toMatchObject({ end: 'unavailable', detail: expect.stringContaining('Redis did not answer') });
   const named = await ended(withoutRedis.url, await warm(withoutRedis.url, { namespace: 'users', keys: ['1', '2'] }));
   expect(named).toMatchObject({ end: 'done', results: { loaded: 2 } });
-}, 90_000);
+});
