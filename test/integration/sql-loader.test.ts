@@ -196,6 +196,8 @@ describe('a value', () => {
 
 describe('a statement', () => {
   it('that takes too long is ended by the server, and the connection goes on', async () => {
+    // A connection that is there: to make one is no part of a statement.
+    expect(await seen({ sql: 'select id, name from users where id = $1' }, '99')).toBe('absent');
     const slow = loaderOf({ sql: 'select pg_sleep(600)::text || $1', timeout: '100ms' });
     expect(await loadBy(slow, '1')).toMatchObject({ kind: 'failed', why: 'timeout' });
     expect(await seen({ sql: 'select id, name from users where id = $1' }, '99')).toBe('absent');

@@ -20,7 +20,10 @@ export async function identityOf(url: string): Promise<ServerIdentity> {
   return { systemId: BigInt(row?.id ?? 0), timeline: 1 };
 }
 
-/** A loader as a namespace with `load` has it. */
+/** The time of a load for which a test has none of its own, so long that a busy machine does not matter beside it. */
+const PATIENT_MS = 60_000;
+
+/** A loader as a namespace with `load` has it, but patient where that says no `timeout`. */
 export function sqlLoader(
   load: object,
   options: { pool: PostgresPool; followed: () => ServerIdentity; maxBytes?: number },
@@ -32,7 +35,8 @@ export function sqlLoader(
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
   const config = parsed.config.namespaces['n']?.load?.[0] as SqlLoaderConfig;
   const { pool, followed, maxBytes = 1024 } = options;
-  return new SqlLoader({ config, pool, timeoutMs: config.timeout, maxBytes, followed });
+  const timeoutMs = 'timeout' in load ? config.timeout : PATIENT_MS;
+  return new SqlLoader({ config, pool, timeoutMs, maxBytes, followed });
 }
 
 export const loadBy = (loader: SqlLoader, key: string, atLeast?: number): Promise<Loaded> =>
