@@ -39,7 +39,7 @@ let store: RedisStore;
 beforeAll(async () => {
   server = await startRedis();
   client = createRedis(server.url, { deadlineMs: PATIENCE_MS, logger });
-  await eventually(() => expect(client.isUp).toBe(true));
+  await isUp(client);
 });
 afterAll(async () => {
   client.close();
@@ -49,6 +49,10 @@ beforeEach(async () => {
   await client.command('FLUSHALL');
   store = newStore(client);
 });
+
+function isUp(on: RedisClient): Promise<void> {
+  return eventually(() => expect(on.isUp).toBe(true));
+}
 
 function newStore(on: RedisClient, deadlineMs = PATIENCE_MS): RedisStore {
   return new RedisStore({
@@ -247,7 +251,7 @@ describe('a Redis that is silent', () => {
   let impatient: RedisClient;
   beforeEach(async () => {
     impatient = createRedis(server.url, { deadlineMs: DEADLINE_MS, logger });
-    await eventually(() => expect(impatient.isUp).toBe(true));
+    await isUp(impatient);
     await begin('g1');
     store = newStore(impatient, DEADLINE_MS);
   });
@@ -278,7 +282,7 @@ describe('a Redis that is silent', () => {
     expect(await store.fill(namespace, 'a', entry())).toBe('away');
     expect(await store.readPlain('p', 'a')).toBe('away');
     await server.start();
-    for (const each of [client, impatient]) await eventually(() => expect(each.isUp).toBe(true));
+    for (const each of [client, impatient]) await isUp(each);
     await begin('g9');
     await eventually(async () => expect(await store.fill(namespace, 'a', entry())).toBe('ok'));
   });

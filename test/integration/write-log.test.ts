@@ -33,7 +33,7 @@ beforeAll(async () => {
     topics: [{ topic: TOPIC, numPartitions: 1, replicationFactor: 1 }],
   });
   await admin.disconnect();
-}, 60_000);
+});
 afterEach(async () => {
   proxy.fault = () => ({ kind: 'pass' });
   await Promise.all(logs.splice(0).map((log) => log.stop()));
@@ -108,7 +108,7 @@ async function expectKept(told: ReadonlyMap<string, Appended>): Promise<{ acknow
 
 it(
   '[I19] loses, repeats and reorders nothing while connections are cut in the middle of answers',
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   async () => {
     const dice = new Dice(7);
     const { cuts } = proxy;
@@ -129,32 +129,36 @@ it(
   },
 );
 
-it('[I19] never takes the answer to a batch that came late for that to the next one', { timeout: 60_000 }, async () => {
-  const log = open(3_000);
-  const told = await callers(log, { name: 'before', callers: 1, writes: 2 });
-  server.pause();
-  const during = callers(log, { name: 'during', callers: 3, writes: 1 });
-  const paused = await during;
-  expect([...paused.values()].filter((each) => 'offset' in each)).toEqual([]);
-  // kafkajs has given up, and the broker still has in its socket what it was sent.
-  const away = { failed: 'unsent', detail: expect.stringContaining('cannot be reached') };
-  await eventually(async () => expect(await log.append(Buffer.from('probe'))).toMatchObject(away), {
-    withinMs: 40_000,
-  });
-  server.resume();
-  const after = new Map<string, Appended>();
-  await eventually(
-    async () => {
-      const more = await callers(log, { name: `after-${after.size}`, callers: 3, writes: 1 });
-      for (const [text, appended] of more) after.set(text, appended);
-      expect([...more.values()].every((each) => 'offset' in each)).toBe(true);
-    },
-    { withinMs: 20_000, everyMs: 100 },
-  );
-  await expectKept(new Map([...told, ...paused, ...after]));
-});
+it(
+  '[I19] never takes the answer to a batch that came late for that to the next one',
+  { timeout: 300_000 },
+  async () => {
+    const log = open(3_000);
+    const told = await callers(log, { name: 'before', callers: 1, writes: 2 });
+    server.pause();
+    const during = callers(log, { name: 'during', callers: 3, writes: 1 });
+    const paused = await during;
+    expect([...paused.values()].filter((each) => 'offset' in each)).toEqual([]);
+    // kafkajs has given up, and the broker still has in its socket what it was sent.
+    const away = { failed: 'unsent', detail: expect.stringContaining('cannot be reached') };
+    await eventually(async () => expect(await log.append(Buffer.from('probe'))).toMatchObject(away), {
+      withinMs: 120_000,
+    });
+    server.resume();
+    const after = new Map<string, Appended>();
+    await eventually(
+      async () => {
+        const more = await callers(log, { name: `after-${after.size}`, callers: 3, writes: 1 });
+        for (const [text, appended] of more) after.set(text, appended);
+        expect([...more.values()].every((each) => 'offset' in each)).toBe(true);
+      },
+      { withinMs: 120_000, everyMs: 100 },
+    );
+    await expectKept(new Map([...told, ...paused, ...after]));
+  },
+);
 
-it('[I19] says at once that Kafka is away, or that too many wait', { timeout: 60_000 }, async () => {
+it('[I19] says at once that Kafka is away, or that too many wait', { timeout: 300_000 }, async () => {
   const log = open();
   await callers(log, { name: 'first', callers: 1, writes: 1 });
   server.hold();
@@ -164,6 +168,6 @@ it('[I19] says at once that Kafka is away, or that too many wait', { timeout: 60
   expect(many.some((each) => 'offset' in each)).toBe(false);
   await server.release();
   await eventually(async () => expect(await log.append(Buffer.from('back'))).toEqual({ offset: expect.any(Number) }), {
-    withinMs: 20_000,
+    withinMs: 120_000,
   });
 });
