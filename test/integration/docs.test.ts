@@ -58,7 +58,7 @@ describe.each(globSync('*/docs/*.md', { cwd: root }).toSorted())('%s', (file) =>
         POSTGRES: stack.postgres,
         PATH: `${bin.path}:${process.env['PATH']}`,
       };
-    }, 60_000);
+    });
 
     afterAll(async () => {
       for (const stop of stops.toReversed()) await stop();

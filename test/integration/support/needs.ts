@@ -1,3 +1,4 @@
+import { parse, stringify } from 'yaml';
 import { startMemcached, type StackOptions } from '../../kit/index.ts';
 
 /** What a page needs beside a plain stack. */
@@ -29,7 +30,31 @@ export const NEEDS: Readonly<Record<string, () => Supply | Promise<Supply>>> = {
 };
 
 /** What a page shows does not depend on how fast the machine is that runs it. */
-const PATIENT: Supply = { env: { sidecar: { TIDEMARK_REDIS_DEADLINE: '5s' } } };
+const PATIENT: Supply = {
+  env: {
+    sidecar: {
+      TIDEMARK_REDIS_DEADLINE: '5s',
+      TIDEMARK_MAX_STALENESS: '1m',
+      TIDEMARK_SESSION_TIMEOUT: '1m',
+      TIDEMARK_COALESCE_TIMEOUT: '1m',
+    },
+  },
+  config: (yaml) => {
+    const document = parse(yaml) as { readonly namespaces: Readonly<Record<string, Performing>> };
+    for (const { load, writeThrough } of Object.values(document.namespaces))
+      for (const each of [writeThrough, ...(load?.byKey ?? [load])]) if (each !== undefined) each.timeout = '10s';
+    return stringify(document);
+  },
+};
+
+/** What a namespace has others do, within a time. */
+interface Performing {
+  readonly load?: Timed & { readonly byKey?: readonly Timed[] };
+  readonly writeThrough?: Timed;
+}
+interface Timed {
+  timeout?: string;
+}
 
 /** Several needs at once. */
 export async function supplied(names: readonly string[]): Promise<Required<Supply>> {
