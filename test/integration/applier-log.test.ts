@@ -115,7 +115,7 @@ it('begins anew when Redis was flushed, so that nothing from before can be store
   await eventually(async () => expect((await l2.header()).generation).not.toBe(generation));
   // Each bucket has a log of its own, and they begin one after the other.
   await eventually(async () => expect(await l2.fill('user', '1', { asOf: asOf - 10 })).toBe('old'));
-  await stream.say({});
+  await l2.reaches((await stream.say({})).to);
   await stored('user', '1');
   expect(await begun('missing')).toBeGreaterThan(0);
 });
@@ -174,7 +174,7 @@ it('loses nothing when it is killed in the middle of its work', async () => {
   await said[50];
   await stack.applier.kill();
   const last = (await Promise.all(said)).at(-1);
-  await l2.reaches(last?.to ?? 0, 20_000);
+  await l2.reaches(last?.to ?? 0);
   for (const user of users) expect(await l2.has('user', user)).toBe(false);
   expect((await l2.header()).generation).toBe(generation);
 });

@@ -1,4 +1,4 @@
-import { Kafka, logLevel } from 'kafkajs';
+import { Kafka, logLevel, type Admin } from 'kafkajs';
 import { loadConfigFile } from '@tidemark/runtime';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { createStack, freePort, startKafka, type KafkaServer, type ServiceHandle, type Stack } from '../kit/index.ts';
@@ -10,9 +10,6 @@ import { showLogsOnFailure } from './support/stack.ts';
 import { Stream } from './support/stream.ts';
 
 // Two appliers of one group, on a Kafka of their own that the test kills.
-
-/** A session of the group, its rebalance and a start from the log's header. */
-const TAKEOVER_MS = 15_000;
 
 let kafka: KafkaServer;
 let stack: Stack;
@@ -71,43 +68,61 @@ function chosen(): Promise<{ active: ServiceHandle; standby: ServiceHandle }> {
       expect(await metric(standby.url, 'tidemark_applier_state{state="standby"}')).toBe(1);
       return { active, standby };
     },
-    { withinMs: TAKEOVER_MS },
+    { withinMs: 60_000 },
   );
 }
 
-/** A change of a cached row reaches Redis; resolves with how long that took, in ms. */
-async function evicts(key: string): Promise<number> {
+/** A change of a cached row reaches Redis. */
+async function evicts(key: string): Promise<void> {
   await eventually(async () => expect(await l2.fill('user', key, { asOf: (await l2.header()).to })).toBe('ok'));
-  const startedAt = performance.now();
   const { to } = await stream.say({ users: [key] });
-  await l2.reaches(to, TAKEOVER_MS);
+  await l2.reaches(to);
   expect(await l2.has('user', key)).toBe(false);
-  return performance.now() - startedAt;
 }
+
+/** It says so a moment after Redis has what it applied. */
+const applies = ({ url }: ServiceHandle) =>
+  eventually(async () => expect(await metric(url, 'tidemark_applier_state{state="applying"}')).toBe(1));
+
+async function withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = new Kafka({ brokers: [...stack.brokers], logLevel: logLevel.NOTHING }).admin();
+  await admin.connect();
+  try {
+    return await work(admin);
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+/** Who is in the group. */
+const members = (): Promise<string[]> =>
+  withAdmin(async (admin) => {
+    const { groups } = await admin.describeGroups([stack.group]);
+    return groups.flatMap((group) => group.members.map(({ memberId }) => memberId));
+  });
 
 it('lets one of them apply, and shows the group how far it has come', async () => {
   const { active, standby } = await chosen();
   for (const { url } of [active, standby]) expect((await fetch(`${url}/readyz`)).status).toBe(200);
   await evicts('1');
-  const admin = new Kafka({ brokers: [...stack.brokers], logLevel: logLevel.NOTHING }).admin();
-  await admin.connect();
-  try {
+  await withAdmin(async (admin) => {
     const reported = async (): Promise<number> => {
       const [topic] = await admin.fetchOffsets({ groupId: stack.group, topics: [stack.topic] });
       return Number(topic?.partitions[0]?.offset);
     };
-    await eventually(async () => expect(await reported()).toBeGreaterThan(0), { withinMs: 12_000 });
-  } finally {
-    await admin.disconnect();
-  }
+    await eventually(async () => expect(await reported()).toBeGreaterThan(0), { withinMs: 60_000 });
+  });
 });
 
 it('hands over at once when it is stopped in good order, without losing the log', async () => {
   const { active, standby } = await chosen();
   const { generation } = await l2.header();
+  const before = await members();
   await active.kill('SIGTERM');
-  expect(await evicts('2')).toBeLessThan(5_000);
-  expect(await metric(standby.url, 'tidemark_applier_state{state="applying"}')).toBe(1);
+  // It has left, so that nobody has to wait until its session has run out.
+  expect(await members()).not.toEqual(expect.arrayContaining(before));
+  await evicts('2');
+  await applies(standby);
   expect((await l2.header()).generation).toBe(generation);
 });
 
@@ -116,7 +131,7 @@ it('takes over when the other one is killed', async () => {
   const { generation } = await l2.header();
   await active.kill();
   await evicts('3');
-  expect(await metric(standby.url, 'tidemark_applier_state{state="applying"}')).toBe(1);
+  await applies(standby);
   expect((await l2.header()).generation).toBe(generation);
 });
 
@@ -134,9 +149,9 @@ it('does no harm when one that stood still wakes up and still takes itself for t
 it('goes on after the broker was killed', async () => {
   const { generation } = await l2.header();
   stream.hush();
+  await stream.say({});
   await kafka.kill();
   await kafka.start();
-  await eventually(() => stream.say({}), { withinMs: 20_000 });
   stream.beat();
   await evicts('6');
   await chosen();

@@ -45,7 +45,7 @@ beforeAll(async () => {
   });
   apps = appsOf(stack) as [App, App];
   await cacheable(stack);
-}, 90_000);
+});
 
 afterAll(async () => {
   await stack?.stop();
@@ -76,7 +76,7 @@ async function statusOf(i: number): Promise<Status> {
 
 /** Until every sidecar says so of its rules. */
 async function taken(check: (status: Status) => void): Promise<void> {
-  for (const i of [0, 1]) await eventually(async () => check(await statusOf(i)), { withinMs: 20_000, everyMs: 10 });
+  for (const i of [0, 1]) await eventually(async () => check(await statusOf(i)), { withinMs: 60_000, everyMs: 10 });
 }
 
 async function metric(url: string, name: string): Promise<number> {
@@ -107,7 +107,7 @@ async function shared(namespace: string, id: number): Promise<void> {
       await fetched(a, namespace, id);
       expect((await b.get(namespace, String(id), onlyIfCached)).cacheStatus).toContain('detail=l2');
     },
-    { withinMs: 20_000, everyMs: 100 },
+    { withinMs: 60_000, everyMs: 100 },
   );
 }
 
@@ -127,7 +127,7 @@ describe('[I16] without a restart', () => {
     expect([stack.applier, ...stack.sidecars].map(({ pid }) => pid)).toEqual(pids);
   });
 
-  it('rules change back and forth under load, and nobody is served an old value', { timeout: 120_000 }, async () => {
+  it('rules change back and forth under load, and nobody is served an old value', { timeout: 400_000 }, async () => {
     const checker = new Checker();
     const stop = new AbortController();
     const versions = Array.from({ length: ITEMS + 1 }, () => 1);
@@ -172,7 +172,7 @@ describe('[I16] without a restart', () => {
       await taken(({ rules }) => expect(rules['items']?.hash).not.toBe(hash));
       const { hits } = answers;
       // It is served again under the new rules.
-      await eventually(() => expect(answers.hits).toBeGreaterThan(hits + 200), { withinMs: 30_000 });
+      await eventually(() => expect(answers.hits).toBeGreaterThan(hits + 200), { withinMs: 90_000 });
     }
     stop.abort();
     await Promise.all(work);

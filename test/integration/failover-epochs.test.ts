@@ -8,7 +8,7 @@ import { makeCommitsWait } from './support/waiting-commits.ts';
 
 const f = useFailover();
 
-it('[I10] a promotion that lost announced commits begins a new epoch', { timeout: 90_000 }, async () => {
+it('[I10] a promotion that lost announced commits begins a new epoch', { timeout: 400_000 }, async () => {
   const a = f.apps[0] as App;
   await f.recovered();
   const [before, old] = [await f.epoch(), await f.versionOf(3)];
@@ -30,7 +30,7 @@ it('[I10] a promotion that lost announced commits begins a new epoch', { timeout
 
 it(
   '[I3] a commit that hung for its standby was announced before it was visible, and nothing from before it stays',
-  { timeout: 90_000 },
+  { timeout: 400_000 },
   async () => {
     const a = f.apps[0] as App;
     const [before, old] = [await f.epoch(), await f.cached(a, 4)];
@@ -51,7 +51,7 @@ it(
 
 it(
   '[I10] a commit that hung for its standby and was lost with its primary leaves nothing behind',
-  { timeout: 90_000 },
+  { timeout: 400_000 },
   async () => {
     const a = f.apps[0] as App;
     const [before, old] = [await f.epoch(), await f.cached(a, 5)];
@@ -71,7 +71,7 @@ it(
 
 it(
   '[I10] a promoted server without the slot, as before Postgres 17, begins a new epoch',
-  { timeout: 90_000 },
+  { timeout: 400_000 },
   async () => {
     await f.recovered();
     const [before, old] = [await f.epoch(), await f.versionOf(6)];
@@ -87,7 +87,7 @@ it(
   },
 );
 
-it('[I10] a promoted server with a slot of its own making begins a new epoch', { timeout: 90_000 }, async () => {
+it('[I10] a promoted server with a slot of its own making begins a new epoch', { timeout: 400_000 }, async () => {
   await f.recovered();
   const [before, old] = [await f.epoch(), await f.versionOf(7)];
   await f.endInvalidator();
@@ -115,7 +115,7 @@ it('[I10] a promoted server with a slot of its own making begins a new epoch', {
   await f.recovered();
 });
 
-it('[I10] a promoted server that lost its history file begins a new epoch', { timeout: 90_000 }, async () => {
+it('[I10] a promoted server that lost its history file begins a new epoch', { timeout: 400_000 }, async () => {
   const [before, old] = [await f.epoch(), await f.cached(f.apps[0] as App, 8)];
   await f.endInvalidator();
   await f.change(8);

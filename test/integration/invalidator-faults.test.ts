@@ -13,7 +13,7 @@ let feed: Feed;
 
 beforeAll(async () => {
   ({ stack, feed } = await startFollowed());
-}, 90_000);
+});
 
 afterAll(async () => {
   await feed?.stop();
@@ -23,7 +23,7 @@ afterAll(async () => {
 beforeEach(() => showLogsOnFailure(stack));
 
 describe('killed with SIGKILL at random moments under load', () => {
-  it('[I1] [I2] loses nothing and stays in its epoch', { timeout: 120_000 }, async () => {
+  it('[I1] [I2] loses nothing and stays in its epoch', { timeout: 400_000 }, async () => {
     const before = feed.epochs;
     const writers = new Writers({ url: stack.postgres, clients: 4, perSecond: 400 });
     for (let round = 0; round < 8; round++) {
@@ -46,7 +46,7 @@ describe('while Kafka is away', () => {
     ['paused, for 8 s', 1600, async () => stack.servers.kafka.pause(), async () => stack.servers.kafka.resume()],
   ])(
     '%s: keeps the slot, and publishes everything afterwards',
-    { timeout: 120_000 },
+    { timeout: 400_000 },
     async (_how, writes, away, back) => {
       const before = feed.epochs;
       const writers = new Writers({ url: stack.postgres, clients: 2, perSecond: 200 });
@@ -55,34 +55,34 @@ describe('while Kafka is away', () => {
       await away();
       const { length } = writers.acknowledged;
       await eventually(() => expect(writers.acknowledged.length).toBeGreaterThan(length + writes), {
-        withinMs: 60_000,
+        withinMs: 200_000,
         everyMs: 100,
       });
       await back();
       await stack.servers.kafka.release();
       await writers.stop();
-      await writers.expectPublished({ stack, feed, withinMs: 60_000 });
+      await writers.expectPublished({ stack, feed, withinMs: 120_000 });
       expect(feed.epochs).toEqual(before);
     },
   );
 });
 
 describe('when Postgres restarts', () => {
-  it.each(['SIGINT', 'SIGKILL'] as const)('%s: goes on in its epoch', { timeout: 120_000 }, async (signal) => {
+  it.each(['SIGINT', 'SIGKILL'] as const)('%s: goes on in its epoch', { timeout: 400_000 }, async (signal) => {
     const before = feed.epochs;
     const writers = new Writers({ url: stack.postgres, clients: 2, perSecond: 200 });
     await eventually(() => expect(writers.acknowledged.length).toBeGreaterThan(50));
     await stack.servers.postgres.restart(signal);
     const { length } = writers.acknowledged;
-    await eventually(() => expect(writers.acknowledged.length).toBeGreaterThan(length + 50), { withinMs: 30_000 });
+    await eventually(() => expect(writers.acknowledged.length).toBeGreaterThan(length + 50), { withinMs: 90_000 });
     await writers.stop();
-    await writers.expectPublished({ stack, feed, withinMs: 60_000 });
+    await writers.expectPublished({ stack, feed, withinMs: 120_000 });
     expect(feed.epochs).toEqual(before);
   });
 });
 
 describe('POST /v1/purge', () => {
-  it('says that it cannot be done while Postgres is away, and the process lives on', { timeout: 60_000 }, async () => {
+  it('says that it cannot be done while Postgres is away, and the process lives on', { timeout: 400_000 }, async () => {
     const purge = () =>
       fetch(`${stack.invalidator.url}/v1/purge`, {
         method: 'POST',
@@ -95,9 +95,9 @@ describe('POST /v1/purge', () => {
     expect((await fetch(`${stack.invalidator.url}/livez`)).status).toBe(200);
     await eventually(async () => expect((await fetch(`${stack.invalidator.url}/readyz`)).status).toBe(503));
     await stack.servers.postgres.release();
-    await eventually(async () => expect((await purge()).status).toBe(200), { withinMs: 20_000 });
+    await eventually(async () => expect((await purge()).status).toBe(200), { withinMs: 60_000 });
     await eventually(async () => expect((await fetch(`${stack.invalidator.url}/readyz`)).status).toBe(200), {
-      withinMs: 20_000,
+      withinMs: 60_000,
     });
   });
 });

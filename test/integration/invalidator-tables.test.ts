@@ -138,7 +138,7 @@ describe('partitions', () => {
     ]) {
       const before = feed.batches.length;
       await stack.sql(sql);
-      await eventually(() => expect(purged(before)).toContain('events'), { withinMs: 5000 });
+      await eventually(() => expect(purged(before)).toContain('events'));
       expect(purged(before)).not.toContain('parent');
     }
   });
@@ -183,8 +183,8 @@ describe('DDL', () => {
   it('of a table that is replaced under its name purges, and publishes the new one', async () => {
     const before = feed.batches.length;
     await stack.sql('begin; alter table swapped rename to swapped_old; alter table other rename to swapped; commit');
-    await eventually(() => expect(purged(before)).toContain('swapped'), { withinMs: 5000 });
-    await eventually(() => expect(coversSince(before)).toContain(NAMESPACES - 1), { withinMs: 5000 });
+    await eventually(() => expect(purged(before)).toContain('swapped'));
+    await eventually(() => expect(coversSince(before)).toContain(NAMESPACES - 1));
     await feed.claims(NAMESPACES);
     expect(await changes('insert into swapped values (9)')).toEqual([inserted('swapped', '9')]);
   });
@@ -192,7 +192,7 @@ describe('DDL', () => {
   it('[I8] notices a table that leaves the publication, and brings it back', async () => {
     const before = feed.batches.length;
     await stack.sql(`alter publication ${stack.publication} drop table parent`);
-    await eventually(() => expect(coversSince(before)).toContain(NAMESPACES - 1), { withinMs: 5000 });
+    await eventually(() => expect(coversSince(before)).toContain(NAMESPACES - 1));
     await feed.claims(NAMESPACES);
     expect(await changes('insert into parent values (77)')).toEqual([inserted('parent', '77')]);
   });
@@ -200,7 +200,7 @@ describe('DDL', () => {
   it('[I8] notices that the publication is gone, and makes it again', async () => {
     const before = feed.batches.length;
     await stack.sql(`drop publication ${stack.publication}`);
-    await eventually(() => expect(coversSince(before)).toContain(0), { withinMs: 5000 });
+    await eventually(() => expect(coversSince(before)).toContain(0));
     await feed.claims(NAMESPACES);
     expect(await changes('insert into parent values (79)')).toEqual([inserted('parent', '79')]);
   });
@@ -209,11 +209,12 @@ describe('DDL', () => {
     const open = new pg.Client({ connectionString: stack.postgres });
     await open.connect();
     try {
-      await stack.sql(`alter publication ${stack.publication} drop table parent`);
+      // Open before: the table is back in the publication a moment after it has left.
       await open.query('begin; insert into parent values (78)');
+      await stack.sql(`alter publication ${stack.publication} drop table parent`);
       await feed.claims(NAMESPACES - 1);
       const { length } = feed.batches;
-      await eventually(() => expect(feed.batches.length).toBeGreaterThan(length + 2), { withinMs: 10_000 });
+      await eventually(() => expect(feed.batches.length).toBeGreaterThan(length + 2));
       expect(feed.last.covers).toHaveLength(NAMESPACES - 1);
       await open.query('commit');
       await feed.claims(NAMESPACES);

@@ -19,6 +19,8 @@ let l2: L2;
 beforeAll(async () => {
   stack = await createStack(sharedServers(), {
     sidecars: 2,
+    // They answer from their caches however long the machine stands still.
+    env: { sidecar: { TIDEMARK_MAX_STALENESS: '10m' } },
     config: {
       namespaces: {
         user: { source: 'main', invalidate: [{ table: 'public.users', keys: ['{id}'] }] },
@@ -31,7 +33,7 @@ beforeAll(async () => {
   apps = appsOf(stack);
   l2 = new L2(stack.redis, loadConfigFile(stack.configFile));
   await cacheable(stack);
-}, 60_000);
+});
 beforeEach(() => showLogsOnFailure(stack));
 afterAll(async () => {
   l2?.redis.disconnect();
@@ -95,7 +97,7 @@ it('[I11] evicts again, from every sidecar and from Redis, what the stream once 
 
 it('[I7] a replay into Redis under way never brings back what is changing, however it runs beside the applier', async () => {
   const seen = new Set<number>();
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < 3 || seen.size <= 3; round++) {
     const running = startTidemark(['replay', '--into', 'redis'], env());
     let hasEnded = false;
     void running.ended.then(() => (hasEnded = true));

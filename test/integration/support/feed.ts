@@ -41,6 +41,8 @@ interface FeedOptions {
  */
 export class Feed {
   readonly batches: Batch[] = [];
+  /** For each record, up to where those before it had told everything. */
+  readonly #told: Lsn[] = [];
   readonly sizes: number[] = [];
   /** Overlaps that a restarted publisher may cause; a duplicate is legal, a gap is not. */
   repeats = 0;
@@ -87,7 +89,7 @@ export class Feed {
   }
 
   /** Waits until a record reaches a position; fails if the chain was broken on the way. */
-  async reaches(lsn: Lsn | string, withinMs = 10_000): Promise<void> {
+  async reaches(lsn: Lsn | string, withinMs = 60_000): Promise<void> {
     const wanted = typeof lsn === 'string' ? parseLsn(lsn) : lsn;
     await eventually(
       () => {
@@ -111,7 +113,7 @@ export class Feed {
   }
 
   /** Waits until the newest record claims so many namespaces. */
-  async claims(namespaces: number, withinMs = 10_000): Promise<void> {
+  async claims(namespaces: number, withinMs = 60_000): Promise<void> {
     await eventually(
       () => {
         const { length } = this.last.covers;
@@ -122,9 +124,12 @@ export class Feed {
     );
   }
 
-  /** Row changes of the records from an index on. */
+  /** Row changes of the records from an index on; what a restarted publisher repeats is told once. */
   changes(fromBatch = 0): Change[] {
-    return this.batches.slice(fromBatch).flatMap(changesOf);
+    return this.batches.slice(fromBatch).flatMap((batch, i) => {
+      const told = this.#told[fromBatch + i] as Lsn;
+      return changesOf(batch).filter(({ commit }) => commit > told);
+    });
   }
 
   async stop(): Promise<void> {
@@ -141,6 +146,8 @@ export class Feed {
         return;
       }
       this.#check(decoded.batch);
+      const last = this.batches.at(-1);
+      this.#told.push(last?.epoch === decoded.batch.epoch ? last.to : 0);
       this.batches.push(decoded.batch);
       this.sizes.push(value.length);
       this.#onBatch?.(decoded.batch);

@@ -41,7 +41,7 @@ export class L2 {
   }
 
   /** Waits until every log has reached a position. */
-  async reaches(to: number, withinMs = 10_000): Promise<LogHeader> {
+  async reaches(to: number, withinMs = 60_000): Promise<LogHeader> {
     for (let bucket = 0; bucket < this.#buckets; bucket++) {
       const check = async (): Promise<void> => {
         const reached = (await this.header(bucket)).to;

@@ -1,6 +1,9 @@
 import { type Batch, encodeBatch, Op, type Purge, TableChangesBuilder } from '@tidemark/proto';
 import { Kafka, logLevel, type Producer } from 'kafkajs';
 
+/** A record that is given up would be a gap: each is tried for about a minute. */
+const RETRY = { retries: 60, maxRetryTime: 1_000 };
+
 /** What one record says, as far as a test cares. */
 export interface Said {
   /** Rows of `public.users` that changed, by their id. */
@@ -26,7 +29,7 @@ export class Stream {
   #sent: Promise<unknown> = Promise.resolve();
 
   constructor(options: { brokers: readonly string[]; topic: string; covers: readonly bigint[] }) {
-    this.#producer = new Kafka({ brokers: [...options.brokers], logLevel: logLevel.NOTHING }).producer();
+    this.#producer = new Kafka({ brokers: [...options.brokers], logLevel: logLevel.NOTHING, retry: RETRY }).producer();
     this.#topic = options.topic;
     this.#covers = options.covers;
   }
@@ -45,7 +48,7 @@ export class Stream {
     await this.say({});
   }
 
-  /** A record a second, as the real publisher sends. */
+  /** A record now and then, as the real publisher sends. */
   beat(everyMs = 250): void {
     this.#heart = setInterval(() => void this.say({}).catch(() => undefined), everyMs);
   }
