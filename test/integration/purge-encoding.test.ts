@@ -22,8 +22,8 @@ beforeAll(async () => {
   await client.connect();
   await client.query('create publication p');
   await client.query("select pg_create_logical_replication_slot('s', 'pgoutput')");
-  await migrate(client, { waitMs: 10_000 });
-}, 60_000);
+  await migrate(client, { waitMs: 60_000 });
+});
 afterAll(async () => {
   await client?.end();
   await postgres?.stop();

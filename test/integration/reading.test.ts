@@ -30,19 +30,30 @@ beforeAll(async () => {
   const common = {
     source: 'main',
     invalidate: [{ table: 'public.pages', keys: ['{id}'] }],
-    load: { http: { url, retries: 0 }, timeout: '1s', breaker: { failures: 1000 } },
+    load: { http: { url, retries: 0 }, timeout: '10s', breaker: { failures: 1000 } },
   };
-  const ttl = { soft: '1s', hard: '3s', jitter: '0%' };
+  // What ends soon ends within a second; all else outlasts any test, however busy the machine is.
+  const ttl = { jitter: '0%', staleIfError: '30m' };
   stack = await createStack(sharedServers(), {
     sidecars: 2,
+    env: {
+      sidecar: {
+        TIDEMARK_COALESCE_TIMEOUT: '60s',
+        TIDEMARK_LEASE_TTL: '60s',
+        TIDEMARK_MAX_STALENESS: '10m',
+        TIDEMARK_REDIS_DEADLINE: '5s',
+        TIDEMARK_SESSION_TIMEOUT: '30s',
+      },
+    },
     initSql: `create table pages (id text primary key, n int not null default 0);
       insert into pages select name from unnest(array['aging', 'stale', 'gone', 'kept', 'asked']) name;
       create table prices (id int primary key, n int not null default 0); insert into prices values (1)`,
     config: {
       namespaces: {
-        soft: { ...common, ttl: { ...ttl, staleIfError: '1m' } },
-        kept: { ...common, onInvalidate: 'stale', grace: { for: '1m', serve: 'on-error' } },
-        asked: { ...common, onInvalidate: 'stale' },
+        soft: { ...common, ttl: { ...ttl, soft: '1s', hard: '30m' } },
+        hard: { ...common, ttl: { ...ttl, hard: '1s' } },
+        kept: { ...common, onInvalidate: 'stale', grace: { for: '30m', serve: 'on-error' } },
+        asked: { ...common, onInvalidate: 'stale', grace: { for: '30m', serve: 'on-request' } },
         price: {
           source: 'main',
           vary: { headers: ['accept-language'], identity: ['x-tenant'] },
@@ -53,7 +64,7 @@ beforeAll(async () => {
   });
   apps = appsOf(stack);
   await cacheable(stack);
-}, 60_000);
+});
 afterAll(async () => {
   await stack?.stop();
   server?.close();
@@ -77,29 +88,29 @@ describe('a value that is aging', () => {
     await pause(1_100);
     expect(await app().get('soft', 'aging')).toMatchObject({
       body: 'aging load 1',
-      cacheStatus: expect.stringMatching(/^tidemark; hit; ttl=-\d; detail=l1$/) as string,
+      cacheStatus: expect.stringMatching(/^tidemark; hit; ttl=-\d+; detail=l1$/) as string,
     });
-    await eventually(async () => expect((await app().get('soft', 'aging')).body).toBe('aging load 2'));
+    await eventually(async () => expect((await app().get('soft', 'aging')).body).toMatch(/^aging load [2-9]$/));
   });
 
   it('stands in beyond its hard TTL while it cannot be loaded, and no longer', async () => {
-    await app().get('soft', 'stale');
-    await pause(3_100);
+    expect((await app().get('hard', 'stale')).body).toBe('stale load 1');
+    await pause(1_100);
     await failing(async () => {
-      const old = await app().get('soft', 'stale');
+      const old = await app().get('hard', 'stale');
       expect(old).toMatchObject({
         ...{ status: 200, body: 'stale load 1' },
-        cacheStatus: expect.stringMatching(/^tidemark; hit; ttl=-\d; detail=stale$/) as string,
+        cacheStatus: expect.stringMatching(/^tidemark; hit; ttl=-\d+; detail=stale$/) as string,
       });
       // Nothing has changed it, so it still says up to where that is known.
       expect(old.lsn).toBeDefined();
-      expect((await app().get('soft', 'stale', { 'cache-control': 'stale-if-error=0' })).status).toBe(502);
+      expect((await app().get('hard', 'stale', { 'cache-control': 'stale-if-error=0' })).status).toBe(502);
     });
-    await eventually(async () => expect((await app().get('soft', 'stale')).body).toMatch(/^stale load [3-9]$/));
+    await eventually(async () => expect((await app().get('hard', 'stale')).body).toMatch(/^stale load [3-9]$/));
   });
 
   it('does not stand in once its row has changed', async () => {
-    await app().get('soft', 'gone');
+    expect((await app().get('soft', 'gone')).body).toBe('gone load 1');
     await failing(async () => {
       await change('gone');
       await eventually(async () => expect((await app().get('soft', 'gone')).status).toBe(502));
@@ -109,7 +120,7 @@ describe('a value that is aging', () => {
 
 describe('a value in grace', () => {
   it('stands in for what cannot be loaded, marked, without a position, and is replaced as soon as it can', async () => {
-    await app().get('kept', 'kept');
+    expect((await app().get('kept', 'kept')).body).toBe('kept load 1');
     await failing(async () => {
       await change('kept');
       await eventually(async () =>
@@ -129,12 +140,12 @@ describe('a value in grace', () => {
   });
 
   it('is given to nobody who does not ask, where it has to be asked for', async () => {
-    await app().get('asked', 'asked');
+    expect((await app().get('asked', 'asked')).body).toBe('asked load 1');
     await failing(async () => {
       await change('asked');
       await eventually(async () => expect((await app().get('asked', 'asked', cached)).status).toBe(404));
       expect((await app().get('asked', 'asked')).status).toBe(502);
-      const old = await app().get('asked', 'asked', { 'cache-control': 'max-stale=30' });
+      const old = await app().get('asked', 'asked', { 'cache-control': 'max-stale=1800' });
       expect(old).toMatchObject({ status: 200, body: 'asked load 1', lsn: undefined });
     });
   });
@@ -143,7 +154,7 @@ describe('a value in grace', () => {
     const text = await (await fetch(`${stack.sidecars[0]?.admin}/metrics`)).text();
     const count = (result: string, namespace: string): number =>
       Number(new RegExp(`tidemark_requests_total{namespace="${namespace}",result="${result}"} (\\d+)`).exec(text)?.[1]);
-    expect(count('hit_stale', 'soft')).toBeGreaterThan(0);
+    expect(count('hit_stale', 'hard')).toBeGreaterThan(0);
     expect(count('hit_grace', 'kept')).toBeGreaterThan(0);
     expect(count('failed', 'asked')).toBeGreaterThan(0);
     expect(text).toMatch(/tidemark_refreshes_total{namespace="soft"} [1-9]/);
@@ -153,17 +164,22 @@ describe('a value in grace', () => {
 describe('values that differ by who asks', () => {
   const A = { 'x-tenant': 'a' };
   const B = { 'x-tenant': 'b', 'accept-language': 'de' };
-  const fill = async (i: number, headers: Record<string, string>, body: string): Promise<void> => {
-    const { lease } = await app(i).get('price', '1', { ...headers, 'cache-control': 'no-cache' });
-    expect((await app(i).put('price', '1', body, { lease, headers })).status).toBeLessThan(300);
-  };
+  /** Refused while a change that was applied is not visible yet. */
+  const fill = (i: number, headers: Record<string, string>, body: string): Promise<void> =>
+    eventually(async () => {
+      const { lease } = await app(i).get('price', '1', { ...headers, 'cache-control': 'no-cache' });
+      expect((await app(i).put('price', '1', body, { lease, headers })).status).toBeLessThan(300);
+    });
 
   it('[I20] are shared by Redis with those only for whom they are', async () => {
-    await fill(0, A, 'of a');
-    expect((await app(1).get('price', '1', { ...B, ...cached })).status).toBe(404);
-    expect(await app(1).get('price', '1', A)).toMatchObject({
-      body: 'of a',
-      cacheStatus: expect.stringContaining('detail=l2') as string,
+    // From when on Redis has a log.
+    await eventually(async () => {
+      await fill(0, A, 'of a');
+      expect((await app(1).get('price', '1', { ...B, ...cached })).status).toBe(404);
+      expect(await app(1).get('price', '1', { ...A, ...cached })).toMatchObject({
+        body: 'of a',
+        cacheStatus: expect.stringContaining('detail=l2') as string,
+      });
     });
     expect((await app(1).get('price', '1')).status).toBe(400);
   });
@@ -179,7 +195,7 @@ describe('values that differ by who asks', () => {
     await Promise.all([gone(A), gone(B)]);
     await fill(0, A, 'of a');
     await fill(1, B, 'of b');
-    expect((await app().delete('price', '1', A)).status).toBe(204);
+    await eventually(async () => expect((await app().delete('price', '1', A)).status).toBe(204));
     await Promise.all([gone(A), gone(B)]);
   });
 });

@@ -77,8 +77,8 @@ async function start(env: Readonly<Record<string, string>> = {}) {
     ...NOBODY,
     TIDEMARK_KAFKA_BROKERS: brokers.join(','),
     TIDEMARK_CONFIG_TOPIC: `${word}.config`,
-    TIDEMARK_LEASE_TTL: '60s',
-    ...env,
+    // However long this process may not be able to write a record, or comes with a fill.
+    ...{ TIDEMARK_LEASE_TTL: '10m', TIDEMARK_MAX_STALENESS: '10m', ...env },
   });
   running.push(sidecar);
   const url = `http://${sidecar.bound.url}`;
@@ -192,8 +192,10 @@ describe('[I16] another document', () => {
     await cache(sidecar, 'list', 'all', ['user:1']);
     expect((await app.put('plain', '1', 'one', {})).status).toBe(201);
     const { lease } = await app.get('user', '2');
-    const { horizon } = ((await sidecar.status())['sources'] as Record<string, { horizon: string }>)['main']!;
+    const main = async () => ((await sidecar.status())['sources'] as { main: Record<string, string> }).main;
+    const horizon = (await main())['horizon'];
     await stream.say({});
+    await eventually(async () => expect((await main())['applied']).not.toBe(horizon));
     await publish(2, documentOf({ user, list: { ...list, ttl: { hard: '1h' } }, plain, more }));
     await eventually(async () => expect((await app.get('more', 'more-1')).status).toBe(404));
     await eventually(async () => expect(await sidecar.status()).toMatchObject({ config: { term: 1, revision: 2 } }));
@@ -201,8 +203,7 @@ describe('[I16] another document', () => {
     expect((await app.get('plain', '1')).status).toBe(200);
     expect((await app.get('list', 'all')).status).toBe(404);
     expect((await app.put('user', '2', 'two', { lease })).status).toBe(410);
-    const after = ((await sidecar.status())['sources'] as Record<string, { horizon: string }>)['main']!;
-    expect(after.horizon).not.toBe(horizon);
+    expect((await main())['horizon']).not.toBe(horizon);
     // What stayed is still evicted, and what came is cached.
     await cache(sidecar, 'more', 'more-1');
     await stream.say({ users: ['1'] });
@@ -220,8 +221,7 @@ describe('[I16] another document', () => {
     await sidecar.app.get('list', 'wanted');
     await sidecar.app.get('user', 'wanted');
     const waiting = [sidecar.app.get('list', 'wanted'), sidecar.app.get('user', 'wanted')];
-    const metric = async (): Promise<string> => sidecar.metrics();
-    await eventually(async () => expect(await metric()).toContain('tidemark_waiters 2'));
+    await eventually(async () => expect(await sidecar.metrics()).toContain('tidemark_waiters 2'));
     await publish(2, documentOf({ user, list: { ...list, ttl: { hard: '1h' } } }));
     const [gone, kept] = await Promise.all(waiting);
     expect(gone).toMatchObject({ status: 404, lease: undefined, cacheStatus: expect.stringContaining('fwd=bypass') });

@@ -139,7 +139,7 @@ describe('a value that is aging', () => {
   }
   const lease = ({ outcome }: Read): boolean => outcome?.kind === 'value' && outcome.refresh !== undefined;
 
-  it('is loaded anew by one caller in the cluster, and the others take that', { timeout: 30_000 }, async () => {
+  it('is loaded anew by one caller in the cluster, and the others take that', { timeout: 300_000 }, async () => {
     const { pods, advance } = await aged();
     const [first, second] = pods;
     const reads = [first.get('user', '1'), first.get('user', '1'), second.get('user', '1'), second.get('user', '1')];
@@ -158,7 +158,7 @@ describe('a value that is aging', () => {
 describe('[I21] under any interleaving of sidecars, answers and deaths', () => {
   it(
     'all are answered in time and once, one has the claim, and nothing stays behind',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async () => {
       let shared = 0;
       for (let seed = 1; seed <= HISTORIES; seed += 1) shared += await history(seed);
@@ -167,7 +167,7 @@ describe('[I21] under any interleaving of sidecars, answers and deaths', () => {
     },
   );
 
-  it('two that load are found where L2 grants what another has', { timeout: 60_000 }, async () => {
+  it('two that load are found where L2 grants what another has', { timeout: 300_000 }, async () => {
     const runs = async (): Promise<void> => {
       for (let seed = 1; seed <= 20; seed += 1) await history(seed, true);
     };

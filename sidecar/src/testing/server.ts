@@ -124,7 +124,8 @@ export async function testServer(
   };
   const listener =
     options.withoutHitPath === true ? fallback : hitPath({ namespaces, replica, coalescer, clock, fallback });
-  const server = createListener(listener, { maxConnections: 100 });
+  // A machine that stands still is no caller that takes too long.
+  const server = createListener(listener, { maxConnections: 100, requestTimeoutMs: 600_000 });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -53,7 +53,7 @@ function history(seed: number, VisitOf: VisitClass): { wrong: string | undefined
   return { wrong: undefined, served: sessions.reduce((sum, { served }) => sum + served, 0) };
 }
 
-it('[I14] no session ever goes back, whichever sidecars it talks to', { timeout: 120_000 }, () => {
+it('[I14] no session ever goes back, whichever sidecars it talks to', { timeout: 1_800_000 }, () => {
   let served = 0;
   for (let seed = 1; seed <= HISTORIES; seed++) {
     const one = history(seed, Visit);
@@ -137,7 +137,7 @@ const careless: Readonly<Record<string, readonly [seed: number, VisitOf: VisitCl
 
 it.each(Object.entries(careless))(
   '[I14] finds the session that goes back when it is not so that %s',
-  { timeout: 600_000 },
+  { timeout: 1_800_000 },
   (_rule, [firstSeed, VisitOf]) => {
     if (history(firstSeed, VisitOf).wrong !== undefined) return;
     // The histories have changed: write the seed that is found now into the list.

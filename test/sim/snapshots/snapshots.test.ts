@@ -138,7 +138,7 @@ function history(seed: number, ReaderOf: ReaderClass): { wrong: string | undefin
   return { wrong: undefined, taken: client.taken };
 }
 
-it('[I15] what is answered as a snapshot is what the database had there', { timeout: 300_000 }, () => {
+it('[I15] what is answered as a snapshot is what the database had there', { timeout: 1_800_000 }, () => {
   let taken = 0;
   for (let seed = 1; seed <= HISTORIES; seed++) {
     const one = history(seed, BatchReader);
@@ -196,7 +196,7 @@ const careless: Readonly<Record<string, readonly [seed: number, ReaderOf: Reader
 
 it.each(Object.entries(careless))(
   '[I15] finds the snapshot that never was when it is not so that %s',
-  { timeout: 600_000 },
+  { timeout: 1_800_000 },
   (_rule, [firstSeed, ReaderOf]) => {
     if (history(firstSeed, ReaderOf).wrong !== undefined) return;
     // The histories have changed: write the seed that is found now into the list.
