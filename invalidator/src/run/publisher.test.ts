@@ -56,6 +56,8 @@ afterEach(async () => {
   await running.catch(() => undefined);
 });
 
+const eventually = (check: () => void) => vi.waitFor(check, { timeout: 60_000, interval: 5 });
+
 function insert(id: string): void {
   put(outbox, harness.transaction(wire.insert(EVENTS, [t(id)])));
   publisher.poke(false);
@@ -65,21 +67,21 @@ function insert(id: string): void {
 async function acknowledge(): Promise<void> {
   const { length } = answers;
   answers.at(-1)?.resolve();
-  await vi.waitFor(() => expect(durable).toHaveLength(length));
+  await eventually(() => expect(durable).toHaveLength(length));
 }
 
 it('[I2] keeps one record in flight, gathers the rest, and confirms nothing before Kafka has it', async () => {
   insert('1');
-  await vi.waitFor(() => expect(sent).toHaveLength(1));
+  await eventually(() => expect(sent).toHaveLength(1));
   for (const id of ['2', '3', '4']) insert(id);
   await new Promise((resolve) => setTimeout(resolve, 20));
   expect(sent).toHaveLength(1);
   expect(durable).toEqual([]);
   await acknowledge();
   expect(durable).toEqual([18]);
-  await vi.waitFor(() => expect(sent).toHaveLength(2));
+  await eventually(() => expect(sent).toHaveLength(2));
   await acknowledge();
-  await vi.waitFor(() => expect(sent).toHaveLength(3));
+  await eventually(() => expect(sent).toHaveLength(3));
   expect(sent.map(({ from, to, commits }) => [from, to, commits])).toEqual([
     [5, 18, [18]],
     [18, 38, [28, 38]],
@@ -90,18 +92,18 @@ it('[I2] keeps one record in flight, gathers the rest, and confirms nothing befo
 
 it('sends a heartbeat when there is news, and a mere position after a while', async () => {
   publisher.poke(true);
-  await vi.waitFor(() => expect(sent).toHaveLength(1));
+  await eventually(() => expect(sent).toHaveLength(1));
   expect(sent[0]).toMatchObject({ from: 5, to: 5, heartbeat: true });
   await acknowledge();
   outbox.advance(9);
   publisher.poke(false);
-  await vi.waitFor(() => expect(sent).toHaveLength(2));
+  await eventually(() => expect(sent).toHaveLength(2));
   expect(sent[1]).toMatchObject({ from: 5, to: 9, visible: 9, heartbeat: true });
 });
 
 it('[I2] ends when a record cannot be appended, and never goes on to the next', async () => {
   insert('1');
-  await vi.waitFor(() => expect(sent).toHaveLength(1));
+  await eventually(() => expect(sent).toHaveLength(1));
   insert('2');
   answers[0]?.reject(new Error('not enough replicas'));
   await expect(running).rejects.toThrow('not enough replicas');
@@ -110,11 +112,11 @@ it('[I2] ends when a record cannot be appended, and never goes on to the next', 
 
 it('publishes what waits before it stops', async () => {
   insert('1');
-  await vi.waitFor(() => expect(sent).toHaveLength(1));
+  await eventually(() => expect(sent).toHaveLength(1));
   insert('2');
   publisher.stop();
   await acknowledge();
-  await vi.waitFor(() => expect(sent).toHaveLength(2));
+  await eventually(() => expect(sent).toHaveLength(2));
   await acknowledge();
   await running;
   expect(durable).toEqual([18, 28]);
