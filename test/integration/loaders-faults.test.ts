@@ -30,7 +30,7 @@ beforeAll(async () => {
   stack = await startStack({
     sidecars: 0,
     servers: { started: { postgres: pair } },
-    env: { sidecar: { TIDEMARK_MAX_STALENESS: '3s', TIDEMARK_COALESCE_TIMEOUT: '1s' } },
+    env: { sidecar: { TIDEMARK_MAX_STALENESS: '10s', TIDEMARK_COALESCE_TIMEOUT: '10s' } },
     initSql: `
       create table counters (id int primary key, n int not null);
       insert into counters select i, 0 from generate_series(1, ${KEYS + 1}) i;`,
@@ -41,7 +41,7 @@ beforeAll(async () => {
           invalidate: [{ table: 'public.counters', keys: ['{id}'] }],
           load: {
             sql: 'select id, n from counters where id = $1',
-            timeout: '1s',
+            timeout: '5s',
             breaker: { failures: 3, for: '500ms' },
           },
         },
@@ -53,7 +53,7 @@ beforeAll(async () => {
   fromStandby = appOf(await stack.addSidecar({ TIDEMARK_LOAD_URL: databaseAt(pair.standby?.url ?? '') }));
   fromFirst = appOf(await stack.addSidecar({ TIDEMARK_LOAD_URL: databaseAt(pair.primary.url) }));
   await cacheable(stack);
-}, 180_000);
+}, 300_000);
 afterAll(() => stack?.stop());
 
 const nOf = async (app: App, id: number): Promise<number> =>
@@ -76,13 +76,12 @@ it('[I5] what is loaded from a standby that falls behind is never older than a c
     await wait(400);
   }
   expect((await judging).reads).toBeGreaterThanOrEqual(1000);
-}, 90_000);
+}, 300_000);
 
 it('[I5] while the standby hears of nothing, its values are not taken for new ones', async () => {
   showLogsOnFailure(stack);
-  const before = await eventually(
-    async () => (expect(await nOf(fromStandby, 1)).toBeTypeOf('number'), nOf(fromStandby, 1)),
-  );
+  const before = await committed(1);
+  await eventually(async () => expect(await nOf(fromStandby, 1)).toBe(before));
   pair.cutReplication();
   try {
     await stack.sql('update counters set n = n + 1 where id = 1');
@@ -98,7 +97,7 @@ it('[I5] while the standby hears of nothing, its values are not taken for new on
     pair.healReplication();
   }
   await eventually(async () => expect(await nOf(fromStandby, 1)).toBe(before + 1));
-}, 60_000);
+}, 180_000);
 
 it('while Postgres is away loads fail at once, and work again when it is back', async () => {
   showLogsOnFailure(stack);
@@ -107,29 +106,25 @@ it('while Postgres is away loads fail at once, and work again when it is back', 
   expect([failed.status, failed.body]).toEqual([503, expect.stringContaining('Postgres')]);
   await pair.start();
   for (const app of [byAddress, fromStandby, fromFirst])
-    await eventually(async () => expect((await app.get('counter', '2')).status).toBe(200), { withinMs: 20_000 });
-}, 60_000);
+    await eventually(async () => expect((await app.get('counter', '2')).status).toBe(200));
+}, 180_000);
 
 it('[I5] [I10] after a promotion nothing is loaded from a server that the stream does not come from', async () => {
   showLogsOnFailure(stack);
   await pair.slotSynced(stack.slot);
   await pair.promote({ oldPrimary: 'leave' });
   // The pool of the kit goes to the address, as the invalidator does.
-  await eventually(async () => void (await stack.sql('update counters set n = n + 1000')), { withinMs: 20_000 });
+  await eventually(async () => void (await stack.sql('update counters set n = n + 1000')));
   const now = await committed(3);
-  for (const app of [byAddress, fromStandby])
-    await eventually(async () => expect(await nOf(app, 3)).toBe(now), { withinMs: 30_000 });
+  for (const app of [byAddress, fromStandby]) await eventually(async () => expect(await nOf(app, 3)).toBe(now));
   // Its pool still has connections to the old primary, which answers them.
-  await eventually(
-    async () => {
-      const { status, body } = await fromFirst.get('counter', '3', { 'cache-control': 'no-cache' });
-      expect([status, body]).toEqual([
-        503,
-        expect.stringContaining('on timeline 1, but the stream comes from timeline 2'),
-      ]);
-    },
-    { withinMs: 30_000 },
-  );
+  await eventually(async () => {
+    const { status, body } = await fromFirst.get('counter', '3', { 'cache-control': 'no-cache' });
+    expect([status, body]).toEqual([
+      503,
+      expect.stringContaining('on timeline 1, but the stream comes from timeline 2'),
+    ]);
+  });
   const judged = await judgeReads(stack, [byAddress, fromStandby], { namespace: 'counter', keys: KEYS, reads: 500 });
   expect(judged.reads).toBeGreaterThanOrEqual(500);
-}, 120_000);
+}, 300_000);

@@ -8,6 +8,9 @@ import { useStack } from './support/stack.ts';
 
 // Namespaces that the sidecar loads from Postgres itself, as an application sees them.
 
+/** The longest that a load may have. */
+const timeout = '10s';
+
 const used = useStack({
   sidecars: 2,
   initSql: `
@@ -20,8 +23,10 @@ const used = useStack({
     do $$ begin execute format('alter database %I set track_functions = ''all''', current_database()); end $$;
     create function find_seldom(int) returns setof seldom language plpgsql stable as 'begin return query select * from seldom where id = $1; end';
     create function slow(float8) returns float8 language plpgsql volatile as 'begin perform pg_sleep($1); return $1; end';`,
-  // A busy machine may take seconds for a load.
-  env: { sidecar: { TIDEMARK_LOAD_POOL: '2', TIDEMARK_COALESCE_TIMEOUT: '10s' } },
+  // A busy machine may take seconds for a load, and hear nothing of the stream for as long.
+  env: {
+    sidecar: { TIDEMARK_LOAD_POOL: '2', TIDEMARK_COALESCE_TIMEOUT: '30s', TIDEMARK_MAX_STALENESS: '60s' },
+  },
   config: {
     namespaces: {
       user: {
@@ -29,37 +34,44 @@ const used = useStack({
         invalidate: [{ table: 'public.users', keys: ['{id}', 'email:{email}'], tags: ['user:{id}', 'team:{team}'] }],
         load: {
           byKey: [
-            { key: 'email:{email}', sql: 'select id, name from users where email = $1', params: ['{email}'] },
+            { key: 'email:{email}', sql: 'select id, name from users where email = $1', params: ['{email}'], timeout },
             {
               key: 'team:{team}',
               sql: 'select id, name from users where team = $1 order by id',
               params: ['{team}'],
               rows: 'many',
               tags: ['team:{team}', 'user:{id}'],
+              timeout,
             },
             {
               key: 'page:{page}',
               http: { url: 'http://127.0.0.1:1/{page}', retries: 0 },
               breaker: { failures: 2, for: '10m' },
             },
-            { key: 'id:{id}', sql: 'select name from users where id = $1', params: ['{id}'], tags: ['user:{id}'] },
+            {
+              key: 'id:{id}',
+              sql: 'select name from users where id = $1',
+              params: ['{id}'],
+              tags: ['user:{id}'],
+              timeout,
+            },
           ],
         },
       },
       counter: {
         source: 'main',
         invalidate: [{ table: 'public.counters', keys: ['{id}'] }],
-        load: { sql: 'select id, n from counters where id = $1', timeout: '10s' },
+        load: { sql: 'select id, n from counters where id = $1', timeout },
       },
       seldom: {
         source: 'main',
         invalidate: [{ table: 'public.seldom', keys: ['{id}'] }],
-        load: { sql: 'select * from find_seldom($1)' },
+        load: { sql: 'select * from find_seldom($1)', timeout },
       },
       slow: {
         source: 'main',
         invalidate: [{ table: 'public.seldom', keys: ['{id}'] }],
-        load: { sql: 'select slow($1), 1', timeout: '1s', breaker: { failures: 1000 } },
+        load: { sql: 'select slow($1), 1', timeout: '3s', breaker: { failures: 1000 } },
       },
     },
   },
@@ -124,16 +136,17 @@ it('what does not exist is asked for once, and found when it comes to be', async
     );
     return row?.calls ?? 0;
   };
+  const loads = (): Promise<number> => metric('tidemark_loads_total{namespace="seldom",result="absent"}');
   for (let i = 0; i < 300; i += 1) expect((await app().get('seldom', '7')).status).toBe(404);
+  expect(await loads()).toBeLessThan(100);
   // Postgres tells statistics a second late (PGSTAT_MIN_INTERVAL), and not at all of a session that is idle: another load makes it.
   await eventually(
     async () => {
       await app().get('seldom', '8', { 'cache-control': 'no-cache' });
       expect(await calls()).toBeGreaterThan(1);
     },
-    { withinMs: 20_000 },
+    { everyMs: 100 },
   );
-  expect(await metric('tidemark_loads_total{namespace="seldom",result="absent"}')).toBeLessThan(100);
   await used.stack.sql("insert into seldom values (7, 'there')");
   await eventually(async () => expect((await app().get('seldom', '7')).body).toBe('{"id":7,"name":"there"}'));
 });
@@ -151,10 +164,11 @@ it('loads that find no connection in time fail, and disturb nobody afterwards', 
   expect([...statuses.keys()]).toEqual(expect.arrayContaining([200, 503]));
   expect(await metric('tidemark_loads_total{namespace="slow",result="busy"}')).toBeGreaterThan(100);
   await eventually(async () => expect(await metric('tidemark_load_connections_busy')).toBe(0));
-  expect((await app().get('slow', '5')).status).toBe(504);
+  expect((await app().get('slow', '600')).status).toBe(504);
   await eventually(async () => {
     const [row] = await used.stack.sql(
-      "select 1 from pg_stat_activity where query like '%slow(%' and state = 'active' and pid <> pg_backend_pid()",
+      `select 1 from pg_stat_activity where query like '%slow(%' and state = 'active' and pid <> pg_backend_pid()
+        and datname = current_database()`,
     );
     expect(row).toBeUndefined();
   });
@@ -222,11 +236,11 @@ it('whoever asks past the cache gets what was committed before, however many do,
     await eventually(async () =>
       expect(await (await fetch(`${admin}/metrics`)).text()).toMatch(/^tidemark_waiters 0$/m),
     );
-}, 60_000);
+}, 300_000);
 
 it('[I5] no read is older than a commit that it names, while rows change all the time', async () => {
   const judged = await judgeReads(used.stack, used.apps, { namespace: 'counter', keys: 20, reads: 2000 });
   expect(judged.reads).toBeGreaterThanOrEqual(2000);
   expect(judged.failed).toBe(0);
   expect(judged.hits).toBeGreaterThan(0);
-}, 90_000);
+}, 300_000);

@@ -27,7 +27,7 @@ export async function judgeReads(
   apps: readonly App[],
   options: { namespace: string; keys: number; reads: number; withinMs?: number },
 ): Promise<Judged> {
-  const { namespace, keys, reads, withinMs = 60_000 } = options;
+  const { namespace, keys, reads, withinMs = 240_000 } = options;
   const known = new Map<number, { n: number; lsn: string }>();
   const judged = { reads: 0, hits: 0, commits: 0, failed: 0 };
   const until = Date.now() + withinMs;
