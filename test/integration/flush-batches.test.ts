@@ -23,6 +23,13 @@ const config = {
         delete: { sql: 'delete from items where id = $1' },
       },
     },
+    commented: {
+      source: 'main',
+      invalidate: [{ table: 'public.items', keys: ['{id}'] }],
+      writeBehind: {
+        put: { sql: 'insert into items (id, n) values ($1, 1) -- was $2', params: ['{key}', '{body}'] },
+      },
+    },
   },
 };
 const parsed = parseConfig(config);
@@ -53,11 +60,12 @@ interface Write {
   readonly key: string;
   /** Undefined for a delete. */
   readonly body: string | undefined;
+  readonly namespace?: string;
 }
 
-function record({ key, body }: Write, offset: number): WriteRecord {
+function record({ key, body, namespace = 'items' }: Write, offset: number): WriteRecord {
   const kind = body === undefined ? 'delete' : 'put';
-  const rest = { namespace: 'items', contentType: '', tags: [], atMs: 0 };
+  const rest = { namespace, contentType: '', tags: [], atMs: 0 };
   return { offset, value: encodePendingWrite({ ...rest, key, kind, body: new TextEncoder().encode(body ?? '') }) };
 }
 
@@ -114,6 +122,23 @@ it('[I19] finds one bad write among thousands in a few dozen steps', async () =>
   expect(await flushEach(writes, 'many')).toEqual([1_234]);
   process.stdout.write(`2,000 writes, one of them bad: ${Math.round(performance.now() - beganAtMs)} ms\n`);
   expect(await used.stack.sql("select count(*)::int from items where id like 'many-%'")).toEqual([{ count: 1_999 }]);
+});
+
+it('[I19] parks what is given another number of parameters than its statement has: no time will change that', async () => {
+  const writes = ['items', 'commented', 'items'].map((namespace, i) => ({ namespace, key: `given-${i}`, body: '1' }));
+  const connection = { connectionString: used.stack.postgres };
+  const database = await openFlushDatabase({ connection, topic: 'given', runAll: runPipelined });
+  onTestFinished(() => database.close());
+  const plan = planFlush(writes.map(record), { document, source: 'main', coalesces: false });
+  const fromOffset = await database.progress();
+  const { parked } = await database.flush({ plan, fromOffset, nextOffset: 3, isolates: true, parksUnclear: false });
+  expect(parked).toMatchObject([
+    { record: { offset: 1 }, code: '08P01', why: expect.stringContaining('2 parameters') },
+  ]);
+  expect(await used.stack.sql("select id from items where id like 'given-%' order by id")).toEqual([
+    { id: 'given-0' },
+    { id: 'given-2' },
+  ]);
 });
 
 it('sends statements without waiting for each, stops at the first that fails, and does not wait for a server that is silent', async () => {

@@ -4,7 +4,7 @@ import { OperatorError } from '../core/errors.ts';
 import { NOTE_PLACE_SQL } from '../core/flush/places.ts';
 import { FLUSH_RIGHTS_SQL, flushGrants } from '../core/schema/flush-rights.ts';
 import { FLUSH_TABLES_SQL } from '../core/schema/flush-tables.ts';
-import { failureKind } from '../core/flush/failure.ts';
+import { failureKind, type Failure } from '../core/flush/failure.ts';
 import { arrayLiteral, storable, valuesOf, type SqlValue } from '../core/flush/params.ts';
 import type { FlushPlan, Parked, Runnable, WriteRecord } from '../core/flush/plan.ts';
 
@@ -249,8 +249,8 @@ class Session implements FlushDatabase {
       await this.#client.query('release savepoint write');
       return [];
     } catch (error) {
-      const { code, message } = error as Error & { code?: string };
-      const kind = failureKind(code);
+      const { code, message } = error as Error & Failure;
+      const kind = failureKind(error as Failure);
       if (kind !== 'own' && !(kind === 'unclear' && work.parksUnclear)) throw error;
       await this.#client.query('rollback to savepoint write; release savepoint write');
       const [step] = steps;

@@ -2,7 +2,7 @@ import type { TidemarkConfig } from '@tidemark/proto';
 import { Backoff, RecordReader, type Delivery, type KafkaRecord, type Logger } from '@tidemark/runtime';
 import type { Kafka } from 'kafkajs';
 import { ProgressMovedError, type Flushed, type FlushDatabase } from '../adapters/postgres-flush.ts';
-import { failureKind } from '../core/flush/failure.ts';
+import { failureKind, type Failure } from '../core/flush/failure.ts';
 import { Patience } from '../core/flush/patience.ts';
 import { planFlush, TooNewError, type FlushPlan } from '../core/flush/plan.ts';
 import { checkBounds, WritesLostError } from './bounds.ts';
@@ -153,10 +153,10 @@ export class FlushTurn {
           await this.#afterMove(error, nextOffset);
           return;
         }
-        const { code, message } = error as Error & { code?: string };
+        const { code, message } = error as Error & Failure;
         // Without a session no statement was run.
         const isOurs = error instanceof TooNewError || this.#database === undefined;
-        const kind = isOurs ? 'passing' : failureKind(code);
+        const kind = isOurs ? 'passing' : failureKind(error as Failure);
         if (kind !== 'passing' && !isolates) metrics.isolated();
         else metrics.retried();
         // Write by write it is seen whose fault it is; a passing failure is nobody's.

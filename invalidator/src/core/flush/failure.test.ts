@@ -24,9 +24,16 @@ it.each([
   ],
   ['unclear', ['57014', 'XX000', '58030']],
 ] as const)('[I19] a failure is %s: %j', (kind, codes) => {
-  for (const code of codes) expect([code, failureKind(code)]).toEqual([code, kind]);
+  for (const code of codes) expect([code, failureKind({ code })]).toEqual([code, kind]);
+});
+
+it('[I19] a statement that takes other parameters is at fault itself, a pooler that cannot go on is not', () => {
+  expect(failureKind({ code: '08P01', routine: 'exec_bind_message' })).toBe('own');
+  expect(failureKind({ code: '08P01' })).toBe('passing');
+  // In a transaction that has failed already.
+  expect(failureKind({ code: '25P02', routine: 'exec_bind_message' })).toBe('passing');
 });
 
 it('[I19] a failure without a code is none of the write', () => {
-  expect(failureKind(undefined)).toBe('passing');
+  expect(failureKind({})).toBe('passing');
 });

@@ -29,8 +29,23 @@ const PASSING_CODES: ReadonlySet<string> = new Set([
 /** 57014: statement_timeout, or somebody cancelled it; 58: the system's I/O; XX: faults of Postgres or an extension. */
 const UNCLEAR = /^(57014|58|XX)/;
 
+/**
+ * Where Postgres finds that a statement has another number of parameters than it is given, as where one stands in a comment of it. It calls
+ * that 08P01 (protocol violation), which is also what PgBouncer says of everything; only Postgres names its routine.
+ */
+const BINDING = 'exec_bind_message';
+
+/** What the server says of a failure; nothing where the way to it failed. */
+export interface Failure {
+  /** SQLSTATE. */
+  readonly code?: string | undefined;
+  /** Of the server's source, which reported it. */
+  readonly routine?: string | undefined;
+}
+
 /** By the SQLSTATE of an error; anything else (`ECONNRESET`, no code at all) came from the way to the server. */
-export function failureKind(code: string | undefined): FailureKind {
+export function failureKind({ code, routine }: Failure): FailureKind {
+  if (code === '08P01' && routine === BINDING) return 'own';
   if (code === undefined || !/^[0-9A-Z]{5}$/.test(code)) return 'passing';
   if (UNCLEAR.test(code)) return 'unclear';
   return PASSING_CLASSES.has(code.slice(0, 2)) || PASSING_CODES.has(code) ? 'passing' : 'own';
