@@ -33,7 +33,8 @@ export const NEEDS: Readonly<Record<string, () => Supply | Promise<Supply>>> = {
 const PATIENT: Supply = {
   env: {
     sidecar: {
-      TIDEMARK_REDIS_DEADLINE: '5s',
+      TIDEMARK_REDIS_DEADLINE: '10s',
+      TIDEMARK_MEMCACHED_DEADLINE: '10s',
       TIDEMARK_MAX_STALENESS: '1m',
       TIDEMARK_SESSION_TIMEOUT: '1m',
       TIDEMARK_COALESCE_TIMEOUT: '1m',
