@@ -12,7 +12,7 @@ let real: MemcachedClient;
 beforeAll(async () => {
   server = await startMemcached();
   const logger = createLogger({ service: 'test', instance: 'memcached', level: 'silent' });
-  real = createMemcached(server.url, { deadlineMs: 5_000, logger, maxValueBytes: 1_000 });
+  real = createMemcached(server.url, { deadlineMs: 60_000, logger, maxValueBytes: 1_000 });
   await eventually(() => {
     if (!real.isUp) throw new Error('no connection yet');
   });

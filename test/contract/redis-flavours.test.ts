@@ -45,5 +45,5 @@ describe.each(others)('on %s', (flavour, says) => {
       await twin.compareAll();
     }
     expect(twin.compared).toBeGreaterThan(HISTORIES * 100);
-  }, 300_000);
+  }, 3_600_000);
 });

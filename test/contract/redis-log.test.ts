@@ -142,7 +142,7 @@ test('[I12] no entry misses anything up to the position that it was promoted to'
 }, 3_600_000);
 
 describe('[I7] the same histories find a script that would go on', () => {
-  test.each(MUTANTS)('history %i: %s', { timeout: 240_000 }, async (...mutation) => {
+  test.each(MUTANTS)('history %i: %s', { timeout: 3_600_000 }, async (...mutation) => {
     const [firstSeed, , script, from, to] = mutation;
     expect(SCRIPTS[script]).toContain(from);
     const mutant = { ...SCRIPTS, [script]: SCRIPTS[script].replaceAll(from, to) };

@@ -29,7 +29,7 @@ export interface Received {
 const FINISH_AFTER_MS = 40;
 const RESET_AFTER_MS = 5;
 /** Longer than anything that a server of ours waits for before it answers. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 60_000;
 
 /** Sends bytes over a connection of their own. */
 export function exchange(target: Target, { pieces, end }: Sent): Promise<Received> {

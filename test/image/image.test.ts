@@ -56,7 +56,7 @@ beforeAll(async () => {
   cpSync(join(source, recipe.app), app, { recursive: true, preserveTimestamps: true });
   for (const path of [home, app, ...readdirSync(app, { recursive: true }).map((name) => join(app, String(name)))])
     chmodSync(path, statSync(path).mode & 0o555);
-}, 240_000);
+}, 600_000);
 afterAll(async () => {
   // A folder without the right to write cannot be emptied, unless root does it.
   const folders = existsSync(app)
@@ -121,7 +121,7 @@ describe('what the image holds', () => {
     renameSync(join(source, recipe.app), join(source, 'first'));
     await runAgain(recipe, source);
     expect(describeFiles(join(source, recipe.app))).toEqual(first);
-  }, 120_000);
+  }, 600_000);
 
   it('loads without a package beside it, each part by itself', async () => {
     for (const service of ['sidecar', 'invalidator']) {
@@ -141,7 +141,7 @@ describe('what the image holds', () => {
       expect(help.stderr).toBe('');
     }
     expect((await run([join(app, 'sidecar/main.js'), '--help'])).stdout).toContain('TIDEMARK_KAFKA_BROKERS');
-  }, 60_000);
+  }, 300_000);
 
   it('brings bytecode that any user can read and Node accepts', async () => {
     for (const service of ['sidecar', 'invalidator']) {
@@ -230,7 +230,7 @@ describe('a container of it', () => {
     if (stranger !== undefined) chownSync(mounts, stranger.uid, stranger.gid);
     await Promise.all([stack.invalidator, stack.applier, ...stack.sidecars].map((each) => each.start()));
     await cacheable(stack);
-  }, 90_000);
+  });
   afterAll(() => stack?.stop());
 
   it('serves and evicts, as a user that nobody has heard of', async () => {

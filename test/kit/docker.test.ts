@@ -53,8 +53,8 @@ test('a container is run once, started again on its own data, signalled through 
   const spec = {
     name: 'redis',
     stopSignal: 'SIGTERM',
-    graceMs: 5_000,
-    startTimeoutMs: 5_000,
+    graceMs: 60_000,
+    startTimeoutMs: 60_000,
     supervise: false,
   } as const;
   server = await startServer(program, spec);

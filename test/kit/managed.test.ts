@@ -17,8 +17,8 @@ function managed(
   const handle = new ManagedProcess({
     name: 'program',
     stopSignal: 'SIGTERM',
-    graceMs: 5_000,
-    startTimeoutMs: 10_000,
+    graceMs: 60_000,
+    startTimeoutMs: 60_000,
     supervise: false,
     startAttempts: 1,
     ...options,

@@ -42,4 +42,4 @@ test('a pair is promoted again and again under one address, with the slot, and l
   expect(await sql(url, 'select left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)::int as timeline')).toEqual([
     { timeline: 3 },
   ]);
-}, 120_000);
+}, 480_000);

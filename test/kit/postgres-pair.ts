@@ -47,7 +47,7 @@ export interface PostgresPair extends ProcessHandle {
   addStandby(): Promise<void>;
 }
 
-const WAIT_MS = 60_000;
+const WAIT_MS = 120_000;
 
 const flags = {
   hot_standby: 'on',

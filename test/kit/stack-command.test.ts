@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { signalIfThere } from './child.ts';
 import { type Scratch, scratchFolder } from './index.ts';
 import { withPostgres } from './names.ts';
 
@@ -84,20 +85,20 @@ function isAlive(pid: number): boolean {
 test('prints its addresses, brings back what is killed, and ends everything on SIGTERM', async () => {
   const files = ['--config', join(folder.path, 'tidemark.yaml'), '--init', join(folder.path, 'init.sql')];
   const { child, output, said, exited } = start([...files, '--sidecars', '2', '--json']);
-  await vi.waitFor(() => expect(output, said.join('\n')).toHaveLength(1), 50_000);
+  await vi.waitFor(() => expect(output, said.join('\n')).toHaveLength(1), 180_000);
   const printed = JSON.parse(output[0]!) as Printed;
   expect(printed.sidecars).toHaveLength(2);
   const unserved = 'tidemark: invalidator: namespace unserved is not served: there is no table public.nowhere';
-  await vi.waitFor(() => expect(said).toContain(unserved), 10_000);
+  await vi.waitFor(() => expect(said).toContain(unserved), 60_000);
   const ready = await Promise.all(printed.sidecars.map(({ admin }) => fetch(`${admin}/readyz`)));
   expect(ready.map(({ status }) => status)).toEqual([200, 200]);
   expect(printed.sidecars.map(({ socket }) => existsSync(socket))).toEqual([true, true]);
 
   const first = [...Object.values(printed.pids), ...printed.sidecars.map(({ pid }) => pid)];
-  for (const pid of first) process.kill(pid, 'SIGKILL');
+  for (const pid of first) signalIfThere(pid, 'SIGKILL');
   const names = ['postgres', 'kafka', 'redis', 'invalidator', 'applier', 'sidecar-0', 'sidecar-1'];
   const back = () => names.map((name) => said.findLast((line) => line.includes(`${name} is ready again`)));
-  await vi.waitFor(() => expect(back(), said.join('\n')).not.toContain(undefined), 60_000);
+  await vi.waitFor(() => expect(back(), said.join('\n')).not.toContain(undefined), 240_000);
   const { rows } = await withPostgres(printed.postgres, (client) => client.query('select id from users'));
   expect(rows).toEqual([{ id: 1 }]);
 
@@ -106,7 +107,7 @@ test('prints its addresses, brings back what is killed, and ends everything on S
   child.kill('SIGTERM');
   expect(await exited).toBe(0);
   expect([...first, ...second].filter(isAlive)).toEqual([]);
-}, 150_000);
+}, 600_000);
 
 test.for([
   [[], '--config FILE is missing'],

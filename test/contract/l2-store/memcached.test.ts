@@ -18,7 +18,7 @@ async function memcachedWorld(count: number): Promise<L2World> {
     createMemcached(url, { deadlineMs: DEADLINE_MS, logger, maxValueBytes: MAX_VALUE_BYTES });
   const client = connect();
   // What stands there is looked at once the backend answers, however late.
-  const patient = createMemcached(url, { deadlineMs: 20_000, logger, maxValueBytes: MAX_VALUE_BYTES });
+  const patient = createMemcached(url, { deadlineMs: 60_000, logger, maxValueBytes: MAX_VALUE_BYTES });
   await eventually(() => {
     if (!client.isUp || !patient.isUp) throw new Error('no connection yet');
   });
@@ -44,9 +44,9 @@ async function memcachedWorld(count: number): Promise<L2World> {
       await patient.set(nameOf(key), cut ? bytes.subarray(0, place) : changed, 60);
     },
     async ttlMs(key) {
-      // `HD t90`: the item is there, and has so many seconds (doc/protocol.txt, "Meta Get").
+      // `HD t90`: the item is there, and has so many seconds; `EN`: it is gone (doc/protocol.txt, "Meta Get").
       const answers = await Promise.all(servers.map((server) => server.ask(`mg ${nameOf(key)} t`)));
-      return 1000 * Number(answers.find((answer) => answer.startsWith('HD t'))?.slice(4));
+      return 1000 * Number(answers.find((answer) => answer.startsWith('HD t'))?.slice(4) ?? 0);
     },
     pause: () => {
       for (const server of servers) server.pause();

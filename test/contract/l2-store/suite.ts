@@ -115,7 +115,8 @@ export function l2Contract(
       await store.fill(user, 'long', entryOf());
       const [short, long] = [await world.ttlMs('short'), await world.ttlMs('long')];
       expect(short).toBeLessThanOrEqual(400 + differences.slackMs);
-      expect(long).toBeGreaterThan(80_000);
+      // Until it is no longer kept, and not only until it expires.
+      expect(long).toBeGreaterThan(60_000);
       expect(long).toBeLessThanOrEqual(90_000 + differences.slackMs);
       await eventually(async () => expect(await read('short')).toBeUndefined());
       expect(await read('long')).toBeDefined();
@@ -269,8 +270,9 @@ export function l2Contract(
     ];
     world.pause();
     try {
+      // Not twice the deadline, which two waits after each other would take; packing comes before it.
       const answers = Promise.all(calls.map((call) => call()));
-      expect(new Set(await beforeTimer(answers, DEADLINE_MS + 100))).toEqual(new Set(['away']));
+      expect(new Set(await beforeTimer(answers, 1.5 * DEADLINE_MS))).toEqual(new Set(['away']));
     } finally {
       world.resume();
     }
