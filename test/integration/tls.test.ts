@@ -65,7 +65,7 @@ beforeAll(async () => {
   redis = owned(await startRedis({ tls: server, settings: { requirepass: SECRETS.redis } }));
   const admin = await connected(redisUrl('default', SECRETS.redis), trusting(authority));
   await admin.command('ACL', 'SETUSER', 'tidemark', 'on', `>${SECRETS.acl}`, ...(RIGHTS ?? '').split(' '));
-}, 120_000);
+});
 
 afterAll(async () => {
   for (const cleanup of cleanups.toReversed()) await cleanup();
@@ -80,7 +80,7 @@ function redisUrl(user: string, password: string, port = redis.port): string {
 }
 
 function redisClient(url: string, tls: { ca: string; cert?: string; key?: string }): RedisClient {
-  const client = createRedis(url, { deadlineMs: 1_000, logger, tls });
+  const client = createRedis(url, { deadlineMs: 30_000, logger, tls });
   cleanups.push(() => client.close());
   return client;
 }
@@ -108,6 +108,8 @@ function redisEnv(url: string): Record<string, string> {
 
 /** Whoever may see the most of what is logged. */
 const everything = { TIDEMARK_LOG_LEVEL: 'trace' };
+/** A machine that is busy decides nothing. */
+const patient = { TIDEMARK_MAX_STALENESS: '10m', TIDEMARK_LEASE_TTL: '10m', TIDEMARK_REDIS_DEADLINE: '5s' };
 
 /** A stack that reaches its servers by TLS only. */
 async function stackWith(env: StackOptions['env'], more: Partial<StackOptions> = {}): Promise<Stack> {
@@ -149,6 +151,7 @@ describe('with the right credentials and authority', () => {
         },
         sidecar: {
           ...everything,
+          ...patient,
           ...kafkaEnv('plain', 'tidemark', SECRETS.kafka),
           ...redisEnv(redisUrl('tidemark', SECRETS.acl)),
         },
@@ -170,7 +173,7 @@ describe('with the right credentials and authority', () => {
     await stack.sql("update users set name = 'new' where id = 1");
     for (const app of [first, second])
       await eventually(async () => expect((await app.get('users', '1', onlyIfCached)).status).not.toBe(200));
-    expect(await Promise.all(stack.sidecars.map(l2State))).toEqual(['up', 'up']);
+    await eventually(async () => expect(await Promise.all(stack.sidecars.map(l2State))).toEqual(['up', 'up']));
   });
 
   it('every connection to Postgres is one of TLS, that of the replication too', async () => {
@@ -208,15 +211,18 @@ describe('with the right credentials and authority', () => {
     expect((await app.get('users', sidecar.name, onlyIfCached)).body).toBe('mine');
     expect((await appsOf(stack)[0]?.get('users', sidecar.name, onlyIfCached))?.status).toBe(404);
     expect(await l2State(sidecar)).toBe('down');
-    const complaints = sidecar.logs().filter((line) => line.includes('the connection to Redis failed'));
-    expect(complaints[0]).toContain(reason);
+    const complaints = await eventually(() => {
+      const found = sidecar.logs().filter((line) => line.includes('the connection to Redis failed'));
+      expect(found[0]).toContain(reason);
+      return found;
+    });
     expect(complaints).toHaveLength(1);
     expect(sidecar.exits).toEqual([]);
   }
 });
 
 describe('with credentials that Kafka does not know', () => {
-  it('everything says so and goes on trying, and works as soon as Kafka knows them', { timeout: 120_000 }, async () => {
+  it('everything says so and goes on trying, and works as soon as Kafka knows them', { timeout: 300_000 }, async () => {
     const env = { ...everything, ...kafkaEnv('scram-sha-256', 'late', SECRETS.late) };
     const redisAt = redisEnv(redisUrl('default', SECRETS.redis));
     const stack = await stackWith(
@@ -233,7 +239,7 @@ describe('with credentials that Kafka does not know', () => {
           expect(
             handle.logs().filter((line) => /"level":"(warn|error)".*Authentication failed/i.test(line)),
           ).not.toEqual([]),
-        { withinMs: 20_000 },
+        { withinMs: 60_000 },
       );
     }
     const bypassed = await new App(sidecar.url).get('users', '1');
@@ -253,7 +259,7 @@ describe('with credentials that Kafka does not know', () => {
     sidecar.start().catch(() => undefined);
     const complaint = /Kafka cannot be read.*|.*certificate.*Kafka cannot be read/;
     await eventually(() => expect(sidecar.logs().find((line) => complaint.test(line))).toMatch(/certificate/), {
-      withinMs: 20_000,
+      withinMs: 60_000,
     });
     expect(sidecar.exits).toEqual([]);
   });

@@ -102,5 +102,5 @@ it('answers as the slow path does, whatever happened before and is asked', async
     { numRuns: 30 },
   );
   // Else it compares one with itself.
-  expect(hits).toBeGreaterThan(20);
+  expect(hits).toBeGreaterThan(5);
 }, 900_000);
