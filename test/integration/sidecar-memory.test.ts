@@ -28,10 +28,12 @@ beforeAll(async () => {
       },
     },
     initSql: 'CREATE TABLE users (id bigint PRIMARY KEY)',
+    // A machine that is full of fills may be late with records.
+    env: { sidecar: { TIDEMARK_MAX_STALENESS: '10m', TIDEMARK_LEASE_TTL: '10m' } },
   });
   sidecar = stack.sidecars[0] as SidecarHandle;
   await cacheable(stack);
-}, 60_000);
+});
 afterAll(() => stack?.stop());
 
 async function metric(name: string): Promise<number> {
@@ -63,14 +65,16 @@ async function fillUp(): Promise<number> {
 
 it(
   'occupies less than 90 MB when it is idle, and less than 200 MB with 64 MiB of values',
-  { timeout: 180_000 },
+  { timeout: 600_000 },
   async () => {
-    expect(await metric('tidemark_process_resident_memory_bytes')).toBeLessThan(IDLE_BYTES);
+    const occupies = (most: number): Promise<void> =>
+      eventually(async () => expect(await metric('tidemark_process_resident_memory_bytes')).toBeLessThan(most), {
+        withinMs: 60_000,
+        everyMs: 100,
+      });
+    // What a start and a burst of fills leave behind is collected soon after.
+    await occupies(IDLE_BYTES);
     expect(await fillUp()).toBeGreaterThan(12_000);
-    // What a burst of fills leaves behind is collected soon after.
-    await eventually(
-      async () => expect(await metric('tidemark_process_resident_memory_bytes')).toBeLessThan(FULL_BYTES),
-      { withinMs: 30_000 },
-    );
+    await occupies(FULL_BYTES);
   },
 );
