@@ -162,8 +162,11 @@ describe('a value that was written', () => {
   });
 
   it('[I14] [I18] is known to the session that wrote it, whichever sidecar it asks', async () => {
-    await put(0, ['users', '6'], '"v1"');
-    await eventually(async () => expect((await lagging.app.get('users', '6', onlyIfCached)).body).toBe('"v1"'));
+    const { lsn = '' } = await put(0, ['users', '6'], '"v1"');
+    // Its change could otherwise evict it later.
+    await applied(lsn);
+    const kept = { body: '"v1"', cacheStatus: expect.stringContaining('detail=l1') };
+    await eventually(async () => expect(await lagging.app.get('users', '6', onlyIfCached)).toMatchObject(kept));
     const letFlow = holdBack();
     const { session = '' } = await put(0, ['users', '6'], '"v2"', { 'tidemark-session': 'new' });
     expect((await lagging.app.get('users', '6', onlyIfCached)).body).toBe('"v1"');
