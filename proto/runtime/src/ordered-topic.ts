@@ -32,8 +32,9 @@ export async function ensureOrderedTopic(kafka: Kafka, options: OrderedTopic): P
         return 'present';
       } catch (error) {
         const isMissing = isMissingTopic(error);
-        if (!(isMissing || isLeaderless(error)) || performance.now() > endMs) throw error;
+        if (!isMissing && !isLeaderless(error)) throw error;
         if (isMissing && (await make(admin, options))) return 'made';
+        if (performance.now() > endMs) throw error;
       }
       // Somebody else has made it a moment ago, and not every broker has heard of it yet.
       await backoff.pause();
