@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { Checker, describeStaleRead } from '../history/checker.ts';
 import { createStack, type Stack } from '../kit/index.ts';
-import { uniqueWord, withKafkaAdmin } from '../kit/names.ts';
+import { deleteTopic, uniqueWord } from '../kit/names.ts';
 import { sharedServers } from '../kit/shared.ts';
 import { appsOf, type App } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
@@ -49,7 +49,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await stack?.stop();
-  await withKafkaAdmin(sharedServers().kafka.brokers, (admin) => admin.deleteTopics({ topics: [topic] }));
+  await deleteTopic(sharedServers(), topic);
 });
 
 beforeEach(() => showLogsOnFailure(stack));

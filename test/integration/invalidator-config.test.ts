@@ -6,7 +6,7 @@ import { createKafka, createLogger, publishConfig } from '@tidemark/runtime';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { createStack, type Stack } from '../kit/index.ts';
-import { uniqueWord, withKafkaAdmin } from '../kit/names.ts';
+import { deleteTopic, uniqueWord } from '../kit/names.ts';
 import { sharedServers } from '../kit/shared.ts';
 import { eventually } from './support/eventually.ts';
 import { Feed } from './support/feed.ts';
@@ -49,7 +49,7 @@ afterAll(async () => {
   await configs?.stop();
   await feed?.stop();
   await stack?.stop();
-  await withKafkaAdmin(sharedServers().kafka.brokers, (admin) => admin.deleteTopics({ topics: [topic] }));
+  await deleteTopic(sharedServers(), topic);
 });
 
 beforeEach(() => showLogsOnFailure(stack));
@@ -250,7 +250,7 @@ describe('the configuration topic', () => {
 
   it('that was deleted is made anew', async () => {
     const { document } = configs.last;
-    await withKafkaAdmin(sharedServers().kafka.brokers, (admin) => admin.deleteTopics({ topics: [topic] }));
+    await deleteTopic(sharedServers(), topic);
     const again = new PublishedConfigs({ brokers: stack.brokers, topic });
     onTestFinished(() => again.stop());
     await eventually(() => expect(again.last).toMatchObject({ document }), { withinMs: 120_000 });

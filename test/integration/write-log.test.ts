@@ -8,6 +8,7 @@ import { Dice } from '../../sidecar/src/testing/random.ts';
 import { startKafka, type KafkaServer } from '../kit/index.ts';
 import { eventually } from './support/eventually.ts';
 import { KafkaProxy } from './support/tcp-proxy.ts';
+import { newTopic } from './support/topics.ts';
 
 // The log that writes wait in, on a broker that is cut off in the middle of answers, is paused, and is killed.
 
@@ -28,10 +29,7 @@ beforeAll(async () => {
   kafka = createKafka({ brokers, tls: false, clientId: CLIENT, logger });
   const admin = new Kafka({ brokers, clientId: 'other', logLevel: logLevel.NOTHING, retry: { retries: 20 } }).admin();
   await admin.connect();
-  await admin.createTopics({
-    waitForLeaders: false,
-    topics: [{ topic: TOPIC, numPartitions: 1, replicationFactor: 1 }],
-  });
+  await newTopic(admin, TOPIC);
   await admin.disconnect();
 });
 afterEach(async () => {

@@ -1,7 +1,7 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { Redis } from 'ioredis';
 import type { Admin, ITopicConfig } from 'kafkajs';
-import { createKafka, createLogger } from '@tidemark/runtime';
+import { createKafka, createLogger, isMissingTopic } from '@tidemark/runtime';
 import pg from 'pg';
 import { setTimeout as wait } from 'node:timers/promises';
 import { KitError } from './error.ts';
@@ -85,7 +85,7 @@ const topicTimeoutMs = 60_000;
 
 /** Makes a topic of one partition, unless it is there. */
 export async function createTopic(
-  servers: Servers,
+  servers: Pick<Servers, 'kafka'>,
   topic: string,
   settings: Readonly<Record<string, string>>,
 ): Promise<void> {
@@ -107,8 +107,11 @@ export async function createTopic(
   });
 }
 
-export async function deleteTopic(servers: Servers, topic: string): Promise<void> {
-  await withKafkaAdmin(servers.kafka.brokers, (admin) => admin.deleteTopics({ topics: [topic] }));
+/** Deletes a topic; where there is none (any more), that is well. */
+export async function deleteTopic(servers: Pick<Servers, 'kafka'>, topic: string): Promise<void> {
+  await withKafkaAdmin(servers.kafka.brokers, (admin) => admin.deleteTopics({ topics: [topic] })).catch((error) => {
+    if (!isMissingTopic(error)) throw error;
+  });
 }
 
 // The claim stands in database 0, so that a test may flush its own; it runs out where nobody gave it back.

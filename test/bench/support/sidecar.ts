@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parseConfig, rulesOfSource } from '@tidemark/proto';
 import { createInterface } from 'node:readline';
 import { scratchFolder, startKafka } from '../../kit/index.ts';
-import { withKafkaAdmin } from '../../kit/names.ts';
+import { createTopic } from '../../kit/names.ts';
 import { programOf } from '../../kit/programs.ts';
 import { Stream } from '../../integration/support/stream.ts';
 
@@ -29,9 +29,7 @@ export async function startBenchSidecar(env: Readonly<Record<string, string>> = 
   const config = join(scratch.path, 'tidemark.yaml');
   writeFileSync(config, JSON.stringify(document));
   const kafka = await startKafka();
-  await withKafkaAdmin(kafka.brokers, (admin) =>
-    admin.createTopics({ topics: [{ topic: 'bench', numPartitions: 1 }], waitForLeaders: true }),
-  );
+  await createTopic({ kafka }, 'bench', {});
   const parsed = parseConfig(document);
   if (!parsed.ok) throw new Error('the configuration is not valid');
   const covers = rulesOfSource(parsed.config, 'main').namespaces.map(({ hash }) => hash);
