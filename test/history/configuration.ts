@@ -26,6 +26,8 @@ export class Configuration {
    * may be left where one does.
    */
   tagsItems = false;
+  /** Each document that was seen to be served, by the names of the sidecar and of the document. */
+  readonly seen = new Set<string>();
   readonly #stack: StackView;
   readonly #topic: string;
   readonly #document: Document;
@@ -133,7 +135,10 @@ export class Configuration {
         signal: AbortSignal.timeout(answerWithinMs),
       });
     try {
-      const { config } = (await (await ask('/v1/status')).json()) as { config: ConfigStamp };
+      const { config } = (await (await ask('/v1/status')).json()) as {
+        config: ConfigStamp & { readonly state: string };
+      };
+      if (config.state === 'taken') this.seen.add(documentOf(name, config));
       if (config.term !== term || config.revision !== revision)
         return `${name} serves document ${config.term}.${config.revision} instead of ${term}.${revision}`;
       for (const namespace of Object.keys(this.#namespaces)) {
@@ -148,6 +153,11 @@ export class Configuration {
       return `${name} does not answer`;
     }
   }
+}
+
+/** How a document that a sidecar has taken is called. */
+export function documentOf(sidecar: string, { term, revision }: ConfigStamp): string {
+  return `${sidecar} ${term} ${revision}`;
 }
 
 function namespacesOf({ document }: ConfigRecord): unknown {

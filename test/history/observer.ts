@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { decodeBatch } from '@tidemark/proto';
 import { createKafka, createLogger, RecordReader } from '@tidemark/runtime';
 import type { Stack } from '../kit/index.ts';
+import { documentOf } from './configuration.ts';
 import type { Epochs } from './epochs.ts';
 
 const everyMs = 100;
@@ -51,7 +52,7 @@ async function watch(
       const response = await fetch(`${sidecar.admin}/v1/status`, { signal: AbortSignal.timeout(patienceMs) });
       const { sources, config } = (await response.json()) as Status;
       const epoch = sources[stack.source]?.epoch ?? 0;
-      if (config.state === 'taken') documents.add(`${sidecar.name} ${config.term} ${config.revision}`);
+      if (config.state === 'taken') documents.add(documentOf(sidecar.name, config));
       // 0: it has just started and serves nothing yet.
       if (epoch > 0) epochs.said(sidecar.name, { epoch, askedAtMs, answeredAtMs: performance.now() });
     } catch {

@@ -256,7 +256,7 @@ class Run {
     const { totals } = this.#workload;
     const { checked, stale } = this.#checker;
     const unchecked = totals.l1 + totals.l2 - checked;
-    const documents = this.#documents.size;
+    const documents = new Set([...this.#documents, ...this.#cluster.configuration.seen]).size;
     return {
       seed: this.#options.seed,
       seconds,

@@ -1,8 +1,9 @@
 import type { Cluster } from '../cluster.ts';
 import type { FaultKind } from './fault.ts';
 
-// The document changes while everything runs, and in the end it is as it was. Nobody waits for a change to arrive: whatever else
-// fails meanwhile hides it from some of them, for a while or for good. Each document promises what the checker asks for.
+// The document changes while everything runs, and in the end it is as it was. Some are waited for until they have arrived; of the
+// others, whatever else fails meanwhile may hide them from some, for a while or for good. Each document promises what the checker
+// asks for.
 
 /** Long enough for a change to arrive where nothing else fails, also in a hurry. */
 const lastsMs = [4_000, 7_000] as const;
@@ -43,7 +44,7 @@ const otherRules: Readonly<Record<string, readonly object[]>> = {
 };
 
 const otherSettings: Readonly<Record<string, object>> = {
-  item: { ttl: { hard: '2s' }, l1: { maxBytes: '16KiB' } },
+  item: { ttl: { hard: '2s' }, l1: { maxBytes: '96KiB' } },
   // While it is not in Redis nobody deletes anything there.
   shelf: { l2: { enabled: false } },
   doc: { l2: { enabled: false }, maxItemBytes: '64KiB' },
@@ -57,7 +58,10 @@ const change = (name: string, says: string, settings: Readonly<Record<string, ob
   lastsMs,
   start: async (cluster, target) => {
     await cluster.configuration.change(target, settings[target] ?? {});
-    return () => restore(cluster, target);
+    return async () => {
+      await cluster.configuration.served();
+      await restore(cluster, target);
+    };
   },
 });
 
