@@ -3,7 +3,7 @@ import { createStack, startMemcached, type MemcachedServer, type Stack } from '.
 import { sharedServers } from '../kit/shared.ts';
 import { appsOf, type App } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
-import { loadsByChange, ONCE, totalOf } from './support/loads-by-change.ts';
+import { loadsByChange, ONCE, PATIENCE, totalOf } from './support/loads-by-change.ts';
 import { cacheable, showLogsOnFailure } from './support/stack.ts';
 import { Changes, Origin, STAMPEDE_SQL } from './support/stampede.ts';
 
@@ -54,6 +54,7 @@ const TAKEN = 'tidemark_claims_total{result="taken"}';
 
 it.each(['aside', 'loaded'])(
   '[I21] a change of a hot key costs the database one load: namespace %s',
+  PATIENCE,
   async (namespace) => {
     const taken = await total(TAKEN);
     // By the claims, and not because one sidecar was alone.

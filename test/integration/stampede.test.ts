@@ -5,7 +5,7 @@ import { sharedServers } from '../kit/shared.ts';
 import { appsOf, type Answer, type App } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
 import { cacheable, showLogsOnFailure } from './support/stack.ts';
-import { loadsByChange, ONCE, totalOf } from './support/loads-by-change.ts';
+import { loadsByChange, ONCE, PATIENCE, totalOf } from './support/loads-by-change.ts';
 import { Changes, Origin, STAMPEDE_SQL } from './support/stampede.ts';
 
 // One hot key, three sidecars with many readers each, and a database that should see one query for each change of it.
@@ -79,10 +79,11 @@ async function contended(): Promise<void> {
 
 it.each(['aside', 'loaded', 'ahead'])(
   '[I21] a change of a hot key costs the database one load, with three sidecars: namespace %s',
+  PATIENCE,
   async (namespace) => expect(await loadsOf(namespace, contended)).toEqual(ONCE),
 );
 
-it('without the lease each sidecar loads', async () => {
+it('without the lease each sidecar loads', PATIENCE, async () => {
   expect(Math.max(...(await loadsOf('alone')))).toBeLessThanOrEqual(SIDECARS);
   const before = origin.loadsOf('alone');
   const held = origin.holdAll();
