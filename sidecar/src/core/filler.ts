@@ -146,11 +146,15 @@ export class Filler {
     this.#coalescer.refused(namespace, key, token);
   }
 
-  /** Removes an entry here and in Redis, where no purge through the WAL could: other sidecars keep theirs until its TTL. */
-  async drop(namespace: Namespace, key: string): Promise<void> {
+  /**
+   * Removes an entry here and in L2, where no purge through the WAL could: other sidecars keep theirs until its TTL. False where L2 did
+   * not say that it is gone there.
+   */
+  async drop(namespace: Namespace, key: string): Promise<boolean> {
     namespace.l1.delete(key);
     for (const tag of namespace.tagsOf(key, [])) namespace.l1.deleteTag(tag);
-    if (namespace.config.l2.enabled && this.#l2?.available === true) await this.#l2.deletePlain(namespace.name, key);
+    if (!namespace.config.l2.enabled || this.#l2 === undefined) return true;
+    return this.#l2.available && (await this.#l2.deletePlain(namespace.name, key)) === 'ok';
   }
 
   #loadMs(fill: Fill, { grantedAtMs }: Lease): number {

@@ -258,8 +258,12 @@ function deleteRoute({ purger, filler, sessions }: CacheRoutesOptions): Route {
     const visit = visitOf(sessions, request);
     refuseFields(request, CONDITIONS);
     if (namespace.rules === undefined) {
-      await filler.drop(namespace, address);
-      response.writeHead(204, sessionHeader(visit)).end();
+      if (await filler.drop(namespace, address)) response.writeHead(204, sessionHeader(visit)).end();
+      else {
+        const detail =
+          'the value is gone here, but the backend did not say so: it may be served from there until its TTL';
+        problem(response, { code: 'unavailable', detail, headers: { 'retry-after': '1', ...sessionHeader(visit) } });
+      }
       return;
     }
     const outcome = await purger.purge({ purge: [{ namespace: namespace.name, keys: [key], tags: [], all: false }] });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { HandL2 } from '../testing/hand-l2.ts';
 import { testServer, type TestServer } from '../testing/server.ts';
 
 let sidecar: TestServer;
@@ -121,6 +122,19 @@ describe('DELETE and purge', () => {
     silent.clock.advance(1_000);
     expect(await waiting).toMatchObject({ status: 503, problem: 'unavailable' });
     await silent.close();
+  });
+
+  it('say so where a value without coherence is gone here, and may still stand in what sidecars share', async () => {
+    const l2 = new HandL2();
+    const sharing = await testServer({ l2 });
+    await sharing.ask('PUT', '/v1/cache/plain/1', { body: 'one' });
+    l2.available = false;
+    const answer = await sharing.ask('DELETE', '/v1/cache/plain/1');
+    expect([answer.status, answer.problem, answer.headers['retry-after']]).toEqual([503, 'unavailable', '1']);
+    expect((await sharing.ask('GET', '/v1/cache/plain/1')).status).toBe(404);
+    l2.available = true;
+    expect((await sharing.ask('DELETE', '/v1/cache/plain/1')).status).toBe(204);
+    await sharing.close();
   });
 });
 

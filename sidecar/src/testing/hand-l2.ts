@@ -38,8 +38,8 @@ export class HandL2 implements L2Store {
     return Promise.resolve('ok');
   }
 
-  deletePlain(): Promise<'ok'> {
-    return Promise.resolve('ok');
+  deletePlain(): Promise<'ok' | L2Failure> {
+    return Promise.resolve(this.available ? 'ok' : 'away');
   }
 
   claim(namespace: Claimable, key: string, { token }: { token: string }): Promise<'granted' | 'taken' | L2Failure> {
