@@ -86,7 +86,7 @@ it.each(['aside', 'loaded', 'ahead'])(
 it('without the lease each sidecar loads', PATIENCE, async () => {
   expect(Math.max(...(await loadsOf('alone')))).toBeLessThanOrEqual(SIDECARS);
   const before = origin.loadsOf('alone');
-  const held = origin.holdAll();
+  const held = origin.holdAll('alone');
   const n = await changes.next();
   const reads = apps.map((app) => eventually(async () => expect((await app.get('alone', '1')).body).toBe(`${n}`)));
   await eventually(() => expect(held.waiting).toBe(SIDECARS));

@@ -49,7 +49,7 @@ export async function loadsByChange(options: {
     const before = origin.loadsOf(namespace);
     const late = await lateOnes();
     const read = readers.map(({ timings }) => timings.length);
-    const held = i === 0 && meanwhile !== undefined ? origin.holdAll() : undefined;
+    const held = i === 0 && meanwhile !== undefined ? origin.holdAll(namespace) : undefined;
     const n = await changes.next();
     if (held !== undefined) {
       await meanwhile?.();

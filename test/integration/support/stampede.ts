@@ -19,7 +19,7 @@ export class Origin {
   /** Loads that failed. */
   failed = 0;
   #pool: pg.Pool | undefined;
-  #hung: (() => Promise<void>) | undefined;
+  #hung: ((namespace: string) => Promise<void> | undefined) | undefined;
   readonly #server: Server;
 
   private constructor() {
@@ -75,8 +75,8 @@ export class Origin {
     return { reached: () => reached.promise, release: released.resolve };
   }
 
-  /** No load is answered until they are released. `waiting`: how many there are. */
-  holdAll(): { waiting: number; release(): void } {
+  /** No load for the namespace is answered until they are released. `waiting`: how many there are. */
+  holdAll(of: string): { waiting: number; release(): void } {
     const released = Promise.withResolvers<void>();
     const held = {
       waiting: 0,
@@ -85,7 +85,8 @@ export class Origin {
         released.resolve();
       },
     };
-    this.#hung = () => {
+    this.#hung = (namespace) => {
+      if (namespace !== of) return undefined;
       held.waiting += 1;
       return released.promise;
     };
@@ -93,7 +94,7 @@ export class Origin {
   }
 
   async #load(namespace: string): Promise<string | undefined> {
-    await this.#hung?.();
+    await this.#hung?.(namespace);
     if (this.failing > 0 || this.#pool === undefined) {
       this.failing -= 1;
       this.failed += 1;
