@@ -79,8 +79,10 @@ export class Replicas {
       },
       async metric(metric: string) {
         const text = await (await fetch(`${url}/metrics`)).text();
-        const line = text.split('\n').find((each) => each.startsWith(`tidemark_invalidator_${metric} `));
-        return Number(line?.split(' ').at(-1));
+        const name = `tidemark_invalidator_${metric}`;
+        const lines = text.split('\n').filter((each) => each.startsWith(`${name} `) || each.startsWith(`${name}{`));
+        const sum = lines.reduce((total, line) => total + Number(line.split(' ').at(-1)), 0);
+        return lines.length === 0 ? Number.NaN : sum;
       },
     });
     this.#all.push(replica);
