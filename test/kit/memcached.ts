@@ -108,9 +108,11 @@ async function answers(port: number, exited: Promise<unknown>): Promise<void> {
 async function said(port: number, command: string): Promise<string> {
   const socket = connect({ host: '127.0.0.1', port });
   socket.setTimeout(1_000, () => socket.destroy(new Error('no answer within 1 s')));
+  const closed = new AbortController();
+  socket.once('close', () => closed.abort());
   try {
     socket.write(`${command}\r\n`);
-    const [answer] = (await once(socket, 'data')) as [Buffer];
+    const [answer] = (await once(socket, 'data', { signal: closed.signal })) as [Buffer];
     return answer.toString('latin1').trim();
   } finally {
     socket.destroy();
