@@ -79,8 +79,8 @@ export class Replicas {
       },
       async metric(metric: string) {
         const text = await (await fetch(`${url}/metrics`)).text();
-        const name = `tidemark_invalidator_${metric}`;
-        const lines = text.split('\n').filter((each) => each.startsWith(`${name} `) || each.startsWith(`${name}{`));
+        const full = `tidemark_invalidator_${metric}`;
+        const lines = text.split('\n').filter((each) => each.startsWith(`${full} `) || each.startsWith(`${full}{`));
         const sum = lines.reduce((total, line) => total + Number(line.split(' ').at(-1)), 0);
         return lines.length === 0 ? Number.NaN : sum;
       },
