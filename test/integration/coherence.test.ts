@@ -1,6 +1,7 @@
 import { parseLsn } from '@tidemark/proto';
 import { expect, it } from 'vitest';
 import type { App } from './support/app.ts';
+import { PATIENT } from './support/patient.ts';
 import { eventually } from './support/eventually.ts';
 import { useStack } from './support/stack.ts';
 
@@ -32,8 +33,7 @@ const used = useStack({
       measures: { source: 'main', invalidate: [{ table: 'public.measures', keys: ['{id}'] }] },
     },
   },
-  // A busy machine takes its time for records, between a lease and its fill, and for an answer of Redis.
-  env: { sidecar: { TIDEMARK_MAX_STALENESS: '10m', TIDEMARK_LEASE_TTL: '10m', TIDEMARK_REDIS_DEADLINE: '5s' } },
+  env: { sidecar: PATIENT },
 });
 
 const nameOf = async (id: number): Promise<string> =>

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { App } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
 import { LaggingSidecar } from './support/lagging.ts';
+import { PATIENT } from './support/patient.ts';
 import { useStack } from './support/stack.ts';
 
 // A sidecar whose stream lags behind as long as the test wants: it follows a copy of the topic. Its own memory cannot know
@@ -12,8 +13,7 @@ const used = useStack({
   config: {
     namespaces: { items: { source: 'main', invalidate: [{ table: 'public.items', keys: ['{id}'], tags: ['all'] }] } },
   },
-  // A busy machine takes its time between a lease and its fill, and for an answer of Redis.
-  env: { sidecar: { TIDEMARK_LEASE_TTL: '10m', TIDEMARK_MAX_STALENESS: '10m', TIDEMARK_REDIS_DEADLINE: '5s' } },
+  env: { sidecar: PATIENT },
 });
 const onlyIfCached = { 'cache-control': 'only-if-cached' };
 

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createStack, type Stack } from '../kit/index.ts';
 import { sharedServers } from '../kit/shared.ts';
 import { type App, appsOf } from './support/app.ts';
+import { PATIENT } from './support/patient.ts';
 import { eventually } from './support/eventually.ts';
 import { cacheable } from './support/stack.ts';
 
@@ -38,10 +39,8 @@ beforeAll(async () => {
     sidecars: 2,
     env: {
       sidecar: {
+        ...PATIENT,
         TIDEMARK_COALESCE_TIMEOUT: '60s',
-        TIDEMARK_LEASE_TTL: '60s',
-        TIDEMARK_MAX_STALENESS: '10m',
-        TIDEMARK_REDIS_DEADLINE: '5s',
         TIDEMARK_SESSION_TIMEOUT: '30s',
       },
     },

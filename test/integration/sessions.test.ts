@@ -5,6 +5,7 @@ import type { SidecarHandle } from '../kit/index.ts';
 import { eventually } from './support/eventually.ts';
 import { Feed } from './support/feed.ts';
 import { LaggingSidecar } from './support/lagging.ts';
+import { PATIENT } from './support/patient.ts';
 import { useStack } from './support/stack.ts';
 import { metric } from './support/write.ts';
 
@@ -18,7 +19,7 @@ const used = useStack({
     },
   },
   // How long a machine takes for anything decides nothing here.
-  env: { sidecar: { TIDEMARK_SESSION_TIMEOUT: '30s', TIDEMARK_MAX_STALENESS: '10m', TIDEMARK_LEASE_TTL: '10m' } },
+  env: { sidecar: { ...PATIENT, TIDEMARK_SESSION_TIMEOUT: '30s' } },
 });
 const onlyIfCached = { 'cache-control': 'only-if-cached' };
 

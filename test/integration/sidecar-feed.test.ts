@@ -6,6 +6,7 @@ import { createStack, type Stack } from '../kit/index.ts';
 import { sharedServers } from '../kit/shared.ts';
 import { App } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
+import { PATIENT } from './support/patient.ts';
 import { Stream } from './support/stream.ts';
 
 // One sidecar on a real Kafka, and a stream that the test writes itself.
@@ -19,7 +20,7 @@ beforeAll(async () => {
     prepareOnly: true,
     redis: false,
     // However long this process may not be able to write a record.
-    env: { sidecar: { TIDEMARK_MAX_STALENESS: '10m', TIDEMARK_LEASE_TTL: '10m' } },
+    env: { sidecar: PATIENT },
     config: {
       namespaces: {
         user: { source: 'main', invalidate: [{ table: 'public.users', keys: ['{id}'] }] },

@@ -3,6 +3,7 @@ import { createStack, type SidecarHandle, type Stack } from '../kit/index.ts';
 import { sharedServers } from '../kit/shared.ts';
 import { App } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
+import { PATIENT } from './support/patient.ts';
 import { cacheable } from './support/stack.ts';
 
 // A sidecar stands beside every pod. Under coverage Node holds more than a limit could be drawn for.
@@ -29,7 +30,7 @@ beforeAll(async () => {
     },
     initSql: 'CREATE TABLE users (id bigint PRIMARY KEY)',
     // A machine that is full of fills may be late with records.
-    env: { sidecar: { TIDEMARK_MAX_STALENESS: '10m', TIDEMARK_LEASE_TTL: '10m' } },
+    env: { sidecar: PATIENT },
   });
   sidecar = stack.sidecars[0] as SidecarHandle;
   await cacheable(stack);

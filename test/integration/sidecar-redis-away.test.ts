@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createStack, startRedis, type RedisServer, type Stack } from '../kit/index.ts';
 import { sharedServers } from '../kit/shared.ts';
 import { App } from './support/app.ts';
+import { PATIENT } from './support/patient.ts';
 import { eventually } from './support/eventually.ts';
 import { metric } from './support/l2.ts';
 import { Stream } from './support/stream.ts';
@@ -24,10 +25,9 @@ beforeAll(async () => {
     prepareOnly: true,
     env: {
       sidecar: {
+        ...PATIENT,
         TIDEMARK_REDIS_URL: redis.url,
         TIDEMARK_REDIS_DEADLINE: `${DEADLINE_MS}ms`,
-        TIDEMARK_MAX_STALENESS: '10m',
-        TIDEMARK_LEASE_TTL: '10m',
       },
     },
     config: { namespaces: { user: { source: 'main', invalidate: [{ table: 'public.users', keys: ['{id}'] }] } } },

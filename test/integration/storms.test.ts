@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import type { App } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
+import { PATIENT } from './support/patient.ts';
 import { useStack } from './support/stack.ts';
 
 // SPEC I13 as applications see it: transactions that change so many rows that each fills records, and one that changes more than
@@ -18,7 +19,7 @@ const used = useStack({
     },
   },
   // Postgres says nothing else while it decodes a large transaction, and that takes as long as the machine takes.
-  env: { sidecar: { TIDEMARK_MAX_STALENESS: '10m', TIDEMARK_LEASE_TTL: '10m' } },
+  env: { sidecar: PATIENT },
 });
 
 async function cache(app: App, namespace: string, key: string): Promise<void> {

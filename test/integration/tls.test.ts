@@ -20,6 +20,7 @@ import { addScramUsers } from '../kit/kafka-users.ts';
 import { sharedServers } from '../kit/shared.ts';
 import { App, appsOf } from './support/app.ts';
 import { eventually } from './support/eventually.ts';
+import { PATIENT } from './support/patient.ts';
 import { cacheable, showLogsOnFailure } from './support/stack.ts';
 
 // Postgres, Kafka and Redis that speak TLS under an authority of their own and ask everybody to log in.
@@ -108,8 +109,6 @@ function redisEnv(url: string): Record<string, string> {
 
 /** Whoever may see the most of what is logged. */
 const everything = { TIDEMARK_LOG_LEVEL: 'trace' };
-/** A machine that is busy decides nothing. */
-const patient = { TIDEMARK_MAX_STALENESS: '10m', TIDEMARK_LEASE_TTL: '10m', TIDEMARK_REDIS_DEADLINE: '5s' };
 
 /** A stack that reaches its servers by TLS only. */
 async function stackWith(env: StackOptions['env'], more: Partial<StackOptions> = {}): Promise<Stack> {
@@ -151,7 +150,7 @@ describe('with the right credentials and authority', () => {
         },
         sidecar: {
           ...everything,
-          ...patient,
+          ...PATIENT,
           ...kafkaEnv('plain', 'tidemark', SECRETS.kafka),
           ...redisEnv(redisUrl('tidemark', SECRETS.acl)),
         },

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { App } from './support/app.ts';
+import { PATIENT } from './support/patient.ts';
 import { eventually } from './support/eventually.ts';
 import { useStack } from './support/stack.ts';
 
@@ -23,10 +24,8 @@ const used = useStack({
   // A busy machine may take seconds for a load.
   env: {
     sidecar: {
+      ...PATIENT,
       TIDEMARK_COALESCE_TIMEOUT: '60s',
-      TIDEMARK_LEASE_TTL: '60s',
-      TIDEMARK_MAX_STALENESS: '10m',
-      TIDEMARK_REDIS_DEADLINE: '5s',
     },
   },
   config: {
