@@ -138,9 +138,10 @@ export class CoverageWatch {
 
   /** Looks again. Returns how many namespaces were purged because of DDL. */
   async check(): Promise<number> {
+    const named = [...this.#named];
     const found = await this.#catalog.look();
     const changed = changedTables(this.#marks, tableMarks(found.facts));
-    const purged = await this.#purge([...new Set([...changed.shape, ...this.#passedBetweenLooks(found)])]);
+    const purged = await this.#purge([...new Set([...changed.shape, ...this.#passedBetweenLooks(found, named)])]);
     this.#take(found);
     if (this.#coverage.repair.length === 0) this.#tried = '';
     else if (this.#worthTrying()) await this.#repair();
@@ -160,11 +161,14 @@ export class CoverageWatch {
     this.#named.set(oid, lineage);
   }
 
-  /** Rule tables of which a partition came and went between two looks: only the stream has told of it. */
-  #passedBetweenLooks({ facts }: CatalogLook): string[] {
+  /**
+   * Rule tables of which a partition came and went between two looks: only the stream has told of it. What it names during a look
+   * is held against the next one: this one may be from before it was attached, and would not show that it is detached later.
+   */
+  #passedBetweenLooks({ facts }: CatalogLook, named: readonly (readonly [number, readonly string[]])[]): string[] {
     const members = new Set(facts.tables.flatMap((table) => table.members.map(({ oid }) => oid)));
-    const gone = [...this.#named].filter(([oid]) => !members.has(oid)).flatMap(([, lineage]) => lineage);
-    this.#named.clear();
+    for (const [oid, lineage] of named) if (this.#named.get(oid) === lineage) this.#named.delete(oid);
+    const gone = named.filter(([oid]) => !members.has(oid)).flatMap(([, lineage]) => lineage);
     return gone.filter((table) => this.#rules.all.tables.has(table));
   }
 
