@@ -156,9 +156,10 @@ export class Feed {
     }
   }
 
-  #isLate({ epoch, to }: Batch): boolean {
+  /** It tells nothing that its successor has not told: it ends before, or there, but saw less of what was visible. */
+  #isLate({ epoch, to, visible }: Batch): boolean {
     const last = this.batches.at(-1);
-    return last !== undefined && epoch === last.epoch && to < last.to;
+    return last?.epoch === epoch && (to < last.to || (to === last.to && visible < last.visible));
   }
 
   #check(batch: Batch): void {
