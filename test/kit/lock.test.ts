@@ -25,7 +25,8 @@ describe('alone', () => {
         (text) => told.push(text),
         async () => {
           events.push(`${name} begins`);
-          await new Promise((resolve) => setImmediate(resolve));
+          // Whoever finds the file before anything is written in it looks again, and tells of nobody who is done by then.
+          await vi.waitFor(() => expect(told).not.toEqual([]), { timeout: 30_000 });
           events.push(`${name} ends`);
           return name;
         },
