@@ -156,7 +156,7 @@ export class CoverageWatch {
     return purged;
   }
 
-  /** The stream named a table whose rows belong to others too. */
+  /** The stream named a table whose rows belong, or may have belonged, to others too. */
   noteMember(oid: number, lineage: readonly string[]): void {
     this.#named.set(oid, lineage);
   }

@@ -15,11 +15,12 @@ let reader: StreamReader;
 let lookUps: { oid: number; resolve: (facts: RelationFacts | undefined) => void; reject: (error: Error) => void }[];
 let failures: Error[];
 let news: boolean[];
+let members: { oid: number; tables: readonly string[] }[];
 let socket: 'flowing' | 'paused';
 let at: number;
 
 beforeEach(() => {
-  [lookUps, failures, news, socket, at] = [[], [], [], 'flowing', 0];
+  [lookUps, failures, news, members, socket, at] = [[], [], [], [], 'flowing', 0];
   outbox = new Outbox({ bounds: tight, maxPending: 2, from: 0 });
   reader = new StreamReader({
     rules,
@@ -28,7 +29,7 @@ beforeEach(() => {
     clock: new VisibleClock(0),
     lookUp: (oid) => new Promise((resolve, reject) => void lookUps.push({ oid, resolve, reject })),
     partitioned: () => ['public.events'],
-    onMember: () => undefined,
+    onMember: (oid, tables) => members.push({ oid, tables }),
     onNews: (heartbeat) => news.push(heartbeat),
     onUnreadablePurge: () => undefined,
     onFailure: (error) => failures.push(error),
@@ -101,6 +102,31 @@ describe('a relation that has to be looked up', () => {
     await settled();
     receive(...insertion('1'));
     expect(outbox.take().tables.map(({ table }) => table)).toEqual(['events']);
+    const tables = ['public.events_1', 'public.events'];
+    expect(members).toEqual([tables, tables].map((lineage) => ({ oid: OID, tables: lineage })));
+  });
+
+  // Its rows went with it, which no change of a row tells: the next look at the catalog has to.
+  it.each([
+    ['detached', { published: false, lineage: ['public.events_1'] }],
+    ['dropped', undefined],
+  ] as const)(
+    'that was %s before anybody looked may have been a partition of any table, and is gone from it',
+    async (_, facts) => {
+      receive(describeEvents('events_1'));
+      lookUps[0]?.resolve(facts);
+      await settled();
+      expect(members).toEqual([{ oid: OID, tables: ['public.events'] }]);
+      receive(...insertion('1'));
+      expect(outbox.take().tables.map(({ table }) => table)).toEqual(['events']);
+    },
+  );
+
+  it('that is no partition is not taken for one', async () => {
+    receive(describeEvents());
+    lookUps[0]?.resolve({ published: true, lineage: ['public.events'] });
+    await settled();
+    expect(members).toEqual([]);
   });
 });
 

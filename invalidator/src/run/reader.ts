@@ -15,7 +15,7 @@ export interface ReaderOptions {
   readonly lookUp: (oid: number) => Promise<RelationFacts | undefined>;
   /** Rule tables that have, or may have had, partitions. */
   readonly partitioned: () => readonly string[];
-  /** Told of each relation whose rows belong to other tables too, by the names of all of them. */
+  /** Told of each relation whose rows belong to other tables too, or may have, by the names of all of them. */
   readonly onMember: (oid: number, lineage: readonly string[]) => void;
   /** Something is to be published; `heartbeat` when our own message came back. */
   readonly onNews: (heartbeat: boolean) => void;
@@ -114,10 +114,12 @@ export class StreamReader {
       (found) => {
         const lineage = [...new Set([...(this.#lineages.get(relation.oid) ?? []), ...(found?.lineage ?? [])])];
         this.#lineages.set(relation.oid, lineage);
-        if (lineage.length > 1) onMember(relation.oid, lineage);
         const facts =
           found === undefined && lineage.length === 0 ? undefined : { published: found?.published ?? false, lineage };
-        this.#assembler.define(relation.oid, targetOf({ rules, relation, facts, partitioned: partitioned() }));
+        const target = targetOf({ rules, relation, facts, partitioned: partitioned() });
+        if (target.kind === 'coarse') onMember(relation.oid, target.tables);
+        else if (lineage.length > 1) onMember(relation.oid, lineage);
+        this.#assembler.define(relation.oid, target);
         this.#lookingUp = false;
         this.drain();
       },
