@@ -4,7 +4,9 @@ import { eventually } from './eventually.ts';
 /** Makes a topic of one partition, and waits until its leader serves it. */
 export async function newTopic(admin: Admin, topic: string, settings: Record<string, string> = {}): Promise<string> {
   const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }));
-  await admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions: 1, configEntries }] });
+  const topics = [{ topic, numPartitions: 1, configEntries }];
+  // Where the machine did not let a broker run for its session the controller has none to put it on, until that broker is back.
+  await eventually(() => admin.createTopics({ waitForLeaders: false, topics }), { withinMs: 60_000 });
   // kafkajs gives up waiting for leaders when the broker has not heard of the new topic yet.
   await eventually(() => admin.fetchTopicOffsets(topic), { withinMs: 60_000 });
   return topic;
