@@ -68,10 +68,10 @@ it(
   'occupies less than 90 MB when it is idle, and less than 200 MB with 64 MiB of values',
   { timeout: 600_000 },
   async () => {
+    // Asked again at once: V8 collects what a burst left behind when there is something to do, and keeps it where there is not.
     const occupies = (most: number): Promise<void> =>
       eventually(async () => expect(await metric('tidemark_process_resident_memory_bytes')).toBeLessThan(most), {
-        withinMs: 60_000,
-        everyMs: 100,
+        withinMs: 120_000,
       });
     // What a start and a burst of fills leave behind is collected soon after.
     await occupies(IDLE_BYTES);
