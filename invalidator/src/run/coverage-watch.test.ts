@@ -66,58 +66,50 @@ async function watch() {
   });
   const show = (found: CatalogLook | Error): void => looks.shift()?.(found);
   show(look(root));
-  return { coverage: await opening, purged, show };
+  const coverage = await opening;
+  /** A look at the catalog that finds this; what comes `meanwhile` comes before it is back. */
+  const check = async (found: CatalogLook | Error, meanwhile: () => void = () => undefined): Promise<void> => {
+    const checking = coverage.check();
+    meanwhile();
+    show(found);
+    await checking;
+  };
+  /** The stream names the partition. */
+  const name = (): void => coverage.noteMember(PARTITION, ['public.events']);
+  return { check, name, purged };
 }
 
 it('a partition that is detached before a look shows it is noticed by what the stream told', async () => {
-  const { coverage, purged, show } = await watch();
-  coverage.noteMember(PARTITION, ['public.events']);
-  const checking = coverage.check();
-  show(look(root));
-  await checking;
+  const { check, name, purged } = await watch();
+  name();
+  await check(look(root));
   expect(purged).toEqual(['event']);
 });
 
 // Such a look is no proof that the partition is gone: it may have been attached since, and its detachment is still to come.
 it('a partition that the stream names during a look is held against the next one', async () => {
-  const { coverage, purged, show } = await watch();
-  const first = coverage.check();
-  coverage.noteMember(PARTITION, ['public.events']);
-  show(look(root));
-  await first;
+  const { check, name, purged } = await watch();
+  await check(look(root), name);
   expect(purged).toEqual([]);
   // What is cached from here on was read while it was attached; now it is detached.
-  const second = coverage.check();
-  show(look(root));
-  await second;
+  await check(look(root));
   expect(purged).toEqual(['event']);
 });
 
 it('a partition that a look shows is noticed by what looks show', async () => {
-  const { coverage, purged, show } = await watch();
-  const first = coverage.check();
-  coverage.noteMember(PARTITION, ['public.events']);
-  show(look(root, partition));
-  await first;
+  const { check, name, purged } = await watch();
+  await check(look(root, partition), name);
   expect(purged.splice(0)).toEqual(['event']);
-  const second = coverage.check();
-  show(look(root, partition));
-  await second;
+  await check(look(root, partition));
   expect(purged).toEqual([]);
-  const third = coverage.check();
-  show(look(root));
-  await third;
+  await check(look(root));
   expect(purged).toEqual(['event']);
 });
 
 it('what the stream named is not forgotten when a look fails', async () => {
-  const { coverage, purged, show } = await watch();
-  coverage.noteMember(PARTITION, ['public.events']);
-  const failing = coverage.check();
-  show(new Error('connection lost'));
-  await expect(failing).rejects.toThrow('connection lost');
-  const second = coverage.check();
-  show(look(root));
-  await second;
+  const { check, name, purged } = await watch();
+  name();
+  await expect(check(new Error('connection lost'))).rejects.toThrow('connection lost');
+  await check(look(root));
   expect(purged).toEqual(['event']);
 });
